@@ -1,0 +1,128 @@
+"""Finding plugins from the metadata of what is installed. Nothing is imported here.
+
+Find, then load, then check, on immutable records that say where each plugin comes from: the order of flake8's finder.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distributions, version
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+import gan_core
+
+GROUP = "gan_core.variants"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plugin:
+    """A variant that some installed distribution offers, not imported yet.
+
+    Attributes:
+        name: What the user types after `--variant`.
+        distribution: The distribution that offers it.
+        version: That distribution's version.
+        summary: That distribution's one-line description.
+        source: "installed", "editable PATH" or the address it was installed from.
+        bound: The distribution's requirement on gan-core, such as "gan-core<0.2,>=0.1", or None.
+        unmet: Why the distribution's requirements do not hold here, each a short sentence.
+        entry_point: Where the object is: "module:attribute".
+    """
+
+    name: str
+    distribution: str
+    version: str
+    summary: str
+    source: str
+    bound: str | None
+    unmet: tuple[str, ...]
+    entry_point: EntryPoint
+
+    @property
+    def full_name(self) -> str:
+        """What tells it from another distribution's variant of the same name."""
+        return f"{self.distribution}:{self.name}"
+
+    @property
+    def label(self) -> str:
+        """How error messages name it."""
+        return f"variant {self.name!r} ({self.distribution} {self.version})"
+
+
+def find_plugins() -> list[Plugin]:
+    """Returns every variant installed, sorted by name and distribution, so that all processes agree."""
+    return sorted(_find(), key=lambda plugin: (plugin.name, plugin.distribution))
+
+
+def status(plugin: Plugin, plugins: list[Plugin]) -> str:
+    """Returns "ok", or why the plugin cannot be used as it stands."""
+    if plugin.unmet:
+        return "; ".join(plugin.unmet)
+    if Counter(other.name for other in plugins)[plugin.name] > 1:
+        return f"name taken twice: use {plugin.full_name}"
+    return "ok" if plugin.bound else "ok, but declares no gan-core bound"
+
+
+def _find() -> Iterator[Plugin]:
+    seen: set[str] = set()
+    for distribution in distributions():
+        # A distribution can be met twice on sys.path; the first one is the one that Python would import.
+        name = distribution.metadata["Name"]
+        if not name or canonicalize_name(name) in seen:
+            continue
+        seen.add(canonicalize_name(name))
+        for entry_point in distribution.entry_points.select(group=GROUP):
+            bound, unmet = _requirements(distribution)
+            yield Plugin(
+                name=entry_point.name,
+                distribution=name,
+                version=distribution.version,
+                summary=distribution.metadata["Summary"] or "",
+                source=_source(distribution),
+                bound=bound,
+                unmet=unmet,
+                entry_point=entry_point,
+            )
+
+
+def _requirements(distribution: Distribution) -> tuple[str | None, tuple[str, ...]]:
+    """Returns the bound on gan-core and what is not met, from metadata alone (as OpenTelemetry checks its own)."""
+    bound: str | None = None
+    unmet = []
+    for text in distribution.requires or ():
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            unmet.append(f"has an unreadable requirement: {text!r}")
+            continue
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        wanted = f"{requirement.name}{requirement.specifier}"
+        if canonicalize_name(requirement.name) == "gan-core":
+            bound, installed = wanted, gan_core.__version__
+        else:
+            try:
+                installed = version(requirement.name)
+            except PackageNotFoundError:
+                unmet.append(f"needs {wanted}, which is not installed")
+                continue
+        if not requirement.specifier.contains(installed, prereleases=True):
+            unmet.append(f"needs {wanted}, but {installed} is installed")
+    return bound, tuple(unmet)
+
+
+def _source(distribution: Distribution) -> str:
+    try:
+        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+        url = str(origin.get("url", ""))
+        if origin.get("dir_info", {}).get("editable"):
+            return f"editable {Path(url2pathname(urlsplit(url).path))}"
+    except (ValueError, AttributeError):
+        return "unknown"
+    return url or "installed"

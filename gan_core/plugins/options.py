@@ -1,0 +1,59 @@
+"""A variant's options as rows that people and programs read."""
+
+from typing import TypedDict, get_origin
+
+from annotated_types import BaseMetadata
+from pydantic.fields import FieldInfo
+
+from gan_core.game.variant import Options
+
+
+class OptionRow(TypedDict):
+    """One option: what `gan_core show` prints of it."""
+
+    name: str
+    type: str
+    default: object
+    bounds: str
+    help: str
+
+
+_SIGNS = {
+    "gt": ">",
+    "ge": ">=",
+    "lt": "<",
+    "le": "<=",
+    "multiple_of": "a multiple of",
+    "min_length": "at least",
+    "max_length": "at most",
+}
+
+
+def option_rows(options: type[Options]) -> list[OptionRow]:
+    """Describes every option of a variant, in the order in which its class names them."""
+    return [
+        OptionRow(
+            name=name,
+            type=_type_name(field.annotation),
+            default=field.get_default(call_default_factory=True),
+            bounds=_bounds(field),
+            help=" ".join((field.description or "").split()),
+        )
+        for name, field in options.model_fields.items()
+    ]
+
+
+def _type_name(annotation: object) -> str:
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
+
+
+def _bounds(field: FieldInfo) -> str:
+    return ", ".join(
+        f"{sign} {getattr(bound, key)}"
+        for bound in field.metadata
+        if isinstance(bound, BaseMetadata)
+        for key, sign in _SIGNS.items()
+        if getattr(bound, key, None) is not None
+    )

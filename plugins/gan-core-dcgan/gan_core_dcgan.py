@@ -1,0 +1,143 @@
+"""DCGAN: convolutional networks that made GANs train.
+
+Strided convolutions instead of pooling, batch normalisation in both networks, ReLU in the generator and leaky ReLU in
+the discriminator (the guidelines of the paper's section 3), for any square image whose size is a multiple of 4.
+"""
+
+from itertools import pairwise
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from gan_core import DataSpec, Discriminator, Game, Options, Terms, Variant, adam, normal_latents, two_player
+
+
+class DcganOptions(Options):
+    """What can be set with `--set key=value`."""
+
+    latent: int = Field(100, ge=1)
+    """Size of the latent z ~ N(0, I)."""
+    width: int = Field(64, ge=1)
+    """Feature maps next to the image; they double wherever the image's side halves."""
+    max_width: int = Field(1024, ge=1)
+    """The most feature maps in any layer."""
+    lr: float = Field(2e-4, gt=0)
+    """Adam's learning rate, for both networks."""
+    beta1: float = Field(0.5, ge=0, lt=1)
+    """Adam's first beta, for both networks; the paper lowers it from 0.9 to 0.5."""
+
+
+class NonSaturating:
+    """The losses of Goodfellow et al. 2014, section 3, on logits l with D(x) = sigmoid(l(x)).
+
+    softplus(-l) is -log D and softplus(l) is -log(1 - D), without the overflow of either logarithm.
+    """
+
+    def discriminator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
+        """Equation 1 with its sign turned: -log D(x) - log(1 - D(G(z))). Real and fake pass D apart."""
+        logits_real, logits_fake = D(real), D(fake)
+        return {
+            "real": F.softplus(-logits_real).mean(),
+            "fake": F.softplus(logits_fake).mean(),
+            "D(real)": logits_real.detach().sigmoid().mean(),
+            "D(fake)": logits_fake.detach().sigmoid().mean(),
+        }
+
+    def generator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
+        """-log D(G(z)) (section 3, last paragraph)."""
+        del real
+        return {"adversarial": F.softplus(-D(fake)).mean()}
+
+
+def stages(image_size: int) -> int:
+    """Returns how often the side is halved: at least twice, and on while it is even and above 4.
+
+    28 -> 14 -> 7; 64 -> 32 -> 16 -> 8 -> 4; 8 -> 4 -> 2.
+
+    Raises:
+        ValueError: The side is no multiple of 4, or below 8.
+    """
+    if image_size % 4 or image_size < 8:
+        raise ValueError(
+            f"image size {image_size} does not fit DCGAN: it must be a multiple of 4, and at least 8. "
+            f"Try --image-size {max(8, round(image_size / 4) * 4)}"
+        )
+    count, side = 2, image_size // 4
+    while side % 2 == 0 and side > 4:
+        count, side = count + 1, side // 2
+    return count
+
+
+def widths(options: DcganOptions, data: DataSpec) -> list[int]:
+    """Returns the feature maps of each stage, from the one next to the image inwards."""
+    return [min(options.width * 2**i, options.max_width) for i in range(stages(data.image_size))]
+
+
+def initialise(module: nn.Module) -> None:
+    """Weights from N(0, 0.02²) (Radford et al. 2016, section 4); scales of batch normalisation from N(1, 0.02²)."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+class DcganGenerator(nn.Module):
+    """z (B, latent) -> images (B, C, H, W) in [-1, 1]. Figure 1 of the paper, with 4 x 4 kernels."""
+
+    def __init__(self, options: DcganOptions, data: DataSpec) -> None:
+        super().__init__()
+        outwards = widths(options, data)[::-1]
+        side = data.image_size >> len(outwards)
+        layers: list[nn.Module] = [nn.ConvTranspose2d(options.latent, outwards[0], side, bias=False)]
+        for before, after in pairwise(outwards):
+            layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
+        layers += [nn.BatchNorm2d(outwards[-1]), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(outwards[-1], data.channels, 4, 2, 1)]
+        self.layers = nn.Sequential(*layers, nn.Tanh()).apply(initialise)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Draws one image for each latent."""
+        images: Tensor = self.layers(z[:, :, None, None])
+        return images
+
+
+class DcganDiscriminator(nn.Module):
+    """Images (B, C, H, W) in [-1, 1] -> logits (B,)."""
+
+    def __init__(self, options: DcganOptions, data: DataSpec) -> None:
+        super().__init__()
+        inwards = widths(options, data)
+        # The first layer has no batch normalisation: with it, training was unstable (section 3).
+        layers: list[nn.Module] = [nn.Conv2d(data.channels, inwards[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+        for before, after in pairwise(inwards):
+            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+        side = data.image_size >> len(inwards)
+        self.layers = nn.Sequential(*layers, nn.Conv2d(inwards[-1], 1, side)).apply(initialise)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns one logit an image: positive means real."""
+        logits: Tensor = self.layers(images)
+        return logits.flatten()
+
+
+def build(options: DcganOptions, data: DataSpec) -> Game:
+    """Makes the game for square images of 8, 12, 16, ... pixels a side."""
+    optimizer = adam(lr=options.lr, betas=(options.beta1, 0.999))
+    return two_player(
+        generator=DcganGenerator(options, data),
+        discriminator=DcganDiscriminator(options, data),
+        loss=NonSaturating(),
+        draw=normal_latents(options.latent),
+        generator_optimizer=optimizer,
+        discriminator_optimizer=optimizer,
+    )
+
+
+variant = Variant(
+    api=1,
+    options=DcganOptions,
+    build=build,
+    paper="Radford et al. 2016, Unsupervised Representation Learning with Deep Convolutional GANs, "
+    "https://arxiv.org/abs/1511.06434",
+)

@@ -1,0 +1,65 @@
+"""The losses of Goodfellow et al. 2014, against values and slopes worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from gan_core_vanilla import Logistic, VanillaOptions, build
+from torch import Tensor
+
+from gan_core import DataSpec
+
+
+def identity(images: Tensor) -> Tensor:
+    """A discriminator whose logits are its inputs."""
+    return images
+
+
+def logit(probability: float) -> Tensor:
+    """The logit of a probability."""
+    return torch.tensor([math.log(probability / (1 - probability))], dtype=torch.float64, requires_grad=True)
+
+
+def test_the_discriminator_s_terms_are_equation_1() -> None:
+    real, fake = logit(0.8), logit(0.4)
+    terms = Logistic("minimax").discriminator(identity, real, fake)
+    assert float(terms["real"].detach()) == pytest.approx(-math.log(0.8))
+    assert float(terms["fake"].detach()) == pytest.approx(-math.log(1 - 0.4))
+    assert float(terms["D(real)"]) == pytest.approx(0.8)
+    assert float(terms["D(fake)"]) == pytest.approx(0.4)
+    assert not terms["D(real)"].requires_grad
+    # d/dl of -log σ(l) is σ(l) - 1, and of -log(1 - σ(l)) is σ(l).
+    (terms["real"] + terms["fake"]).backward()
+    assert real.grad is not None
+    assert fake.grad is not None
+    assert float(real.grad) == pytest.approx(0.8 - 1)
+    assert float(fake.grad) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("objective", "value", "slope"),
+    [("minimax", math.log(1 - 0.1), -0.1), ("non-saturating", -math.log(0.1), 0.1 - 1)],
+)
+def test_the_generator_s_term_and_how_minimax_saturates(objective: str, value: float, slope: float) -> None:
+    fake = logit(0.1)
+    term = Logistic(objective).generator(identity, fake, fake)["adversarial"]
+    assert float(term.detach()) == pytest.approx(value)
+    term.backward()
+    assert fake.grad is not None
+    assert float(fake.grad) == pytest.approx(slope)
+
+
+def test_logits_beyond_the_range_of_exp_stay_finite() -> None:
+    far = torch.tensor([1e4, -1e4])
+    terms = Logistic("minimax").discriminator(identity, far, far)
+    assert all(torch.isfinite(term) for term in terms.values())
+
+
+@pytest.mark.parametrize(("size", "channels"), [(8, 1), (28, 1), (17, 3)])
+def test_networks_fit_any_data(size: int, channels: int) -> None:
+    data = DataSpec(name="made up", image_size=size, channels=channels, classes=0, count=1)
+    game = build(VanillaOptions(latent=5, width=7), data)
+    images = game.networks["generator"](z=torch.randn(3, 5))
+    assert images.shape == (3, channels, size, size)
+    assert images.abs().max() <= 1
+    assert game.networks["discriminator"](images).shape == (3,)
