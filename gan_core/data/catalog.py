@@ -1,0 +1,108 @@
+"""The data sets that can be asked for by name: scikit-learn's digits, torchvision's classics, and image folders."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor
+
+from gan_core.data.dataset import Dataset, Images, ResidentImages, convert
+from gan_core.data.folder import open_folder
+from gan_core.errors import UserError, did_you_mean
+from gan_core.game.data_spec import DataSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Known:
+    """A data set whose shape is a matter of record."""
+
+    image_size: int
+    channels: int
+    train: int
+    test: int
+    classes: int = 10
+    torchvision: str = ""
+
+
+_KNOWN = {
+    "digits": _Known(image_size=8, channels=1, train=1500, test=297),
+    "mnist": _Known(image_size=28, channels=1, train=60_000, test=10_000, torchvision="MNIST"),
+    "fashion-mnist": _Known(image_size=28, channels=1, train=60_000, test=10_000, torchvision="FashionMNIST"),
+    "kmnist": _Known(image_size=28, channels=1, train=60_000, test=10_000, torchvision="KMNIST"),
+    "usps": _Known(image_size=16, channels=1, train=7291, test=2007, torchvision="USPS"),
+    "cifar10": _Known(image_size=32, channels=3, train=50_000, test=10_000, torchvision="CIFAR10"),
+}
+
+
+def open_dataset(
+    name: str, *, data_dir: Path | None = None, image_size: int | None = None, channels: int | None = None
+) -> Dataset:
+    """Describes the data set called `name`; its images are read later.
+
+    Args:
+        name: "digits", "mnist", "fashion-mnist", "kmnist", "usps", "cifar10", or "folder:PATH".
+        data_dir: A torchvision root that holds the files already. Without it they are downloaded to a cache folder.
+        image_size: Resize to this; None keeps the data's own size.
+        channels: 1 converts to grey, 3 to RGB; None keeps what the data has.
+
+    Raises:
+        UserError: The name is unknown, or the folder holds something that is no image.
+    """
+    if name.startswith("folder:"):
+        return open_folder(Path(name.removeprefix("folder:")).expanduser(), image_size=image_size, channels=channels)
+    known = _KNOWN.get(name)
+    if known is None:
+        raise UserError(
+            f"dataset: {name!r} is not known.{did_you_mean(name, _KNOWN)} Allowed: {', '.join(_KNOWN)}, folder:PATH"
+        )
+    size = image_size or known.image_size
+    depth = channels or known.channels
+    spec = DataSpec(name=name, image_size=size, channels=depth, classes=known.classes, count=known.train)
+
+    def read(split: str) -> Images:
+        images, labels = _read_torchvision(name, known, split, data_dir) if known.torchvision else _read_digits(split)
+        return ResidentImages(convert(images, size, depth), labels)
+
+    return Dataset(spec=spec, splits={"train": known.train, "test": known.test}, read=read)
+
+
+def _read_digits(split: str) -> tuple[Tensor, Tensor]:
+    """The 8 x 8 digits of the UCI repository, which scikit-learn carries; the last 297 are the test split."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    part = slice(None, 1500) if split == "train" else slice(1500, None)
+    images = torch.from_numpy(digits.images[part]).mul(255 / 16).round().to(torch.uint8)
+    return images[:, None], torch.from_numpy(digits.target[part]).long()
+
+
+def _read_torchvision(name: str, known: _Known, split: str, data_dir: Path | None) -> tuple[Tensor, Tensor]:
+    from torchvision import datasets
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan_core"
+    root = (data_dir or cache).expanduser()
+    try:
+        data = getattr(datasets, known.torchvision)(root, train=split == "train", download=data_dir is None)
+    except (RuntimeError, OSError, URLError) as error:
+        if data_dir is not None:
+            raise UserError(
+                f"data_dir: {str(root)!r} holds no {name} that torchvision can read ({error}).\n"
+                f"Point --data-dir at the folder above {_looks_like(known)}, leave it out to download, "
+                "or use --dataset digits, which needs no files."
+            ) from error
+        raise UserError(
+            f"dataset: {name!r} could not be downloaded to {str(root)!r} ({error}).\n"
+            f"Point --data-dir at a folder that holds {_looks_like(known)}, "
+            "or use --dataset digits, which needs no network."
+        ) from error
+    # MNIST and its kin hold tensors (N, H, W); USPS arrays (N, H, W); CIFAR arrays (N, H, W, C).
+    images = torch.as_tensor(data.data)
+    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
+    return images, torch.as_tensor(data.targets).long()
+
+
+def _looks_like(known: _Known) -> str:
+    folders = {"USPS": "usps.bz2", "CIFAR10": "cifar-10-batches-py/"}
+    return folders.get(known.torchvision, f"{known.torchvision}/raw/")

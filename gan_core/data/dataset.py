@@ -1,0 +1,88 @@
+"""A data set that is described but not read yet, and the images that reading it gives."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan_core.game.data_spec import DataSpec
+
+RealBatch = tuple[Tensor, Tensor | None]
+"""Images (B, C, H, W) uint8 and labels (B,) int64, or None where there are none."""
+
+
+class Images(Protocol):
+    """The images of one split, resident in memory or read from disk as they are wanted."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash that changes when the data does."""
+
+    def to(self, device: torch.device) -> "Images":
+        """Moves what is resident to the device."""
+
+    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealBatch]:
+        """Yields the images at each list of indices, on the device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data set whose shape is known and whose images are not read yet.
+
+    Attributes:
+        spec: Its shape, after the resizing and the colour conversion that were asked for.
+        splits: How many images each split has ("train", and "test" where there is one).
+        read: `read(split)` reads the images.
+    """
+
+    spec: DataSpec
+    splits: dict[str, int]
+    read: Callable[[str], Images]
+
+
+class ResidentImages:
+    """Images that sit whole on the device as uint8 and are gathered there, without a DataLoader."""
+
+    def __init__(self, images: Tensor, labels: Tensor | None) -> None:
+        """Takes images (N, C, H, W) uint8 and labels (N,) int64 or None."""
+        self.images, self.labels = images, labels
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the pixels and the labels."""
+        digest = hashlib.sha256(str(tuple(self.images.shape)).encode())
+        for tensor in (self.images, self.labels):
+            if tensor is not None:
+                digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def to(self, device: torch.device) -> "ResidentImages":
+        """Moves the images and the labels to the device."""
+        return ResidentImages(self.images.to(device), None if self.labels is None else self.labels.to(device))
+
+    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealBatch]:
+        """Gathers the images at each list of indices."""
+        for chosen in indices:
+            at = torch.tensor(chosen).to(self.images.device, non_blocking=True)
+            yield self.images[at], None if self.labels is None else self.labels[at]
+
+
+def convert(images: Tensor, image_size: int, channels: int) -> Tensor:
+    """Resizes (bicubic, antialiased) and converts between grey and RGB: (N, C, H, W) uint8 to the shape asked for."""
+    if images.shape[1] == 3 and channels == 1:
+        # ITU-R 601 luma, as Pillow computes its mode "L".
+        luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+        images = torch.cat([(part * luma).sum(1, keepdim=True).round().to(torch.uint8) for part in images.split(1024)])
+    if images.shape[-1] != image_size:
+        size = (image_size, image_size)
+        images = torch.cat(
+            [
+                F.interpolate(part.float(), size, mode="bicubic", antialias=True).round().clamp(0, 255).to(torch.uint8)
+                for part in images.split(1024)
+            ]
+        )
+    return images.repeat(1, 3, 1, 1) if images.shape[1] < channels else images

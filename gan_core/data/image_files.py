@@ -1,0 +1,123 @@
+"""Image files: reading them with every failure named, and streaming those that do not fit in memory."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from gan_core.data.dataset import RealBatch
+from gan_core.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of its image before the pixels are decoded: (width, height) and Pillow's mode."""
+
+    path: Path
+    size: tuple[int, int]
+    mode: str
+
+
+def read_header(path: Path) -> Header:
+    """Reads size and mode."""
+    with Image.open(path) as image:
+        return Header(path, image.size, image.mode)
+
+
+def decode(path: Path, image_size: int, channels: int) -> Tensor:
+    """Decodes one file to (C, H, W) uint8: upright, cropped to its centre, resized (bicubic), laid on white."""
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert("L" if channels == 1 else "RGB")
+        if image.size != (image_size, image_size):
+            image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)
+        return torch.from_numpy(np.array(image).reshape(image_size, image_size, channels)).permute(2, 0, 1).contiguous()
+
+
+def each(work: Callable[[Path], T], files: list[Path]) -> list[T]:
+    """Does the work on every file, in threads.
+
+    Raises:
+        UserError: It failed for some of them; the first five are named.
+    """
+    problems: list[str] = []
+
+    def attempt(path: Path) -> list[T]:
+        try:
+            return [work(path)]
+        except UnidentifiedImageError:
+            problems.append(f"{path}: not an image")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            problems.append(f"{path}: {error}")
+        return []
+
+    with ThreadPoolExecutor() as pool:
+        done = [result for results in pool.map(attempt, files) for result in results]
+    if problems:
+        shown = "\n  ".join(sorted(problems)[:5])
+        more = f"\n  and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise UserError(f"dataset: {len(problems)} of {len(files)} files cannot be used:\n  {shown}{more}")
+    return done
+
+
+class StreamedImages:
+    """Images that worker processes decode in the order in which they are asked for."""
+
+    def __init__(self, files: list[Path], labels: Tensor | None, to_tensor: Callable[[Path], Tensor]) -> None:
+        self.files, self.labels, self.to_tensor = files, labels, to_tensor
+        self.device = torch.device("cpu")
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the files' names and sizes, and of their labels."""
+        labels = [] if self.labels is None else self.labels.tolist()
+        lines = [f"{path.name} {path.stat().st_size}" for path in self.files]
+        return hashlib.sha256("\n".join([str(labels), *lines]).encode()).hexdigest()
+
+    def to(self, device: torch.device) -> "StreamedImages":
+        """Sends every batch to the device from now on."""
+        self.device = device
+        return self
+
+    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealBatch]:
+        """Decodes the images at each list of indices, a few batches ahead."""
+        loader = DataLoader(
+            _Decoded(self.files, self.to_tensor),
+            batch_sampler=_Endless(indices),
+            num_workers=2,
+            pin_memory=self.device.type == "cuda",
+        )
+        for images, at in loader:
+            labels = None if self.labels is None else self.labels[at].to(self.device)
+            yield images.to(self.device, non_blocking=True), labels
+
+
+class _Decoded(Dataset[tuple[Tensor, int]]):
+    def __init__(self, files: list[Path], to_tensor: Callable[[Path], Tensor]) -> None:
+        self.files, self.to_tensor = files, to_tensor
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.to_tensor(self.files[index]), index
+
+
+class _Endless(Sampler[list[int]]):
+    """Lists of indices in the dress that a DataLoader wants."""
+
+    def __init__(self, indices: Iterable[list[int]]) -> None:
+        self.indices = indices
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.indices)

@@ -1,0 +1,203 @@
+"""Data sets: what is known before they are read, folders with everything wrong in them, and the order of images."""
+
+import struct
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gan_core.data.folder
+from gan_core.data.catalog import open_dataset
+from gan_core.data.dataset import ResidentImages, convert
+from gan_core.data.image_files import StreamedImages
+from gan_core.errors import UserError
+from gan_core.training.randomness import ImageOrder, Share, Streams
+
+CPU = torch.device("cpu")
+
+
+def picture(path: Path, size: tuple[int, int] = (16, 16), mode: str = "RGB", seed: int = 0) -> Path:
+    """Writes random pixels."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 4), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels, "RGBA" if mode == "RGBA" else None).convert(mode).save(path)
+    return path
+
+
+def test_digits_are_the_ones_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+
+    dataset = open_dataset("digits")
+    images = dataset.read("train")
+    assert isinstance(images, ResidentImages)
+    assert images.images.shape == (dataset.spec.count, 1, 8, 8)
+    assert images.labels is not None
+    assert images.labels.tolist() == load_digits().target[:1500].tolist()
+    assert (images.images[0, 0].double() * 16 / 255).round().tolist() == load_digits().images[0].tolist()
+    assert dataset.read("test").batches([[0]]) is not None
+    assert dataset.splits == {"train": 1500, "test": 297}
+
+
+def test_mnist_is_mnist(mnist_root: Path) -> None:
+    dataset = open_dataset("mnist", data_dir=mnist_root)
+    images, labels = next(iter(dataset.read("train").batches([list(range(60_000))])))
+    assert (dataset.spec.image_size, dataset.spec.channels, dataset.spec.classes, dataset.spec.count) == (
+        28,
+        1,
+        10,
+        60_000,
+    )
+    # Widely published: the first digits, the share of ones, and the mean pixel 0.1307.
+    assert labels is not None
+    assert labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert int((labels == 1).sum()) == 6742
+    assert float(images.double().mean()) / 255 == pytest.approx(0.1307, abs=5e-5)
+
+
+def test_a_torchvision_root_made_by_hand(tmp_path: Path) -> None:
+    raw = tmp_path / "KMNIST" / "raw"
+    raw.mkdir(parents=True)
+    pixels = np.arange(3 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(3, 28, 28)
+    for part, count in (("train", 3), ("t10k", 3)):
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, count, 28, 28) + pixels.tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + bytes([7, 8, 9]))
+    images, labels = next(iter(open_dataset("kmnist", data_dir=tmp_path).read("train").batches([[2, 0]])))
+    assert images.shape == (2, 1, 28, 28)
+    assert images[0, 0].numpy().tolist() == pixels[2].tolist()
+    assert labels is not None
+    assert labels.tolist() == [9, 7]
+
+
+def test_what_is_not_on_disk_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data_dir: .* holds no mnist .*\n.*--dataset digits, which needs no files"):
+        open_dataset("mnist", data_dir=tmp_path).read("train")
+
+
+def test_resizing_and_grey_agree_with_pillow(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png", (32, 32))
+    with Image.open(path) as image:
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].contiguous()
+        grey = torch.from_numpy(np.array(image.convert("L")))
+        small = torch.from_numpy(np.array(image.resize((16, 16), Image.Resampling.BICUBIC))).permute(2, 0, 1)
+    assert (convert(pixels, 32, 1)[0, 0].int() - grey.int()).abs().max() <= 1
+    # torch's antialiased bicubic has a = -0.5 like Pillow's, but rounds once, and Pillow after each axis.
+    assert (convert(pixels, 16, 3)[0].int() - small.int()).abs().max() <= 2
+    colour = convert(pixels[:, :1], 32, 3)
+    assert colour.shape == (1, 3, 32, 32)
+    assert torch.equal(colour[:, 0], colour[:, 2])
+
+
+def test_a_folder_of_classes(tmp_path: Path) -> None:
+    for label, name in enumerate(["cat", "dog"]):
+        for number in range(3):
+            picture(tmp_path / name / f"{number}.png", seed=10 * label + number)
+    (tmp_path / "cat" / ".DS_Store").write_text("hidden files are not looked at")
+    dataset = open_dataset(f"folder:{tmp_path}")
+    assert (dataset.spec.image_size, dataset.spec.channels, dataset.spec.classes, dataset.spec.count) == (16, 3, 2, 6)
+    images, labels = next(iter(dataset.read("train").batches([[5, 0]])))
+    assert labels is not None
+    assert labels.tolist() == [1, 0]
+    with Image.open(tmp_path / "dog" / "2.png") as image:
+        assert images[0].permute(1, 2, 0).numpy().tolist() == np.array(image).tolist()
+
+
+def test_a_folder_too_large_for_memory_is_streamed_with_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        picture(tmp_path / f"class{number % 2}" / f"{number}.png", (20, 12), seed=number)
+    dataset = open_dataset(f"folder:{tmp_path}", image_size=8, channels=1)
+    order = [[4, 1], [0, 5], [3, 3]]
+    resident = list(dataset.read("train").batches(order))
+    monkeypatch.setattr(gan_core.data.folder, "RESIDENT_BYTES", 100)
+    streamed_images = dataset.read("train")
+    assert isinstance(streamed_images, StreamedImages)
+    streamed = list(streamed_images.to(CPU).batches(order))
+    assert len(streamed) == 3
+    for (a, b), (c, d) in zip(resident, streamed, strict=True):
+        assert torch.equal(a, c)
+        assert b is not None
+        assert d is not None
+        assert torch.equal(b, d)
+
+
+def corrupt(root: Path) -> str:
+    path = picture(root / "broken.png")
+    path.write_bytes(path.read_bytes()[:200])
+    return r"1 of 2 files cannot be used:\n  .*broken\.png: "
+
+
+def not_an_image(root: Path) -> str:
+    (root / "notes.txt").write_text("hello")
+    return r"notes\.txt: not an image"
+
+
+def odd_size(root: Path) -> str:
+    picture(root / "wide.png", (20, 16))
+    return r"wide\.png is 20 x 16 pixels.*give --image-size"
+
+
+def odd_mode(root: Path) -> str:
+    picture(root / "clear.png", mode="RGBA")
+    return r"clear\.png has the mode RGBA.*give --channels 1 \(grey\) or --channels 3"
+
+
+def sixteen_bits(root: Path) -> str:
+    Image.fromarray(np.zeros((16, 16), dtype=np.uint16)).save(root / "deep.png")
+    return r"deep\.png has the mode I;16; allowed: 1, L"
+
+
+def class_and_loose(root: Path) -> str:
+    picture(root / "cat" / "b.png")
+    return "holds class folders \\(cat\\) and loose files \\(a.png\\)"
+
+
+@pytest.mark.parametrize("spoil", [corrupt, not_an_image, odd_size, odd_mode, sixteen_bits, class_and_loose])
+def test_what_is_wrong_in_a_folder_is_named(tmp_path: Path, spoil: Callable[[Path], str]) -> None:
+    picture(tmp_path / "a.png")
+    message = spoil(tmp_path)
+    with pytest.raises(UserError, match=message):
+        open_dataset(f"folder:{tmp_path}").read("train")
+
+
+def test_an_empty_folder_and_an_empty_class(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is empty"):
+        open_dataset(f"folder:{tmp_path}")
+    with pytest.raises(UserError, match="is not a folder"):
+        open_dataset(f"folder:{tmp_path}/nowhere")
+    picture(tmp_path / "cat" / "a.png")
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(UserError, match=r"class folder '.*dog' is empty"):
+        open_dataset(f"folder:{tmp_path}")
+
+
+def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), (10, 20, 30, 0)).save(tmp_path / "clear.png")
+    images, _ = next(iter(open_dataset(f"folder:{tmp_path}", channels=3).read("train").batches([[0]])))
+    assert images.unique().tolist() == [255]
+
+
+def test_images_come_in_permutations_and_processes_share_each_batch() -> None:
+    order = ImageOrder(Streams(3), 10)
+    epochs = order[slice(0, 30)]
+    assert [sorted(epochs[at : at + 10]) for at in (0, 10, 20)] == [list(range(10))] * 3
+    assert epochs[:10] != epochs[10:20]
+    whole = list(islice(ImageOrder(Streams(3), 10).batches(0, 4, Share(0, 1)), 5))
+    first = list(islice(ImageOrder(Streams(3), 10).batches(0, 4, Share(0, 2)), 5))
+    second = list(islice(ImageOrder(Streams(3), 10).batches(0, 4, Share(1, 2)), 5))
+    assert [index for batch in whole for index in batch] == epochs[:20]
+    assert [a + b for a, b in zip(first, second, strict=True)] == whole
+    assert list(islice(order.batches(8, 4, Share(0, 1)), 3)) == whole[2:5]
+
+
+def test_the_fingerprint_follows_pixels_and_labels() -> None:
+    images, labels = torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 2])
+    before = ResidentImages(images, labels).fingerprint
+    assert before == ResidentImages(images.clone(), labels.clone()).fingerprint
+    assert before != ResidentImages(images, labels.flip(0)).fingerprint
+    assert before != ResidentImages(images + 1, labels).fingerprint
+    assert before != ResidentImages(images, None).fingerprint
