@@ -1,0 +1,92 @@
+"""Batch normalisation over the global batch, so that one process with 64 images equals two with 32."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gan_core.game.phase import Networks
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes. Its gradient is the sum of theirs, which can be differentiated again."""
+
+    @staticmethod
+    def forward(context: object, tensor: Tensor) -> Tensor:
+        """Sums; nothing has to be kept for the way back."""
+        del context
+        total = tensor.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: object, *gradients: Tensor) -> Tensor:
+        """Every process's copy of the sum depends on this process's tensor."""
+        del context
+        return _sum(gradients[0])
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    total: Tensor = _SumOverProcesses.apply(tensor.contiguous())
+    return total
+
+
+class GlobalBatchNorm(_BatchNorm):
+    """nn.BatchNorm (Ioffe & Szegedy 2015, algorithm 1) whose statistics are sums over all processes.
+
+    For CPUs, where nn.SyncBatchNorm does not run. Every process must bring equally many images. Built from
+    differentiable pieces, so that a penalty may differentiate it twice.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002
+        if input.dim() < 2:
+            raise ValueError(f"expected at least 2 dimensions, got {input.dim()}")
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Normalises (B, C, ...) over everything but C; in eval mode as nn.BatchNorm does, without the others."""
+        if not self.training:
+            local: Tensor = super().forward(input)
+            return local
+        world = torch.distributed.get_world_size()
+        over = [dim for dim in range(input.dim()) if dim != 1]
+        shape = [1, -1, *[1] * (input.dim() - 2)]
+        count = input.numel() // input.size(1) * world
+        # Two passes, for a sum of squares would lose digits; in float32, for bf16 has none to lose.
+        x = input if input.dtype == torch.float64 else input.float()
+        mean = _sum(x.sum(over)) / count
+        centred = x - mean.view(shape)
+        variance = _sum(centred.square().sum(over)) / count
+        self._track(mean, variance * (count / (count - 1)))
+        normal = centred * (variance + self.eps).rsqrt().view(shape)
+        if self.affine:
+            normal = normal * self.weight.view(shape) + self.bias.view(shape)
+        return normal.to(input.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
+        if not self.training or self.running_mean is None or self.running_var is None:
+            return
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        weight = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean), weight)
+        self.running_var.lerp_(unbiased_variance.to(self.running_var), weight)
+
+
+def synchronise(networks: Networks, device: torch.device) -> dict[str, nn.Module]:
+    """Replaces batch normalisation within the networks by one over the global batch; its state keeps its names."""
+    if device.type == "cuda":
+        return {name: nn.SyncBatchNorm.convert_sync_batchnorm(network) for name, network in networks.items()}
+    return {name: _convert(network) for name, network in networks.items()}
+
+
+def _convert(module: nn.Module) -> nn.Module:
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+        twin = GlobalBatchNorm(
+            module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats
+        )
+        # The very same parameters and buffers, not copies: whoever holds them keeps holding the right ones.
+        twin._parameters, twin._buffers, twin.training = module._parameters, module._buffers, module.training
+        return twin
+    for name, child in module.named_children():
+        module.add_module(name, _convert(child))
+    return module

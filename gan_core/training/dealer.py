@@ -1,0 +1,72 @@
+"""The dealer: gives every turn its batch, the same one on any number of processes and after any resume."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from gan_core.data.dataset import Images, RealBatch
+from gan_core.game.batch import Batch
+from gan_core.game.game import Game
+from gan_core.training.randomness import ImageOrder, Share, Streams, TurnRandomness
+
+
+class Dealer:
+    """Draws batches as functions of (seed, phase, images seen)."""
+
+    def __init__(
+        self,
+        *,
+        game: Game,
+        images: Images,
+        count: int,
+        batch: int,
+        accumulate: int,
+        seed: int,
+        share: Share,
+        like: Tensor,
+    ) -> None:
+        """Takes the split's images and how many they are; `like` has the device and the dtype of what is dealt."""
+        self.game, self.images, self.batch, self.share, self.like = game, images, batch, share, like
+        self.accumulate, self.streams = accumulate, Streams(seed)
+        self.order = ImageOrder(self.streams, count)
+        self.round_images = batch * game.turns
+
+    def rounds(self, images_seen: int) -> Iterator[Sequence[RealBatch]]:
+        """Yields this process's real images for one round after another: a uint8 batch for each turn in it."""
+        stream = self.images.batches(self.order.batches(images_seen, self.batch, self.share))
+        while True:
+            yield [next(stream) for _ in range(self.game.turns)]
+
+    def deal(self, phase: str, real: RealBatch, position: int) -> list[Batch]:
+        """Returns the micro-batches of one turn, which stands at `position` in the sequence of images.
+
+        Reseeds torch's global generators on the way, for dropout and the like.
+        """
+        images, labels = real
+        images = images.to(self.like).div_(127.5).sub_(1.0)
+        inputs = self.game.draw(self.streams.at(f"inputs of {phase}", position), self.batch, None)
+        mine = self.share.of(self.batch)
+        size = images.shape[0] // self.accumulate
+        self.streams.seed_modules(f"modules in {phase}", position, self.share.rank)
+        batches = []
+        for first in range(0, images.shape[0], size):
+            part = slice(mine.start + first, mine.start + first + size)
+            batches.append(
+                Batch(
+                    images=images[first : first + size],
+                    labels=None if labels is None else labels[first : first + size],
+                    inputs={name: self._place(tensor[part]) for name, tensor in inputs.items()},
+                    random=TurnRandomness(self.streams.at(f"loss of {phase}", position), self.batch, part, self.like),
+                )
+            )
+        return batches
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        dtype = self.like.dtype if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(self.like.device, dtype, non_blocking=True)
+
+
+def blank(device: torch.device, precision: str) -> Tensor:
+    """Returns an empty tensor of the device and dtype in which images are dealt."""
+    return torch.empty(0, device=device, dtype=torch.float64 if precision == "fp64" else torch.float32)

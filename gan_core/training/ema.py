@@ -1,0 +1,49 @@
+"""The exponential moving average of a network's weights, from which samples are drawn."""
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class Ema:
+    """A copy of a network whose weights follow it with a half-life counted in images.
+
+    In images, so that it means the same for any batch size; and growing with the run up to its full value (both from
+    Karras et al. 2020, Training GANs with Limited Data, section 4 and appendix C). Running statistics of batch
+    normalisation are averaged like weights, for they describe the activations that the weights make; other buffers are
+    copied.
+    """
+
+    def __init__(self, network: nn.Module, half_life: float, ramp_up: float) -> None:
+        """Copies the network.
+
+        Args:
+            network: What to follow; the copy is in eval mode and needs no gradients.
+            half_life: Images after which a weight has gone half of its way. 0 copies at every step.
+            ramp_up: The half-life is at most this fraction of the images seen.
+        """
+        self.source, self.half_life, self.ramp_up = network, half_life, ramp_up
+        self.network = deepcopy(network).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, images: int, images_seen: int) -> None:
+        """Moves towards the network after a step of so many images, `images_seen` in all."""
+        half_life = min(self.half_life, images_seen * self.ramp_up)
+        weight = 1.0 - 0.5 ** (images / half_life) if half_life > 0 else 1.0
+        averaged = self._averaged()
+        torch._foreach_lerp_([copy for copy, _ in averaged], [now for _, now in averaged], weight)
+        done = {id(copy) for copy, _ in averaged}
+        for copy, now in zip(self.network.buffers(), self.source.buffers(), strict=True):
+            if id(copy) not in done:
+                copy.copy_(now)
+
+    def _averaged(self) -> list[tuple[Tensor, Tensor]]:
+        """Pairs of tensors of the copy and of the source. Found anew each time: modules may replace their buffers."""
+        pairs: list[tuple[Tensor, Tensor]] = list(zip(self.network.parameters(), self.source.parameters(), strict=True))
+        for copy, module in zip(self.network.modules(), self.source.modules(), strict=True):
+            if isinstance(copy, _BatchNorm) and isinstance(module, _BatchNorm):
+                statistics = (copy.running_mean, module.running_mean), (copy.running_var, module.running_var)
+                pairs += [(a, b) for a, b in statistics if a is not None and b is not None]
+        return pairs

@@ -1,0 +1,74 @@
+"""The phase as a module: what accelerate wraps, and what one forward of it computes.
+
+A turn of the game is one forward and one backward of one module, so the known traps of wrapping the networks one by one
+are absent: inside a loss all networks are plain modules that can be called in any way, also for double backward.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from gan_core.game.batch import Batch
+from gan_core.game.phase import Networks, Phase
+
+
+class PhaseModule(nn.Module):
+    """A phase over the networks of its game: batch -> (the sum to differentiate, all terms, detached)."""
+
+    def __init__(self, phase: Phase, networks: Networks) -> None:
+        """Holds the networks; those that the phase does not train must be frozen while it is wrapped and played."""
+        super().__init__()
+        self.phase = phase
+        self.networks = nn.ModuleDict(networks)
+        self.trained = [
+            parameter for name in phase.trains for parameter in networks[name].parameters() if parameter.requires_grad
+        ]
+        self.unreached: list[nn.Parameter] = []
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Evaluates the loss.
+
+        Raises:
+            ValueError: A term is not a scalar, or none carries a gradient.
+        """
+        terms = self.phase.loss(dict(self.networks.items()), batch)
+        for name, term in terms.items():
+            if term.numel() != 1:
+                raise ValueError(
+                    f"phase {self.phase.name!r}: the term {name!r} has the shape {tuple(term.shape)}, but must be a "
+                    "scalar: take its mean over the batch"
+                )
+        learning = [term.reshape(()) for term in terms.values() if term.requires_grad]
+        if not learning:
+            raise ValueError(
+                f"phase {self.phase.name!r} reaches no parameter of {', '.join(self.phase.trains)}: none of its terms "
+                f"({', '.join(terms) or 'none'}) carries a gradient"
+            )
+        total = torch.stack(learning).sum()
+        # DistributedDataParallel waits for a gradient of every trained parameter; these get one that is zero.
+        for parameter in self.unreached:
+            total = total + 0.0 * parameter.sum()
+        return total, {name: term.detach().reshape(()) for name, term in terms.items()}
+
+    def play_alone(self) -> None:
+        """Lets the phase's parameters learn and freezes all others of the game."""
+        mine = set(map(id, self.trained))
+        for parameter in self.networks.parameters():
+            parameter.requires_grad_(id(parameter) in mine)
+
+    def find_unreached(self, batch: Batch) -> None:
+        """Learns from one backward, before anything is wrapped, which trained parameters the loss does not reach.
+
+        Changes running statistics and the like: the caller puts the state back.
+
+        Raises:
+            ValueError: It reaches none of them.
+        """
+        self.play_alone()
+        total, _ = self(batch)
+        gradients = torch.autograd.grad(total, self.trained, allow_unused=True)
+        self.unreached = [p for p, gradient in zip(self.trained, gradients, strict=True) if gradient is None]
+        if len(self.unreached) == len(self.trained):
+            raise ValueError(
+                f"phase {self.phase.name!r} reaches no parameter of {', '.join(self.phase.trains)}: its terms "
+                "depend on none of them"
+            )

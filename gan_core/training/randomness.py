@@ -1,0 +1,94 @@
+"""Every random number of a run as a pure function of the seed, a stream, and a position.
+
+numpy's Philox is a counter-based generator (Salmon et al. 2011): a key chooses a stream of numbers, a counter the place
+in it. So there is no state to save, a resumed run draws what the straight run would have drawn, and, since whole global
+batches are drawn and every process takes its slice, nothing depends on how many processes there are.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The streams of one seed."""
+
+    seed: int
+
+    def at(self, stream: str, position: int, part: int = 0) -> np.random.Generator:
+        """Returns the generator for one draw: the same for the same arguments, on any machine."""
+        name = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little")
+        # The lowest word of the 256-bit counter counts the numbers within the draw; ours are the two highest.
+        counter = np.array([0, 0, part, position], dtype=np.uint64)
+        return np.random.Generator(np.random.Philox(key=np.array([self.seed, name], dtype=np.uint64), counter=counter))
+
+    def seed_modules(self, stream: str, position: int, part: int) -> None:
+        """Reseeds torch's global generators, from which modules such as dropout draw.
+
+        Give each process a `part` of its own: what dropout drops is exact on resume, but depends on their number.
+        """
+        # torch's CPU generator keeps only 32 bits of its seed.
+        torch.manual_seed(int(self.at(stream, position, part).integers(2**32)))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """This process's part of every global batch."""
+
+    rank: int
+    world: int
+
+    def of(self, batch: int) -> slice:
+        """Returns the slice of a global batch of that many images."""
+        size = batch // self.world
+        return slice(self.rank * size, (self.rank + 1) * size)
+
+
+class ImageOrder:
+    """The order in which images are shown: one endless sequence, a fresh permutation of the data set after another."""
+
+    def __init__(self, streams: Streams, count: int) -> None:
+        self.streams, self.count = streams, count
+        self._epoch = -1
+        self._permutation = np.empty(0, dtype=np.int64)
+
+    def __getitem__(self, positions: slice) -> list[int]:
+        """Returns the indices of the images at those positions of the sequence."""
+        return [self._at(position) for position in range(positions.start, positions.stop)]
+
+    def batches(self, position: int, batch: int, share: Share) -> Iterator[list[int]]:
+        """Yields this process's share of one global batch after another, from the position on."""
+        part = share.of(batch)
+        while True:
+            yield self[position + part.start : position + part.stop]
+            position += batch
+
+    def _at(self, position: int) -> int:
+        epoch, place = divmod(position, self.count)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._permutation = self.streams.at("image order", epoch).permutation(self.count)
+        return int(self._permutation[place])
+
+
+class TurnRandomness:
+    """The random numbers that a loss asks for in one turn: drawn for the global batch, and sliced."""
+
+    def __init__(self, random: np.random.Generator, batch: int, part: slice, like: Tensor) -> None:
+        self.random, self.batch, self.part, self.like = random, batch, part, like
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draws from U[0, 1): (B, *shape)."""
+        return self._slice(self.random.random((self.batch, *shape), dtype=np.float32))
+
+    def normal(self, *shape: int) -> Tensor:
+        """Draws from N(0, 1): (B, *shape)."""
+        return self._slice(self.random.standard_normal((self.batch, *shape), dtype=np.float32))
+
+    def _slice(self, whole: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Tensor:
+        return torch.from_numpy(whole[self.part]).to(self.like)

@@ -1,0 +1,112 @@
+"""One run from beginning to end: join the others, check, read, build, train, and leave the folder explained."""
+
+from collections.abc import Collection
+from contextlib import ExitStack
+
+from rich.console import Console
+from rich.text import Text
+
+from gan_core.distributed.world import describe, join_world
+from gan_core.runs.folder import RunFolder
+from gan_core.sampling.sampler import Sampler
+from gan_core.training.loop import Observer, Status, Training, train
+from gan_core.training.setup import (
+    Job,
+    build_state,
+    check_batch,
+    facts_of,
+    find_checkpoint,
+    make_dealer,
+    read_images,
+)
+from gan_core.view.live import LiveView
+from gan_core.view.plan import plan_rows, print_plan
+from gan_core.view.recorder import Recorder
+from gan_core.view.trackers import Tracker, check_tracker
+
+
+def start(job: Job, allowed: Collection[str], console: Console) -> Status:
+    """Trains, or goes on training, until the run's length or a request to stop.
+
+    Args:
+        job: What to train.
+        allowed: Settings that may differ from those of the run in the folder.
+        console: Where the main process speaks.
+
+    Raises:
+        UserError: Something is wrong that can be mended; nothing in the folder was changed.
+        NotFiniteError: The training diverged.
+    """
+    settings, folder = job.settings, RunFolder(job.settings.folder)
+    check_tracker(settings.track)
+    accelerator = join_world(
+        precision=settings.precision, threads=settings.threads, tracker=settings.track, folder=folder.root
+    )
+    if not accelerator.is_main_process:
+        console = Console(quiet=True)
+    print_plan({"processes": describe(accelerator)}, console)
+    check_batch(settings, accelerator.num_processes)
+    images = read_images(job, accelerator)
+    game = job.build()
+    dealer = make_dealer(job, accelerator, game, images)
+    length = job.length(dealer.round_images)
+    print_plan(plan_rows(job, game, length), console)
+
+    facts = facts_of(job, length, images.fingerprint, accelerator.num_processes)
+    saved = find_checkpoint(job, folder, accelerator, facts, allowed)
+    state = build_state(job, accelerator, game, dealer, length)
+    if saved is not None:
+        state.load(saved)
+        console.print(f"resuming at {state.images_seen / 1000:g} kimg from {saved.path}", highlight=False)
+    if state.images_seen >= length:
+        console.print("nothing to do: the run has its length. Give a greater one to go on", highlight=False)
+        accelerator.end_training()
+        return "finished"
+
+    accelerator.wait_for_everyone()  # All have read the folder; now the main process may write to it.
+    if accelerator.is_main_process:
+        folder.create()
+        folder.write_config(job.config())
+        folder.write_facts(**facts, status="running")
+        folder.rewind_metrics(state.images_seen if saved else -1)
+
+    status: Status | None = None
+    with ExitStack() as stack:
+        observers: list[Observer] = []
+        if accelerator.is_main_process:
+            averages = {name: average.network for name, average in state.averages.items()}
+            sampler = Sampler(game, averages, settings.seed, dealer.like)
+            observers.append(Recorder(folder, sampler))
+            observers.append(stack.enter_context(LiveView(console, length, state.images_seen)))
+            if settings.track is not None:
+                tracker = Tracker(accelerator, settings.track, folder, lambda text: console.print(Text(text)))
+                tracker.start(job.config())
+                stack.callback(tracker.finish)
+                observers.append(tracker)
+        run = Training(
+            accelerator=accelerator,
+            settings=settings,
+            length=length,
+            state=state,
+            dealer=dealer,
+            folder=folder,
+            observers=tuple(observers),
+        )
+        try:
+            status = train(run)
+        finally:
+            if accelerator.is_main_process:
+                folder.write_facts(status=status or "failed", images_seen=state.images_seen)
+    _say_how_it_ended(console, status, state.images_seen, folder)
+    accelerator.end_training()
+    return status
+
+
+def _say_how_it_ended(console: Console, status: Status, images_seen: int, folder: RunFolder) -> None:
+    seen = f"{images_seen / 1000:g} kimg"
+    if status == "interrupted":
+        console.print(f"interrupted at {seen}, saved. The same command goes on from there.", highlight=False)
+    else:
+        console.print(
+            f"finished at {seen}: {folder.samples / f'{images_seen:09d}.png'}", highlight=False, soft_wrap=True
+        )

@@ -1,0 +1,189 @@
+"""Setting a run up: from settings to networks on their devices, everything checked on the way."""
+
+import platform
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+import gan_core
+from gan_core.data.dataset import Dataset, Images
+from gan_core.distributed.batchnorm import synchronise
+from gan_core.distributed.world import share_of
+from gan_core.errors import UserError
+from gan_core.game.game import Game
+from gan_core.game.variant import Options
+from gan_core.plugins.load import LoadedVariant
+from gan_core.runs.checkpoint import Checkpoint, newest
+from gan_core.runs.folder import RunFolder
+from gan_core.runs.resume import check_resume, flatten
+from gan_core.runs.settings import Settings
+from gan_core.training.dealer import Dealer, blank
+from gan_core.training.ema import Ema
+from gan_core.training.phase_module import PhaseModule
+from gan_core.training.player import Player
+from gan_core.training.randomness import Streams
+from gan_core.training.schedule import Schedule
+from gan_core.training.state import TrainingState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be trained, resolved: nothing is read from disk or put on a device yet."""
+
+    settings: Settings
+    loaded: LoadedVariant
+    options: Options
+    dataset: Dataset
+
+    def build(self) -> Game:
+        """Makes the game on the CPU, with the initial weights of this seed.
+
+        Raises:
+            UserError: The variant refuses these options or this data.
+        """
+        Streams(self.settings.seed).seed_modules("initial weights", 0, 0)
+        return self.loaded.build(self.dataset.spec, self.options)
+
+    def length(self, round_images: int) -> int:
+        """Returns the run's length in images: whole rounds, at least as long as was asked for."""
+        settings = self.settings
+        if settings.steps is not None:
+            return settings.steps * round_images
+        images = settings.kimg * 1000 if settings.kimg is not None else (settings.epochs or 0) * self.dataset.spec.count
+        # A tenth of an image is rounding noise of the multiplication, not a wish for another round.
+        return ceil((images - 0.1) / round_images) * round_images
+
+    def config(self) -> dict[str, Any]:
+        """Returns every setting, the variant's options among them, as plain values."""
+        return self.settings.model_dump(mode="json") | {"options": self.options.model_dump(mode="json")}
+
+
+def build_state(job: Job, accelerator: Accelerator, game: Game, dealer: Dealer, length: int) -> TrainingState:
+    """Puts the game on the device and makes its players and averages."""
+    settings, device = job.settings, accelerator.device
+    networks = {name: network.to(device, dealer.like.dtype).train() for name, network in game.networks.items()}
+    memory = dict(game.state)
+    for name, owner in memory.items():
+        if isinstance(owner, torch.nn.Module):
+            memory[name] = owner.to(device)
+    if accelerator.num_processes > 1 and settings.batchnorm == "global":
+        networks = synchronise(networks, device)
+    modules = [PhaseModule(phase, networks) for phase in game.phases]
+    _probe(modules, dealer, networks, memory)
+    schedule = Schedule(
+        kind=settings.lr_schedule, begin=int(settings.lr_decay_from * length), end=length, final=settings.lr_final
+    )
+    averages = {name: Ema(networks[name], settings.ema_kimg * 1000, settings.ema_ramp_up) for name in game.ema}
+    players = [Player(module, accelerator, schedule, settings.clip_norm) for module in modules]
+    return TrainingState(networks=networks, averages=averages, players=players, memory=memory)
+
+
+def _probe(
+    modules: list[PhaseModule], dealer: Dealer, networks: dict[str, torch.nn.Module], memory: dict[str, Any]
+) -> None:
+    """Tells every phase which of its parameters its loss does not reach; leaves the state as it was."""
+    owners: list[Any] = [*networks.values(), *memory.values()]
+    before = [_copied(owner.state_dict()) for owner in owners]
+    reals = next(dealer.rounds(0))
+    for module in modules:
+        module.find_unreached(dealer.deal(module.phase.name, reals[0], 0)[0])
+    for owner, state in zip(owners, before, strict=True):
+        owner.load_state_dict(state)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: _copied(inner) for key, inner in value.items()}
+    return value
+
+
+def check_batch(settings: Settings, processes: int) -> None:
+    """Refuses a batch that cannot be shared out evenly.
+
+    Raises:
+        UserError: With the numbers.
+    """
+    parts = processes * settings.accumulate
+    if settings.batch % parts:
+        lower, upper = settings.batch // parts * parts, -(-settings.batch // parts) * parts
+        nearest = f"{lower} or {upper}" if lower else str(upper)
+        raise UserError(
+            f"batch: {settings.batch} cannot be shared by {processes} processes in {settings.accumulate} micro-batches "
+            f"each: it must be a multiple of {parts}, such as {nearest}"
+        )
+
+
+def find_checkpoint(
+    job: Job, folder: RunFolder, accelerator: Accelerator, facts: dict[str, Any], allowed: Collection[str]
+) -> Checkpoint | None:
+    """Decides where the run begins: at a whole checkpoint of the same run, or afresh.
+
+    Raises:
+        UserError: `--resume` forbids what the folder holds, or the run there was made with other settings.
+    """
+    settings = job.settings
+    found = [newest(folder.checkpoints, lambda text: accelerator.print(f"warning: {text}"))]
+    # The main process decides for all.
+    broadcast_object_list(found)
+    if settings.resume == "never" and folder.exists:
+        raise UserError(f"resume: 'never', but {str(folder.root)!r} holds a run already. Give another --out")
+    if settings.resume == "must" and found[0] is None:
+        raise UserError(f"resume: 'must', but {str(folder.root)!r} holds no whole checkpoint")
+    if found[0] is not None:
+        check_resume(
+            flatten(folder.read_config(), folder.read_facts()),
+            flatten(job.config(), facts),
+            allowed=allowed,
+            schedule_uses_length=settings.lr_schedule != "constant",
+        )
+    return found[0]
+
+
+def facts_of(job: Job, length: int, fingerprint: str, processes: int) -> dict[str, Any]:
+    """Returns what a run is made of besides its settings, for run.json and for resuming."""
+    plugin = job.loaded.plugin
+    return {
+        "length": length,
+        "variant_distribution": plugin.distribution,
+        "variant_version": plugin.version,
+        "variant_source": plugin.source,
+        "data": {
+            "image_size": job.dataset.spec.image_size,
+            "channels": job.dataset.spec.channels,
+            "classes": job.dataset.spec.classes,
+            "count": job.dataset.spec.count,
+            "fingerprint": fingerprint,
+        },
+        "processes": processes,
+        "gan_core": gan_core.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def read_images(job: Job, accelerator: Accelerator) -> Images:
+    """Reads the split for training and puts it where it is dealt from; one process of each machine goes first."""
+    with accelerator.local_main_process_first():  # It may have to download.
+        return job.dataset.read("train").to(accelerator.device)
+
+
+def make_dealer(job: Job, accelerator: Accelerator, game: Game, images: Images) -> Dealer:
+    """Makes who gives every turn its batch."""
+    settings = job.settings
+    return Dealer(
+        game=game,
+        images=images,
+        count=job.dataset.spec.count,
+        batch=settings.batch,
+        accumulate=settings.accumulate,
+        seed=settings.seed,
+        share=share_of(accelerator),
+        like=blank(accelerator.device, settings.precision),
+    )

@@ -1,0 +1,205 @@
+"""A turn of the game: who learns, what is summed, when the step is taken. Expected numbers are worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from gan_core import Batch, Game, Networks, Terms
+from gan_core.training.meter import Meter, NotFiniteError
+from gan_core.training.phase_module import PhaseModule
+from gan_core.training.player import Player
+from gan_core.training.schedule import Schedule
+from tests.toys import Scale, toy_game, toy_phase
+
+CONSTANT = Schedule(kind="constant", begin=0, end=1, final=0.0)
+
+
+def batch(*pixels: float) -> Batch:
+    """One image of one pixel for each number."""
+    images = torch.tensor(pixels).view(-1, 1, 1, 1)
+    return Batch(images=images, labels=None, inputs={"z": torch.ones_like(images)}, random=None)  # type: ignore[arg-type]
+
+
+def player(game: Game, *, clip_norm: float | None = None, lr: Schedule = CONSTANT) -> Player:
+    return Player(PhaseModule(game.phases[0], game.networks), Accelerator(cpu=True), lr, clip_norm)
+
+
+def scale(networks: Networks, name: str) -> Scale:
+    network = networks[name]
+    assert isinstance(network, Scale)
+    return network
+
+
+def weight(game: Game, name: str) -> float:
+    return float(scale(game.networks, name).weight.detach())
+
+
+def product(networks: Networks, batch: Batch) -> Terms:
+    """mean(d · g · x): its gradient is g · mean(x) for d and d · mean(x) for g."""
+    both = networks["discriminator"](networks["generator"](batch.images))
+    return {"product": both.mean(), "seen": both.detach().mean() + 5}
+
+
+def test_only_the_phase_s_network_learns_and_only_by_terms_with_a_gradient() -> None:
+    game = toy_game(toy_phase("discriminator", product), toy_phase("generator", product))
+    modules = [PhaseModule(phase, game.networks) for phase in game.phases]
+    first, second = (Player(module, Accelerator(cpu=True), CONSTANT, None) for module in modules)
+    terms = first.play([batch(1.0, 3.0)], 0)
+    assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 2.0)
+    assert weight(game, "generator") == 1.0
+    assert scale(game.networks, "generator").weight.grad is None
+    assert {name: float(term) for name, term in terms.items()} == {"product": 2.0, "seen": 7.0, "gradient norm": 2.0}
+    second.play([batch(1.0, 3.0)], 0)
+    assert weight(game, "generator") == pytest.approx(1 - 0.1 * 0.8 * 2.0)
+    assert weight(game, "discriminator") == pytest.approx(0.8)
+
+
+def test_terms_are_summed() -> None:
+    def two(networks: Networks, batch: Batch) -> Terms:
+        d = networks["discriminator"](batch.images)
+        return {"linear": d.mean(), "square": d.square().mean()}
+
+    game = toy_game(toy_phase("discriminator", two))
+    player(game).play([batch(1.0, 2.0)], 0)
+    # d/dw of mean(w x) + mean(w² x²) at w = 1 is 1.5 + 2 · 2.5.
+    assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 6.5)
+
+
+def test_micro_batches_make_one_step_of_their_mean() -> None:
+    game = toy_game(toy_phase("discriminator", product))
+    terms = player(game).play([batch(1.0, 3.0), batch(5.0, 7.0)], 0)
+    assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 4.0)
+    assert float(terms["product"]) == 4.0
+
+
+def test_the_gradient_is_clipped_to_its_norm() -> None:
+    game = toy_game(toy_phase("discriminator", product))
+    terms = player(game, clip_norm=0.5).play([batch(4.0)], 0)
+    assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 0.5, abs=1e-6)
+    assert float(terms["gradient norm"]) == 4.0
+
+
+def test_the_learning_rate_follows_its_schedule() -> None:
+    game = toy_game(toy_phase("discriminator", product))
+    half = Schedule(kind="linear", begin=0, end=100, final=0.0)
+    player(game, lr=half).play([batch(1.0)], 50)
+    assert weight(game, "discriminator") == pytest.approx(1 - 0.05)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen", "factor"),
+    [
+        ("constant", 10**9, 1.0),
+        ("linear", 100, 1.0),
+        ("linear", 150, 0.6),
+        ("linear", 999, 0.2),
+        ("cosine", 150, 0.6),
+        ("cosine", 125, 0.2 + 0.8 * (1 + math.cos(math.pi / 4)) / 2),
+        ("cosine", 200, 0.2),
+    ],
+)
+def test_schedules(kind: str, seen: int, factor: float) -> None:
+    assert Schedule(kind=kind, begin=100, end=200, final=0.2)(seen) == pytest.approx(factor)  # type: ignore[arg-type]
+
+
+def test_after_sees_the_networks_and_the_terms_once_the_step_is_taken() -> None:
+    seen: dict[str, float] = {}
+
+    def clip(networks: Networks, terms: Terms) -> None:
+        seen.update({name: float(term) for name, term in terms.items()})
+        for parameter in networks["discriminator"].parameters():
+            parameter.clamp_(-0.25, 0.25)
+
+    game = toy_game(toy_phase("discriminator", product, after=clip))
+    player(game).play([batch(1.0)], 0)
+    assert weight(game, "discriminator") == 0.25
+    assert seen["product"] == 1.0
+
+
+def test_parameters_that_the_loss_does_not_reach_are_found_and_left_alone() -> None:
+    game = toy_game(toy_phase("discriminator", product))
+    module = PhaseModule(game.phases[0], game.networks)
+    module.find_unreached(batch(1.0))
+    idle = scale(game.networks, "discriminator").idle
+    assert [id(parameter) for parameter in module.unreached] == [id(idle)]
+    total, _ = module(batch(1.0))
+    total.backward()
+    assert idle.grad is not None
+    assert float(idle.grad) == 0.0
+
+
+def test_a_parameter_frozen_by_the_plugin_stays_frozen() -> None:
+    game = toy_game(toy_phase("discriminator", product))
+    scale(game.networks, "discriminator").idle.requires_grad_(requires_grad=False)
+    module = PhaseModule(game.phases[0], game.networks)
+    module.play_alone()
+    assert not scale(game.networks, "discriminator").idle.requires_grad
+    assert scale(game.networks, "discriminator").weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (
+            lambda n, b: {"a": n["generator"](b.images).mean()},
+            "reaches no parameter of discriminator: none of its terms",
+        ),
+        (lambda n, b: {}, "reaches no parameter of discriminator"),
+        (
+            lambda n, b: {"a": n["discriminator"](b.images)},
+            r"term 'a' has the shape \(2, 1, 1, 1\), but must be a scalar",
+        ),
+        (lambda n, b: {"a": b.images.mean().requires_grad_()}, "its terms depend on none of them"),
+    ],
+)
+def test_a_phase_that_cannot_learn_is_named(loss: object, message: str) -> None:
+    game = toy_game(toy_phase("discriminator", loss))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=message):
+        PhaseModule(game.phases[0], game.networks).find_unreached(batch(1.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trains": ("nobody",)}, "names the network 'nobody', but the game has"),
+        ({"trains": ()}, "trains no network"),
+        ({"repeats": 0}, "repeats is 0, but must be at least 1"),
+        ({"name": "../up"}, "is no name for a network, phase or state"),
+    ],
+)
+def test_a_game_that_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
+    name = str(change.pop("name", "discriminator"))
+    with pytest.raises(ValueError, match=message):
+        toy_game(toy_phase(name, product, **{"trains": ("discriminator",), **change}))
+
+
+def test_the_meter_averages_and_names_what_is_not_finite() -> None:
+    meter = Meter(Accelerator(cpu=True))
+    assert meter.read() == {}
+    meter.add("critic", {"a": torch.tensor(1.0), "b": torch.tensor(2.0)}, 3)
+    meter.add("critic", {"a": torch.tensor(3.0), "b": torch.tensor(4.0)}, 4)
+    assert meter.read() == {"critic/a": 2.0, "critic/b": 3.0}
+    meter.add("critic", {"a": torch.tensor(1.0), "b": torch.tensor(2.0)}, 5)
+    meter.add("critic", {"a": torch.tensor(1.0), "b": torch.tensor(torch.nan)}, 6)
+    meter.add("critic", {"a": torch.tensor(torch.inf), "b": torch.tensor(torch.nan)}, 7)
+    with pytest.raises(NotFiniteError, match="critic: b is not finite from step 6 on"):
+        meter.read()
+    meter = Meter(Accelerator(cpu=True))
+    meter.add("critic", {"a": torch.tensor(1.0)}, 0)
+    with pytest.raises(ValueError, match="must return the same terms at every turn"):
+        meter.add("critic", {"b": torch.tensor(1.0)}, 1)
+
+
+def test_dropout_in_a_network_is_reseeded_by_the_dealer() -> None:
+    from gan_core.training.randomness import Streams
+
+    def drawn(position: int, part: int) -> list[float]:
+        Streams(1).seed_modules("modules in generator", position, part)
+        return nn.Dropout(0.5)(torch.ones(64)).tolist()
+
+    assert drawn(5, 0) == drawn(5, 0)
+    assert drawn(5, 0) != drawn(6, 0)
+    assert drawn(5, 0) != drawn(5, 1)

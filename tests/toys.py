@@ -1,0 +1,38 @@
+"""A game small enough to work out by hand: one weight each, and losses that tests choose."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from gan_core import Batch, Game, Networks, Phase, Terms, sgd
+
+Loss = Callable[[Networks, Batch], Terms]
+
+
+class Scale(nn.Module):
+    """Multiplies by one weight, 1 at first; a second weight is never used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.idle = nn.Parameter(torch.ones(()))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.weight * z
+
+
+def toy_phase(name: str, loss: Loss, **fields: object) -> Phase:
+    """A phase that trains the network of its name with plain gradient descent at rate 0.1."""
+    settings: dict[str, object] = {"trains": (name,), "optimizer": sgd(0.1)} | fields
+    return Phase(name=name, loss=loss, **settings)  # type: ignore[arg-type]
+
+
+def toy_game(*phases: Phase) -> Game:
+    """Two scales, latents that are all 1, images of 1 x 2 x 2 pixels."""
+    return Game(
+        networks={"generator": Scale(), "discriminator": Scale()},
+        phases=phases,
+        draw=lambda random, count, labels: {"z": torch.ones(count, 1, 2, 2)},
+        generate=lambda networks, inputs: networks["generator"](**inputs).clamp(-1, 1),
+    )
