@@ -1,0 +1,104 @@
+"""The run's folder, which explains itself.
+
+config.yaml      every setting, resolved: `train --config` takes it back
+run.json         what it ran on: status, data, variant and library versions
+metrics.jsonl    one line for each log point
+samples/         grids of samples, named by images seen
+checkpoints/     see gan_core.runs.checkpoint
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gan_core.errors import UserError
+
+
+class RunFolder:
+    """Paths and small files of one run. Only the main process writes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.yaml"
+        self.facts = root / "run.json"
+        self.metrics = root / "metrics.jsonl"
+        self.samples = root / "samples"
+        self.checkpoints = root / "checkpoints"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run began here."""
+        return self.config.exists()
+
+    def create(self) -> None:
+        """Makes the folders.
+
+        Raises:
+            UserError: They cannot be written.
+        """
+        try:
+            for folder in (self.root, self.samples, self.checkpoints):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"out: {str(self.root)!r} cannot be written: {error}") from None
+
+    def read_config(self) -> dict[str, Any]:
+        """Returns the settings with which the run was last started.
+
+        Raises:
+            UserError: There is no run here, or its settings are not readable.
+        """
+        try:
+            values = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{str(self.root)!r} is not a run: it has no config.yaml") from None
+        except yaml.YAMLError as error:
+            raise UserError(f"{str(self.config)!r} is not readable: {error}") from None
+        return dict(values)
+
+    def write_config(self, values: Mapping[str, Any]) -> None:
+        """Replaces the settings."""
+        replace(self.config, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
+
+    def read_facts(self) -> dict[str, Any]:
+        """Returns what is known of the run: its status, its data, its versions."""
+        try:
+            return dict(json.loads(self.facts.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return {}
+
+    def write_facts(self, **facts: object) -> None:
+        """Adds to what is known of the run."""
+        replace(self.facts, json.dumps(self.read_facts() | facts, indent=2) + "\n")
+
+    def append_metrics(self, line: Mapping[str, float]) -> None:
+        """Adds one line for a log point."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def rewind_metrics(self, images_seen: int) -> None:
+        """Drops the lines of work that a resumed run will do again, and a line that a crash tore."""
+        if not self.metrics.exists():
+            return
+        kept = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
+            try:
+                if json.loads(line)["images_seen"] <= images_seen and line.endswith("\n"):
+                    kept.append(line)
+            except ValueError:
+                continue
+        replace(self.metrics, "".join(kept))
+
+
+def replace(path: Path, text: str) -> None:
+    """Writes a file so that a crash leaves either the old one or the new one."""
+    new = path.with_name(f".{path.name}.new")
+    with new.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

@@ -1,0 +1,106 @@
+"""Settings from a file and from flags, put together and checked, with errors that name the key and the way out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from gan_core.errors import UserError, did_you_mean
+from gan_core.game.variant import Options
+from gan_core.runs.settings import DEFAULT_KIMG, LENGTHS, Settings
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config: Path | None = None) -> Settings:
+    """Puts settings together: defaults < `--config` < flags and `--set`.
+
+    Args:
+        flags: What was given on the command line by setting; None means not given.
+        assignments: The texts after `--set`: "key=value" of a setting, else of one of the variant's options
+            ("options.key=value" says so expressly).
+        config: A YAML file of settings.
+
+    Raises:
+        UserError: A key or a value is not allowed; all problems are listed.
+    """
+    given = {key: value for key, value in flags.items() if value is not None}
+    options: dict[str, object] = {}
+    for assignment in assignments:
+        key, value = _assignment(assignment)
+        if key in Settings.model_fields and key != "options":
+            given[key] = value
+        else:
+            options[key.removeprefix("options.")] = value
+    values = _read(config) if config else {}
+    if any(key in given for key in LENGTHS):
+        # A length on the command line replaces the file's, in whichever unit that was.
+        values = {key: value for key, value in values.items() if key not in LENGTHS}
+    values |= given
+    values["options"] = {**_mapping(values.get("options"), config), **options}
+    if "variant" not in values:
+        raise UserError("variant: missing. Name one with --variant; `python -m gan_core list` shows those installed")
+    settings = validated(Settings, values)
+    lengths = [key for key in LENGTHS if getattr(settings, key) is not None]
+    if len(lengths) > 1:
+        raise UserError(f"length: {' and '.join(lengths)} are given. Give one of --kimg, --epochs or --steps")
+    return settings if lengths else settings.model_copy(update={"kimg": DEFAULT_KIMG})
+
+
+def resolve_options(settings: Settings, kind: type[Options]) -> Options:
+    """Checks the variant's options and fills in their defaults."""
+    return validated(kind, settings.options, what=f"option of {settings.variant}")
+
+
+def validated(model: type[M], values: Mapping[str, object], what: str = "setting") -> M:
+    """Returns the model of these values.
+
+    Raises:
+        UserError: With one line for each problem: the key, the value, what is allowed, the nearest valid name.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [_explain(model, what, cast("dict[str, Any]", problem)) for problem in error.errors()]
+        raise UserError("\n".join(lines)) from None
+
+
+def _explain(model: type[BaseModel], what: str, problem: dict[str, Any]) -> str:
+    # pydantic names the members of a union after the field; the user knows only the field.
+    key = str(problem["loc"][0]) if problem["loc"] else what
+    if problem["type"] == "extra_forbidden":
+        names = list(model.model_fields)
+        return f"{key}: no such {what}.{did_you_mean(key, names)} Allowed: {', '.join(names)}"
+    value = problem["input"]
+    text = str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    choices = [choice.strip("' ") for choice in text.replace(" or ", ", ").split(", ")]
+    hint = did_you_mean(str(value), choices) if problem["type"] == "literal_error" else ""
+    return f"{key}: {value!r} is not allowed. It must be {text}.{hint}"
+
+
+def _assignment(text: str) -> tuple[str, object]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {text!r}: write it as key=value")
+    try:
+        return key.strip().replace("-", "_"), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {text!r}: the value is not readable as YAML ({error})") from None
+
+
+def _read(config: Path) -> dict[str, object]:
+    try:
+        values = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"--config {str(config)!r}: cannot be read: {error}") from None
+    return _mapping(values, config)
+
+
+def _mapping(values: object, config: Path | None) -> dict[str, object]:
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"--config {str(config)!r}: expected `key: value` lines, got {type(values).__name__}")
+    return values

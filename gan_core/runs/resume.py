@@ -1,0 +1,49 @@
+"""Going on with a run: only with the same game, and with every difference named."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from gan_core.errors import UserError, did_you_mean
+from gan_core.runs.settings import FREE, LENGTHS
+
+
+def check_resume(
+    before: Mapping[str, Any], now: Mapping[str, Any], *, allowed: Collection[str], schedule_uses_length: bool
+) -> None:
+    """Compares the settings and facts of a run with those that are asked for now.
+
+    Args:
+        before: What the run was started with, by dotted key.
+        now: The same of this command.
+        allowed: Keys that may differ, from `--allow-change`.
+        schedule_uses_length: Whether the learning rate depends on the run's length.
+
+    Raises:
+        UserError: Something differs that the rest of the run depends on.
+    """
+    free = FREE | (set() if schedule_uses_length else {"length"})
+    keys = [key for key in {**before, **now} if key not in free and key not in LENGTHS]
+    for key in allowed:
+        if key not in keys:
+            raise UserError(
+                f"--allow-change {key!r}: no such setting.{did_you_mean(key, keys)} Allowed: {', '.join(keys)}"
+            )
+    changed = [key for key in keys if before.get(key) != now.get(key) and key not in allowed]
+    if not changed:
+        return
+    width = max(map(len, changed))
+    rows = "\n".join(f"  {key:<{width}}  {before.get(key)!r} in the run, {now.get(key)!r} now" for key in changed)
+    note = (
+        "\nThe learning rate's schedule ends with the run, so another length changes it." if "length" in changed else ""
+    )
+    raise UserError(
+        f"the run in this folder was made with other settings:\n{rows}{note}\n"
+        f"Use the run's own, or give another --out, or allow each by name: --allow-change {changed[0]}"
+    )
+
+
+def flatten(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what must agree, by dotted key: settings, the variant's options, and facts (versions, data)."""
+    flat = {key: value for key, value in settings.items() if key != "options"}
+    flat |= {f"options.{key}": value for key, value in settings.get("options", {}).items()}
+    return flat | {key: facts.get(key) for key in ("length", "variant_distribution", "variant_version", "data")}

@@ -1,0 +1,60 @@
+"""Images as files: a grid, a folder of PNGs, or the array that the field's evaluators read."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+_PADDING = 2
+
+
+def grid(images: Tensor, rows: int) -> Image.Image:
+    """Lays out images (N, C, H, W) uint8 column by column in so many rows, small ones enlarged (bicubic) for people."""
+    count, channels, _, side = images.shape
+    columns = -(-count // rows)
+    shown = side * max(1, 64 // side)
+    cell = shown + _PADDING
+    canvas = Image.new("L" if channels == 1 else "RGB", (columns * cell + _PADDING, rows * cell + _PADDING), "white")
+    for number, image in enumerate(images):
+        corner = (number // rows * cell + _PADDING, number % rows * cell + _PADDING)
+        canvas.paste(picture(image).resize((shown, shown), Image.Resampling.BICUBIC), corner)
+    return canvas
+
+
+def picture(image: Tensor) -> Image.Image:
+    """Returns one image (C, H, W) uint8 as Pillow's."""
+    pixels = image.permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+
+
+def rows_of(count: int, classes: int) -> int:
+    """Returns the rows of a grid: one for each class, or else a square."""
+    return min(classes, count) if classes else max(1, round(count**0.5))
+
+
+def save_grid(images: Tensor, classes: int, path: Path) -> None:
+    """Writes a PNG grid, which is there whole or not at all."""
+    new = path.with_name(f".{path.name}.new")
+    grid(images, rows_of(len(images), classes)).save(new, format="PNG")
+    new.replace(path)
+
+
+def save_folder(blocks: Iterable[Tensor], path: Path) -> None:
+    """Writes 000000.png, 000001.png, ... into a folder."""
+    path.mkdir(parents=True)
+    number = 0
+    for block in blocks:
+        for image in block:
+            picture(image).save(path / f"{number:06d}.png")
+            number += 1
+
+
+def save_npz(blocks: Iterable[Tensor], labels: Tensor | None, path: Path) -> None:
+    """Writes arr_0 (N, H, W, C) uint8 and, where there are labels, arr_1 (N,) int64."""
+    images = torch.cat(list(blocks)).permute(0, 2, 3, 1).numpy()
+    new = path.with_name(f".{path.stem}.new.npz")
+    np.savez(new, images, *([] if labels is None else [labels.numpy().astype(np.int64)]))
+    new.replace(path)

@@ -1,0 +1,46 @@
+"""Taking a run's generator back from its folder, without its data set, optimizers or discriminator."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from gan_core.errors import UserError
+from gan_core.game.data_spec import DataSpec
+from gan_core.plugins.load import load_variant
+from gan_core.runs.checkpoint import newest
+from gan_core.runs.folder import RunFolder
+from gan_core.runs.resolve import resolve_options, validated
+from gan_core.runs.settings import Settings
+from gan_core.sampling.sampler import Sampler
+from gan_core.training.dealer import blank
+
+
+def load_sampler(run: Path, seed: int) -> Sampler:
+    """Returns a sampler over the averaged networks of a run's newest whole checkpoint.
+
+    Raises:
+        UserError: The folder holds no run, no checkpoint, or one of another version of the variant.
+    """
+    folder = RunFolder(run)
+    settings = validated(Settings, folder.read_config())
+    checkpoint = newest(folder.checkpoints, lambda text: print(f"warning: {text}", file=sys.stderr))
+    if checkpoint is None:
+        raise UserError(f"{str(run)!r} holds no whole checkpoint yet")
+    facts = folder.read_facts()
+    data = facts["data"]
+    spec = DataSpec(name=settings.dataset, **{key: value for key, value in data.items() if key != "fingerprint"})
+    loaded = load_variant(settings.variant)
+    game = loaded.build(spec, resolve_options(settings, loaded.variant.options))
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    like = blank(device or torch.device("cpu"), settings.precision)
+    networks = {name: game.networks[name].to(like.device, like.dtype).eval().requires_grad_(False) for name in game.ema}
+    for name, network in networks.items():
+        try:
+            network.load_state_dict(checkpoint.tensors(f"ema-{name}"))
+        except (RuntimeError, FileNotFoundError) as error:
+            raise UserError(
+                f"checkpoint {checkpoint.path} does not fit {loaded.plugin.label}; the run was made with version "
+                f"{facts.get('variant_version')}: {error}"
+            ) from error
+    return Sampler(game, networks, seed, like)

@@ -1,0 +1,45 @@
+"""Samples as a function of the weights, the seed and the sample's number, and of nothing else."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from gan_core.game.game import Game
+from gan_core.game.phase import Networks
+from gan_core.training.randomness import Streams
+
+BLOCK = 64
+"""Images are drawn in blocks of this size, the last one too: how many are wanted changes no image's bits."""
+
+
+class Sampler:
+    """Draws images from a game's averaged networks."""
+
+    def __init__(self, game: Game, networks: Networks, seed: int, like: Tensor) -> None:
+        """Takes the networks that `game.ema` names, in eval mode; `like` has their device and dtype."""
+        self.game, self.networks, self.streams, self.like = game, networks, Streams(seed), like
+
+    def labels(self, count: int, label: int | None = None) -> Tensor | None:
+        """Returns the samples' labels (count,) int64: the given one, or each class in turn; None if unconditional."""
+        if not self.game.classes:
+            return None
+        return torch.arange(count) % self.game.classes if label is None else torch.full((count,), label)
+
+    @torch.no_grad()
+    def draw(self, count: int, label: int | None = None) -> Iterator[Tensor]:
+        """Yields samples 0 to count - 1 in blocks: (up to 64, C, H, W) uint8 on the CPU."""
+        for first in range(0, count, BLOCK):
+            labels = self.labels(first + BLOCK, label)
+            block = None if labels is None else labels[first:]
+            inputs = self.game.draw(self.streams.at("samples", first // BLOCK), BLOCK, block)
+            placed = {
+                name: tensor.to(self.like.device, self.like.dtype if tensor.is_floating_point() else tensor.dtype)
+                for name, tensor in inputs.items()
+            }
+            images = self.game.generate(self.networks, placed)
+            yield images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()[: count - first]
+
+    def draw_all(self, count: int, label: int | None = None) -> Tensor:
+        """Returns them at once: (count, C, H, W) uint8."""
+        return torch.cat(list(self.draw(count, label)))

@@ -1,0 +1,246 @@
+"""Run folders and checkpoints: whole or passed over, resumed or refused, and never executed."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from gan_core.errors import UserError
+from gan_core.runs.checkpoint import newest, save
+from gan_core.runs.folder import RunFolder
+from gan_core.training.meter import NotFiniteError
+from tests.conftest import difference, gan_core, weights
+
+Train = Callable[..., str]
+SMALL = ("width=4", "sample_every=0.128", "checkpoint_every=0.128", "log_every=0.064")
+
+
+@pytest.fixture
+def run(tmp_path: Path, train: Train) -> Path:
+    """A finished run of eight small steps."""
+    assert train(*SMALL, variant="dcgan", batch=32, steps=8, out=tmp_path / "run") == "finished"
+    return tmp_path / "run"
+
+
+def test_a_run_s_folder_explains_itself(run: Path) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert (config["variant"], config["steps"], config["options"]["width"]) == ("dcgan", 8, 4)
+    facts = json.loads((run / "run.json").read_text())
+    assert (facts["status"], facts["images_seen"], facts["variant_version"]) == ("finished", 256, "0.1.0")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["images_seen"] for line in lines] == [64, 128, 192, 256]
+    assert {"discriminator/D(real)", "discriminator/D(fake)", "generator/adversarial"} < lines[0].keys()
+    assert sorted(path.name for path in (run / "samples").iterdir()) == [
+        "000000000.png",
+        "000000128.png",
+        "000000256.png",
+    ]
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["000000128", "000000256"]
+    assert sorted(path.name for path in (run / "checkpoints" / "000000256").iterdir()) == [
+        "discriminator.safetensors",
+        "ema-generator.safetensors",
+        "generator.safetensors",
+        "manifest.json",
+        "optimizer-discriminator.pt",
+        "optimizer-generator.pt",
+    ]
+
+
+def test_the_same_command_again_does_nothing_and_a_greater_length_goes_on(run: Path, train: Train) -> None:
+    before = weights(run)
+    assert train(*SMALL, variant="dcgan", batch=32, steps=8, out=run) == "finished"
+    assert difference(before, weights(run)) == 0
+    assert train(*SMALL, variant="dcgan", batch=32, steps=10, out=run) == "finished"
+    assert [json.loads(line)["images_seen"] for line in (run / "metrics.jsonl").read_text().splitlines()][-1] == 320
+
+
+def test_its_config_repeats_a_run(run: Path, tmp_path: Path) -> None:
+    gan_core("train", "--config", run / "config.yaml", "--out", tmp_path / "again")
+    assert difference(weights(run), weights(tmp_path / "again")) == 0
+
+
+@pytest.mark.parametrize(
+    ("assignments", "flags", "message"),
+    [
+        (("width=8",), {}, r"options.width  4 in the run, 8 now"),
+        ((), {"batch": 64}, r"batch  32 in the run, 64 now"),
+        ((), {"seed": 3}, r"seed  0 in the run, 3 now"),
+        ((), {"variant": "vanilla"}, r"variant +'dcgan' in the run, 'vanilla' now"),
+        ((), {"image_size": 12}, r"data +\{'image_size': 8"),
+        (("lr_schedule=cosine",), {}, r"lr_schedule  'constant' in the run, 'cosine' now"),
+        ((), {"resume": "never"}, "holds a run already. Give another --out"),
+    ],
+)
+def test_a_resume_with_another_setting_is_refused_by_name(
+    run: Path, train: Train, assignments: tuple[str, ...], flags: dict[str, object], message: str
+) -> None:
+    base = {"variant": "dcgan", "batch": 32, "steps": 12, "out": run}
+    small = () if flags.get("variant") else SMALL
+    with pytest.raises(UserError, match=message):
+        train(*small, *assignments, **(base | flags))
+    assert json.loads((run / "run.json").read_text())["status"] == "finished"
+
+
+def test_a_change_can_be_allowed_by_name(run: Path, train: Train) -> None:
+    assert train(*SMALL, variant="dcgan", batch=64, steps=8, out=run, allowed=("batch",)) == "finished"
+    with pytest.raises(UserError, match=r"--allow-change 'bacth': no such setting\. Did you mean 'batch'"):
+        train(*SMALL, variant="dcgan", batch=64, steps=9, out=run, allowed=("bacth",))
+
+
+def test_a_schedule_that_ends_with_the_run_forbids_another_length(tmp_path: Path, train: Train) -> None:
+    flags = {"variant": "dcgan", "batch": 32, "out": tmp_path / "run"}
+    train(*SMALL, "lr_schedule=linear", steps=4, **flags)
+    with pytest.raises(
+        UserError, match=r"length  128 in the run, 192 now\nThe learning rate's schedule ends with the run"
+    ):
+        train(*SMALL, "lr_schedule=linear", steps=6, **flags)
+    assert train(*SMALL, "lr_schedule=linear", steps=6, allowed=("length",), **flags) == "finished"
+
+
+def test_must_resume_needs_something_to_resume(tmp_path: Path, train: Train) -> None:
+    with pytest.raises(UserError, match="holds no whole checkpoint"):
+        train(*SMALL, variant="dcgan", steps=2, resume="must", out=tmp_path / "run")
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("name", ["generator.safetensors", "optimizer-generator.pt", "manifest.json"])
+@pytest.mark.parametrize("spoil", [truncate, flip_a_bit, Path.unlink])
+def test_a_spoilt_checkpoint_is_named_and_the_one_before_is_used(
+    run: Path, name: str, spoil: Callable[[Path], None]
+) -> None:
+    newest_one = run / "checkpoints" / "000000256"
+    spoil(newest_one / name)
+    warnings: list[str] = []
+    found = newest(run / "checkpoints", warnings.append)
+    assert found is not None
+    assert found.images_seen == 128
+    assert len(warnings) == 1
+    assert f"{newest_one} is passed over: " in warnings[0]
+    assert name in warnings[0]
+
+
+def test_a_spoilt_checkpoint_is_replaced_by_the_resumed_run(run: Path, train: Train) -> None:
+    before = weights(run)
+    truncate(run / "checkpoints" / "000000256" / "generator.safetensors")
+    train(*SMALL, variant="dcgan", batch=32, steps=8, out=run)
+    assert difference(before, weights(run)) == 0
+
+
+def test_no_pickle_is_executed(run: Path, tmp_path: Path, train: Train) -> None:
+    class Malicious:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "executed",)
+
+    checkpoint = run / "checkpoints" / "000000256"
+    file = checkpoint / "optimizer-generator.pt"
+    torch.save(Malicious(), file)
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["files"][file.name] = {
+        "size": file.stat().st_size,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="holds something other than tensors and plain values"):
+        train(*SMALL, variant="dcgan", batch=32, steps=10, out=run)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_old_checkpoints_go_only_after_the_new_one_is_whole(tmp_path: Path) -> None:
+    for seen in (10, 20, 30):
+        save(tmp_path, seen, {"net": {"w": torch.full((2,), float(seen))}}, {"opt": {"step": seen}}, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000020", "000000030"]
+    (tmp_path / ".000000040.new").mkdir()  # What a kill in the middle of writing leaves.
+    found = newest(tmp_path, pytest.fail)
+    assert found is not None
+    assert found.tensors("net")["w"].tolist() == [30.0, 30.0]
+    assert found.state("opt") == {"step": 30}
+
+
+def test_metrics_are_rewound_to_the_checkpoint_and_a_torn_line_is_dropped(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for seen in (10, 20, 30):
+        folder.append_metrics({"images_seen": seen})
+    with folder.metrics.open("a") as file:
+        file.write('{"images_seen": 2')
+    folder.rewind_metrics(20)
+    assert folder.metrics.read_text() == '{"images_seen": 10}\n{"images_seen": 20}\n'
+
+
+def test_a_run_that_diverges_stops_with_names_and_leaves_the_last_checkpoint_whole(
+    tmp_path: Path, train: Train
+) -> None:
+    run = tmp_path / "run"
+    flags = {"variant": "dcgan", "batch": 32, "out": run}
+    train(*SMALL, "log_every=0.032", steps=4, **flags)
+    before = weights(run)
+    with pytest.raises(NotFiniteError, match=r"(discriminator|generator): .* is not finite from step \d+ on"):
+        train(*SMALL, "lr=1e30", "log_every=0.032", steps=40, allowed=("options.lr",), **flags)
+    assert difference(before, weights(run)) == 0
+    assert json.loads((run / "run.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "setting", ["precision=bf16", "accumulate=4", "clip_norm=0.01", "ema_kimg=0", "batchnorm=local"]
+)
+def test_settings_change_the_run_and_keep_it_finite(run: Path, tmp_path: Path, train: Train, setting: str) -> None:
+    train(*SMALL, setting, variant="dcgan", batch=32, steps=8, out=tmp_path / "other")
+    other = weights(tmp_path / "other")
+    assert all(torch.isfinite(tensor.double()).all() for tensor in other.values())
+    assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in other.values())
+    if setting == "batchnorm=local":  # On one process, local is global.
+        assert difference(weights(run), other) == 0
+    elif setting == "ema_kimg=0":
+        assert torch.equal(other["ema-generator/layers.0.weight"], other["generator/layers.0.weight"])
+    else:
+        assert difference(weights(run), other) > 0
+
+
+def test_samples_depend_on_the_run_and_the_seed_alone(run: Path, tmp_path: Path) -> None:
+    gan_core("sample", run, "--count", 70, "--seed", 4, "--out", tmp_path / "a.npz")
+    gan_core("sample", run, "--count", 5, "--seed", 4, "--out", tmp_path / "images")
+    gan_core("sample", run, "--count", 16, "--seed", 4, "--out", tmp_path / "grid.png")
+    gan_core("sample", run, "--count", 5, "--seed", 5, "--out", tmp_path / "b.npz")
+    arrays = np.load(tmp_path / "a.npz")
+    assert arrays.files == ["arr_0"]
+    assert (arrays["arr_0"].shape, arrays["arr_0"].dtype) == ((70, 8, 8, 1), np.uint8)
+    for number in range(5):
+        with Image.open(tmp_path / "images" / f"{number:06d}.png") as image:
+            assert np.array_equal(np.array(image), arrays["arr_0"][number, :, :, 0])
+    assert not np.array_equal(np.load(tmp_path / "b.npz")["arr_0"], arrays["arr_0"][:5])
+    with Image.open(tmp_path / "grid.png") as image:
+        assert image.size == (4 * 66 + 2, 4 * 66 + 2)
+        second = Image.fromarray(arrays["arr_0"][1, :, :, 0]).resize((64, 64), Image.Resampling.BICUBIC)
+        assert np.array_equal(np.array(image)[68 : 68 + 64, 2 : 2 + 64], np.array(second))  # Column by column.
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--label", "3"], "label: 3 is not allowed. Allowed: none, for this run's generator is not conditional"),
+        (["--out", "."], "exists already. Give a new folder"),
+    ],
+)
+def test_sampling_refuses_what_it_cannot_do(run: Path, tmp_path: Path, words: list[str], message: str) -> None:
+    assert message in gan_core("sample", run, "--out", tmp_path / "x.png", *words, expect=2)
+
+
+def test_sampling_needs_a_run_with_a_checkpoint(run: Path, tmp_path: Path) -> None:
+    assert "is not a run: it has no config.yaml" in gan_core("sample", tmp_path, "--out", tmp_path / "x.png", expect=2)
+    shutil.rmtree(run / "checkpoints")
+    assert "holds no whole checkpoint" in gan_core("sample", run, "--out", tmp_path / "x.png", expect=2)
