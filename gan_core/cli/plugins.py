@@ -1,0 +1,99 @@
+"""`gan_core list` and `gan_core show`."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from gan_core.plugins.find import find_plugins, status
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def list_variants(*, as_json: JsonFlag = False) -> None:
+    """List the variants installed, without importing any of them."""
+    plugins = find_plugins()
+    rows = [
+        {
+            "name": plugin.name,
+            "summary": plugin.summary,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "source": plugin.source,
+            "status": status(plugin, plugins),
+        }
+        for plugin in plugins
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    elif not rows:
+        print("No variants are installed. From a checkout, run: pip install -r requirements.txt")
+    else:
+        _print_table(rows)
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A variant, as `gan_core list` names it.")],
+    *,
+    dataset: Annotated[str, typer.Option(help="Count the networks' parameters for this data set.")] = "digits",
+    image_size: Annotated[int | None, typer.Option(help="Resize images to this many pixels a side.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Convert images to grey (1) or RGB (3).")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Describe a variant: what it is, where it was published, its options, and its networks."""
+    from gan_core.data.catalog import open_dataset
+    from gan_core.plugins.load import load_variant
+    from gan_core.plugins.options import option_rows
+    from gan_core.view.plan import parameters
+
+    loaded = load_variant(name)
+    spec = open_dataset(dataset, image_size=image_size, channels=channels).spec
+    counts = {key: parameters(network) for key, network in loaded.build(spec).networks.items()}
+    plugin, options = loaded.plugin, option_rows(loaded.variant.options)
+    if as_json:
+        described = {
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "source": plugin.source,
+            "doc": loaded.doc,
+            "paper": loaded.variant.paper,
+            "needs_labels": loaded.variant.needs_labels,
+            "options": options,
+            "parameters": counts,
+        }
+        print(json.dumps(described, indent=2, default=str))
+        return
+    print(f"{plugin.name} ({plugin.distribution} {plugin.version}, {plugin.source})\n\n{loaded.doc.strip()}\n")
+    print(f"Paper: {loaded.variant.paper or 'none named'}\n")
+    _print_table(
+        [
+            {
+                "option": row["name"],
+                "type": row["type"],
+                "default": str(row["default"]),
+                "allowed": row["bounds"],
+                "": row["help"],
+            }
+            for row in options
+        ]
+    )
+    shape = f"{spec.channels} x {spec.image_size} x {spec.image_size}"
+    print(f"\nNetworks for {spec.name} ({shape}), trainable parameters:")
+    for network, count in counts.items():
+        print(f"  {network}: {count:,}")
+
+
+def _print_table(rows: list[dict[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row.values()))
+    # What reads a pipe has no width.
+    Console(width=None if sys.stdout.isatty() else 240).print(table)

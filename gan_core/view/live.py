@@ -1,0 +1,73 @@
+"""The live view: one line that moves in a terminal, plain lines where there is none."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+
+class LiveView:
+    """Shows progress, images a second, the time left, and the terms of the last log point."""
+
+    def __init__(self, console: Console, length: int, images_seen: int) -> None:
+        """Takes the run's length and where it begins, in images."""
+        self.console, self.length = console, length
+        self._began, self._first, self._printed = time.monotonic(), images_seen, 0.0
+        self._progress = Progress(
+            TextColumn("{task.fields[kimg]} kimg"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:3.0f}%"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[terms]}", markup=False),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task(
+            "", total=length, completed=images_seen, kimg=f"{images_seen / 1000:.1f}", rate="", terms=""
+        )
+
+    def __enter__(self) -> "LiveView":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def advance(self, images_seen: int) -> None:
+        """Moves the bar."""
+        self._progress.update(self._task, completed=images_seen, kimg=f"{images_seen / 1000:.1f}")
+
+    def log(self, line: dict[str, float]) -> None:
+        """Shows the terms; where there is no terminal, on a line of their own, at most every five seconds."""
+        rate, terms = f"{line['images_per_second']:,.0f} img/s", brief(line)
+        self._progress.update(self._task, rate=rate, terms=terms)
+        if self.console.is_terminal:
+            return
+        now, seen = time.monotonic(), int(line["images_seen"])
+        if now - self._printed < 5 and seen < self.length:
+            return
+        self._printed = now
+        left = (now - self._began) / (seen - self._first) * (self.length - seen)
+        clock = time.strftime("%H:%M:%S", time.gmtime(max(0.0, left)))
+        self.console.print(
+            Text(f"{seen / 1000:.1f}/{self.length / 1000:g} kimg  {rate}  {clock} left  {terms}"), soft_wrap=True
+        )
+
+    def sample(self, images_seen: int) -> None:
+        """Shows nothing: the grid is a file."""
+
+
+def brief(line: dict[str, float]) -> str:
+    """Returns the terms of a log line for people: "discriminator real 0.43 fake 0.51 | generator adversarial 1.2"."""
+    phases: dict[str, list[str]] = {}
+    for key, value in line.items():
+        phase, slash, term = key.partition("/")
+        if slash and term != "gradient norm":
+            phases.setdefault(phase, []).append(f"{term} {value:.3g}")
+    return " | ".join(f"{phase} {' '.join(terms)}" for phase, terms in phases.items())

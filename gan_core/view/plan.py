@@ -1,0 +1,58 @@
+"""The plan: what is going to happen, said before it happens."""
+
+from collections.abc import Mapping
+
+import yaml
+from rich.console import Console
+from rich.text import Text
+from torch import nn
+
+from gan_core.game.game import Game
+from gan_core.training.setup import Job
+
+
+def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
+    """Returns the plan, line by line."""
+    settings, spec, plugin = job.settings, job.dataset.spec, job.loaded.plugin
+    round_images = settings.batch * game.turns
+    schedule = "" if settings.lr_schedule == "constant" else f", {settings.lr_schedule} decay of the learning rate"
+    micro = "" if settings.accumulate == 1 else f" in {settings.accumulate} micro-batches"
+    colour = "grey" if spec.channels == 1 else "RGB"
+    return {
+        "variant": f"{plugin.name} ({plugin.distribution} {plugin.version}, {plugin.source})",
+        "options": ", ".join(f"{key} {value}" for key, value in job.options.model_dump().items()),
+        "data": f"{spec.name}: {spec.count:,} images, {spec.image_size} x {spec.image_size} {colour}, "
+        + (f"{spec.classes} classes" if spec.classes else "no labels"),
+        "networks": ", ".join(f"{name} {parameters(network):,}" for name, network in game.networks.items())
+        + " parameters",
+        "phases": ", ".join(
+            phase.name
+            + (f" x {phase.repeats}" if phase.repeats > 1 else "")
+            + (f" / {phase.every}" if phase.every > 1 else "")
+            for phase in game.phases
+        ),
+        "precision": f"{settings.precision}, {settings.batchnorm} batch normalisation",
+        "batch": f"{settings.batch}{micro}",
+        "length": f"{length / 1000:g} kimg = {length / spec.count:.4g} epochs = "
+        f"{length // round_images:,} steps{schedule}",
+        "folder": str(settings.folder),
+    }
+
+
+def print_plan(rows: Mapping[str, str], console: Console) -> None:
+    """Prints lines of the plan, in columns."""
+    for key, value in rows.items():
+        console.print(Text.assemble((f"{key:<9}", "bold"), "  ", value), soft_wrap=True)
+
+
+def parameters(network: nn.Module) -> int:
+    """Counts a network's trainable parameters."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def show_dry_run(job: Job, console: Console) -> None:
+    """Prints every setting, resolved, and the plan; trains nothing and writes nothing."""
+    game = job.build()
+    length = job.length(job.settings.batch * game.turns)
+    console.print(Text(yaml.safe_dump(job.config(), sort_keys=False, allow_unicode=True)), soft_wrap=True)
+    print_plan(plan_rows(job, game, length), console)

@@ -1,0 +1,24 @@
+"""The recorder: what every run leaves in its folder, whoever else is watching."""
+
+from gan_core.runs.folder import RunFolder
+from gan_core.sampling.files import save_grid
+from gan_core.sampling.sampler import Sampler
+
+
+class Recorder:
+    """Writes metrics.jsonl, and grids of samples on fixed latents with one row for each class where there are any."""
+
+    def __init__(self, folder: RunFolder, sampler: Sampler) -> None:
+        self.folder, self.sampler = folder, sampler
+
+    def advance(self, images_seen: int) -> None:
+        """Records nothing."""
+
+    def log(self, line: dict[str, float]) -> None:
+        """Adds the line."""
+        self.folder.append_metrics(line)
+
+    def sample(self, images_seen: int) -> None:
+        """Draws the grid."""
+        classes = self.sampler.game.classes
+        save_grid(self.sampler.draw_all(classes * 8 or 64), classes, self.folder.samples / f"{images_seen:09d}.png")

@@ -1,0 +1,80 @@
+"""Weights & Biases and TensorBoard, through accelerate's trackers. None of them can end a training."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+
+from gan_core.errors import UserError
+from gan_core.runs.folder import RunFolder
+
+Warn = Callable[[str], None]
+
+
+def check_tracker(name: str | None) -> None:
+    """Refuses a tracker whose package is missing; accelerate would only leave it out.
+
+    Raises:
+        UserError: With the package to install.
+    """
+    if name is not None and find_spec(name) is None:
+        raise UserError(f"track: {name!r} is not installed: pip install {name}")
+
+
+class Tracker:
+    """Passes settings, terms and sample grids on to the tracker, until it fails: then the training goes on without."""
+
+    def __init__(self, accelerator: Accelerator, name: str, folder: RunFolder, warn: Warn) -> None:
+        """Starts the tracker; a resumed run continues the same Weights & Biases run. All processes must call it."""
+        self.accelerator, self.name, self.folder, self.warn = accelerator, name, folder, warn
+        self.failed = False
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Sends the settings."""
+        facts = self.folder.read_facts()
+        run_id = facts.get("wandb_id") or secrets.token_hex(4)
+        if self.name == "wandb":
+            self.folder.write_facts(wandb_id=run_id)
+        wandb = {"id": run_id, "resume": "allow", "dir": str(self.folder.root), "name": self.folder.root.name}
+        # TensorBoard takes no lists and no None.
+        plain = {key: value if isinstance(value, int | float | str) else str(value) for key, value in config.items()}
+        self._try(lambda: self.accelerator.init_trackers("gan_core", config=plain, init_kwargs={"wandb": wandb}))
+
+    def advance(self, images_seen: int) -> None:
+        """Nothing to pass on."""
+
+    def log(self, line: dict[str, float]) -> None:
+        """Sends a log line; the step is the number of images seen."""
+        self._try(lambda: self.accelerator.log(line, step=int(line["images_seen"])))
+
+    def sample(self, images_seen: int) -> None:
+        """Sends the grid of samples that the run's folder has for this point."""
+        from PIL import Image
+
+        def send() -> None:
+            with Image.open(self.folder.samples / f"{images_seen:09d}.png") as image:
+                pixels = np.asarray(image.convert("RGB"))
+            tracker = self.accelerator.get_tracker(self.name)
+            if self.name == "wandb":
+                tracker.log_images({"samples": [pixels]}, step=images_seen)
+            else:
+                tracker.log_images({"samples": pixels[None]}, step=images_seen, dataformats="NHWC")
+
+        self._try(send)
+
+    def finish(self) -> None:
+        """Lets the tracker write what it still holds; accelerate would let one that failed to start end the run."""
+        self._try(lambda: [tracker.finish() for tracker in self.accelerator.trackers])
+        self.accelerator.trackers = []
+
+    def _try(self, call: Callable[[], object]) -> None:
+        if self.failed:
+            return
+        try:
+            call()
+        except Exception as error:  # Whatever it is: a tracker is not worth a training.
+            self.failed = True
+            self.warn(f"{self.name} failed and is left out from here on: {type(error).__name__}: {error}")

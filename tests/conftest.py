@@ -1,0 +1,108 @@
+"""What tests share: runs in this process, runs through the real launchers, and real MNIST where it is to be had."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState, GradientState
+from rich.console import Console
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gan_core.data.catalog import open_dataset
+from gan_core.plugins.load import load_variant
+from gan_core.runs.resolve import resolve, resolve_options
+from gan_core.training.run import start
+from gan_core.training.setup import Job
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _fresh_accelerator() -> Iterator[None]:
+    """accelerate keeps its state in singletons; every test begins without."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    torch.set_default_dtype(torch.float32)
+
+
+def make_job(*assignments: str, **flags: object) -> Job:
+    """Resolves settings as the command line does."""
+    settings = resolve(flags, assignments)
+    loaded = load_variant(settings.variant)
+    dataset = open_dataset(
+        settings.dataset, data_dir=settings.data_dir, image_size=settings.image_size, channels=settings.channels
+    )
+    return Job(
+        settings=settings, loaded=loaded, options=resolve_options(settings, loaded.variant.options), dataset=dataset
+    )
+
+
+@pytest.fixture
+def train() -> Callable[..., str]:
+    """Trains in this process."""
+
+    def run(*assignments: str, allowed: tuple[str, ...] = (), **flags: object) -> str:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        return start(make_job(*assignments, **flags), allowed, Console(quiet=True))
+
+    return run
+
+
+def command(*words: object, processes: int | None = None) -> list[str]:
+    """Returns the command line of gan_core, plain or through accelerate."""
+    arguments = [str(word) for word in words]
+    if processes is None:
+        return [sys.executable, "-m", "gan_core", *arguments]
+    launcher = [str(Path(sys.executable).with_name("accelerate")), "launch"]
+    if processes > 1:
+        launcher += ["--config_file", str(ROOT / "launch" / f"cpu-{processes}.yaml")]
+    return [*launcher, "-m", "gan_core", *arguments]
+
+
+def gan_core(
+    *words: object, processes: int | None = None, expect: int = 0, timeout: float = 300, **environment: str
+) -> str:
+    """Runs gan_core as people do, checks its exit code, and returns what it printed."""
+    done = subprocess.run(
+        command(*words, processes=processes),
+        cwd=ROOT,
+        env=os.environ | {"PYTHONWARNINGS": "default", "COLUMNS": "120"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == expect, f"exit code {done.returncode}:\n{output}"
+    return output
+
+
+def weights(run: Path, images_seen: int | None = None) -> dict[str, Tensor]:
+    """Returns every tensor of a run's checkpoint, by file and name; the newest one unless told."""
+    folders = sorted((run / "checkpoints").glob("[0-9]*"))
+    folder = folders[-1] if images_seen is None else run / "checkpoints" / f"{images_seen:09d}"
+    files = sorted(folder.glob("*.safetensors"))
+    assert files
+    # Cloned, for the file is mapped into memory and tests spoil it.
+    return {f"{file.stem}/{name}": tensor.clone() for file in files for name, tensor in load_file(file).items()}
+
+
+def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """Returns the largest absolute difference between two runs' tensors, which must have the same names."""
+    assert one.keys() == other.keys()
+    return max(float((one[name].double() - other[name].double()).abs().max()) for name in one)
+
+
+@pytest.fixture
+def mnist_root() -> Path:
+    """A torchvision root with the real MNIST, from the environment variable GAN_CORE_DATA."""
+    root = os.environ.get("GAN_CORE_DATA")
+    if root is None or not (Path(root) / "MNIST" / "raw" / "train-images-idx3-ubyte").exists():
+        pytest.skip("needs MNIST: set GAN_CORE_DATA to a torchvision root that holds it")
+    return Path(root)

@@ -1,0 +1,123 @@
+"""What a person types: quick help, and errors that name the key, the value, what is allowed and the nearest name."""
+
+import subprocess
+import sys
+
+import pytest
+
+from gan_core.distributed.launcher import asked_processes
+from gan_core.errors import UserError
+from gan_core.runs.resolve import resolve
+from tests.conftest import ROOT, gan_core
+
+HEAVY = {"torch", "torchvision", "accelerate", "wandb", "numpy"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["list", "--json"], ["train", "--help"], ["sample", "--help"]])
+def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys; from gan_core.cli import main; sys.argv = ['gan_core', *sys.argv[1:]]\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(sorted(m for m in sys.modules if '.' not in m), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    imported = set(eval(done.stderr))
+    assert "typer" in imported
+    assert not HEAVY & imported
+    assert "dcgan" in done.stdout or "--help" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "widht=3"], "widht: no such option of dcgan. Did you mean 'width'? Allowed: latent, width"),
+        (["--set", "width=0"], "width: 0 is not allowed. It must be greater than or equal to 1"),
+        (["--set", "width"], "--set 'width': write it as key=value"),
+        (["--precision", "fp33"], "precision: 'fp33' is not allowed. It must be 'fp32', 'bf16', 'fp16' or 'fp64'. Did"),
+        (["--batch", "0"], "batch: 0 is not allowed. It must be greater than or equal to 1"),
+        (["--dataset", "mnsit"], "dataset: 'mnsit' is not known. Did you mean 'mnist'? Allowed: digits, mnist"),
+        (["--channels", "2"], "channels: 2 is not allowed. It must be 1 or 3"),
+        (
+            ["--image-size", "30"],
+            "image size 30 does not fit DCGAN: it must be a multiple of 4, and at least 8. Try --image",
+        ),
+        (["--kimg", "1"], "length: kimg and steps are given. Give one of"),
+        (["--variant", "dcgn"], "no variant named 'dcgn' is installed. Did you mean 'dcgan'?"),
+        (["--precision", "fp16"], "precision: 'fp16' needs a GPU"),
+        (["--batch", "63", "--set", "accumulate=2"], "it must be a multiple of 2, such as 62 or 64"),
+        (
+            ["--track", "wandbb"],
+            "track: 'wandbb' is not allowed. It must be 'wandb' or 'tensorboard'. Did you mean 'wandb'?",
+        ),
+    ],
+)
+def test_bad_input_costs_nothing_and_says_how_to_mend_it(words: list[str], message: str, tmp_path: object) -> None:
+    out = f"{tmp_path}/run"
+    output = gan_core("train", "--variant", "dcgan", "--steps", 1, "--out", out, *words, expect=2)
+    assert message in output
+    assert "Traceback" not in output
+    assert "networks" not in output
+
+
+def test_settings_go_over_each_other_in_the_order_promised(tmp_path: object) -> None:
+    config = tmp_path / "settings.yaml"  # type: ignore[operator]
+    config.write_text("variant: dcgan\nkimg: 7\nbatch: 16\nseed: 5\noptions: {width: 8, lr: 1e-3}\n")
+    settings = resolve({"batch": 32, "steps": 9, "dataset": None}, ["width=12", "ema_kimg=3"], config)
+    assert (settings.batch, settings.seed, settings.dataset, settings.ema_kimg) == (32, 5, "digits", 3.0)
+    assert (settings.steps, settings.kimg) == (9, None)
+    assert settings.options == {"width": 12, "lr": "1e-3"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("variant: dcgan\nbacth: 3\n", "bacth: no such setting. Did you mean 'batch'?"),
+        ("- a\n- b\n", "expected `key: value` lines, got list"),
+        ("variant: [\n", "cannot be read"),
+        ("batch: 3\n", "variant: missing"),
+        ("variant: dcgan\noptions: 3\n", "expected `key: value` lines, got int"),
+        ("!!python/object/apply:os.system ['true']", "cannot be read"),
+    ],
+)
+def test_a_bad_file_of_settings_is_explained(text: str, message: str, tmp_path: object) -> None:
+    config = tmp_path / "settings.yaml"  # type: ignore[operator]
+    config.write_text(text)
+    with pytest.raises(UserError) as error:
+        resolve({}, [], config)
+    assert message in str(error.value)
+
+
+def test_a_launcher_that_starts_too_few_is_stopped_with_the_fix() -> None:
+    words = ["launch", "--cpu", "--num_processes", "2", "-m", "gan_core", "train", "--variant", "dcgan", "--steps", "1"]
+    accelerate = sys.executable.replace("python3", "accelerate").replace("python", "accelerate")
+    done = subprocess.run([accelerate, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode != 0
+    assert "accelerate launch was asked for 2 processes and started 1" in done.stderr
+    assert "accelerate launch --config_file launch/cpu-2.yaml" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "asked"),
+    [
+        ("python accelerate launch --cpu --num_processes 4 -m gan_core train", 4),
+        ("/usr/bin/accelerate launch --num-processes=3 script.py", 3),
+        ("accelerate launch -m gan_core train --set num_processes=9", 1),
+        ("accelerate launch --config_file launch/cpu-2.yaml -m gan_core train", 2),
+        ("accelerate launch --config_file missing.yaml -m gan_core train", 1),
+        ("bash -c launch --num_processes 4", 1),
+    ],
+)
+def test_what_a_launcher_was_asked_for(command: str, asked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert asked_processes(command.split()) == asked
+
+
+def test_a_dry_run_prints_settings_and_plan_and_leaves_no_trace(tmp_path: object) -> None:
+    out = f"{tmp_path}/run"
+    output = gan_core("train", "--variant", "dcgan", "--kimg", 3.2, "--set", "width=8", "--out", out, "--dry-run")
+    assert "width: 8" in output
+    assert "3.2 kimg = 2.133 epochs = 50 steps" in output
+    assert "digits: 1,500 images, 8 x 8 grey, 10 classes" in output
+    assert not (tmp_path / "run").exists()  # type: ignore[operator]
