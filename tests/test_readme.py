@@ -1,0 +1,105 @@
+"""Every command that the documents show is run, and the README's plugin is installed and trained."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, gan_core
+from tests.test_plugin_door import install
+
+README = (ROOT / "README.md").read_text()
+BIN = str(Path(sys.executable).parent)
+
+
+def commands(text: str) -> list[str]:
+    """Returns the lines of a document's shell blocks, without comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    lines = [re.sub(r"\s+#.*|^#.*", "", line).strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def run_in_order(lines: list[str], folder: Path) -> None:
+    """Runs shell lines in a folder that looks like the checkout, each training for two steps only."""
+    for name in ("configs", "launch", "plugins"):
+        (folder / name).symlink_to(ROOT / name)
+    for line in lines:
+        short = re.sub(r"--kimg \S+", "--steps 2", line)
+        if "gan_core train" in short and "--steps" not in short:
+            short += " --steps 2"
+        done = subprocess.run(
+            short,
+            shell=True,
+            cwd=folder,
+            env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, f"{short}\n{done.stdout}{done.stderr}"
+
+
+def test_the_readme_s_commands(tmp_path: Path) -> None:
+    lines = commands(README)
+    ours = [line for line in lines if re.search(r"gan_core (train|sample|list|show)", line)]
+    assert len(ours) == 12
+    run_in_order(ours, tmp_path)
+    assert (tmp_path / "runs" / "dcgan-digits" / "samples" / "000000128.png").exists()
+    assert (tmp_path / "samples.npz").stat().st_size > 10_000 * 64
+    assert (tmp_path / "grid.png").exists()
+
+
+def test_the_commands_of_the_other_documents(tmp_path: Path) -> None:
+    for document in ("launch/README.md",):
+        lines = commands((ROOT / document).read_text())
+        assert lines
+        run_in_order(lines, tmp_path)
+
+
+def test_make_does_what_the_plain_lines_say() -> None:
+    """Both run in CI and by hand; here their recipes are compared with the lines that stand beside them."""
+    lines = commands(README)
+    for target in ("train", "test"):
+        assert f"make {target}" in lines
+        done = subprocess.run(
+            ["make", "-n", "-B", target, "VENV=/nowhere"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        recipe = [line.replace("/nowhere/bin/", "") for line in done.stdout.splitlines()]
+        main = {"train": "accelerate launch", "test": "python -m pytest"}[target]
+        assert next(line for line in lines if line.startswith(main)) in recipe
+        assert any("pip install" in line and "--requirement requirements.txt" in line for line in recipe)
+    assert "pip install -r requirements.txt" in lines
+    contributing = commands((ROOT / "CONTRIBUTING.md").read_text())
+    phony = re.search(r"\.PHONY: (.*)", (ROOT / "Makefile").read_text())
+    assert phony is not None
+    assert {shlex.split(line)[1] for line in contributing} <= set(phony[1].split())
+
+
+def test_the_readme_s_plugin_trains(tmp_path: Path) -> None:
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "Hinge" in block)
+    install(tmp_path, distribution="gan-core-hinge", name="hinge", code=code)
+    path = {"PYTHONPATH": str(tmp_path)}
+    output = gan_core(
+        "train", "--variant", "hinge", "--steps", 3, "--set", "width=8", "--out", tmp_path / "run", processes=2, **path
+    )
+    assert "finished at 0.192 kimg" in output
+    assert "Units in the hidden layer" in gan_core("show", "hinge", **path)
+
+
+def test_the_readme_s_plugin_is_packaged_as_it_says() -> None:
+    import tomllib
+
+    text = next(block for block in re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL))
+    project = tomllib.loads(text)["project"]
+    assert project["entry-points"]["gan_core.variants"] == {"hinge": "gan_core_hinge:variant"}
+    assert project["dependencies"] == ["gan-core>=0.1,<0.2"]
+
+
+@pytest.mark.parametrize("path", sorted(p.relative_to(ROOT) for p in ROOT.rglob("*.py") if ".venv" not in p.parts))
+def test_no_file_is_over_400_lines(path: Path) -> None:
+    assert len((ROOT / path).read_text().splitlines()) <= 400
