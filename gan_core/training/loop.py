@@ -80,7 +80,7 @@ def train(run: Training) -> Status:
                 }
                 for observer in observers:
                     observer.log(line)
-                logged_at, clock = state.images_seen, time.monotonic()
+                logged_at = state.images_seen
 
             # Draw samples, also of the untrained networks; a resumed run has its own already.
             news = state.images_seen > resumed_at or state.images_seen == 0
@@ -95,6 +95,8 @@ def train(run: Training) -> Status:
                 accelerator.wait_for_everyone()
             if done or stopping:
                 return "finished" if done else "interrupted"
+            if logged_at == state.images_seen:
+                clock = time.monotonic()  # The rate is that of playing, not of drawing and saving.
 
             # Play one round: every phase in its turn, each turn on fresh images.
             reals = next(rounds)
