@@ -8,6 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gan_core.blocks.options import OptimizerOptions as OptimizerOptions
+    from gan_core.blocks.options import StackOptions as StackOptions
+    from gan_core.blocks.stack import StackedDiscriminator as StackedDiscriminator
+    from gan_core.blocks.stack import StackedGenerator as StackedGenerator
+    from gan_core.blocks.stack import build_stack as build_stack
     from gan_core.game.batch import Batch as Batch
     from gan_core.game.batch import Inputs as Inputs
     from gan_core.game.data_spec import DataSpec as DataSpec
@@ -29,23 +34,28 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "Batch": "batch",
-    "Inputs": "batch",
-    "DataSpec": "data_spec",
-    "Game": "game",
-    "adam": "optimizers",
-    "rmsprop": "optimizers",
-    "sgd": "optimizers",
-    "Networks": "phase",
-    "Phase": "phase",
-    "Terms": "phase",
-    "normal_latents": "players",
-    "two_player": "players",
-    "Discriminator": "protocols",
-    "Generator": "protocols",
-    "Loss": "protocols",
-    "Options": "variant",
-    "Variant": "variant",
+    "OptimizerOptions": "blocks.options",
+    "StackOptions": "blocks.options",
+    "StackedDiscriminator": "blocks.stack",
+    "StackedGenerator": "blocks.stack",
+    "build_stack": "blocks.stack",
+    "Batch": "game.batch",
+    "Inputs": "game.batch",
+    "DataSpec": "game.data_spec",
+    "Game": "game.game",
+    "adam": "game.optimizers",
+    "rmsprop": "game.optimizers",
+    "sgd": "game.optimizers",
+    "Networks": "game.phase",
+    "Phase": "game.phase",
+    "Terms": "game.phase",
+    "normal_latents": "game.players",
+    "two_player": "game.players",
+    "Discriminator": "game.protocols",
+    "Generator": "game.protocols",
+    "Loss": "game.protocols",
+    "Options": "game.variant",
+    "Variant": "game.variant",
 }
 
 __all__ = ["__version__", *_HOME]
@@ -54,4 +64,4 @@ __all__ = ["__version__", *_HOME]
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'gan_core' has no attribute {name!r}")
-    return getattr(import_module(f"gan_core.game.{_HOME[name]}"), name)
+    return getattr(import_module(f"gan_core.{_HOME[name]}"), name)

@@ -27,7 +27,7 @@ class Batch:
     Attributes:
         images: Real images, (B, C, H, W) in [-1, 1].
         labels: Their classes, (B,) int64, or None where the data set has none.
-        inputs: The generator's inputs for B fakes, as the game's `draw` made them.
+        inputs: The generator's inputs for B fakes (times `Phase.fakes`), as the game's `draw` made them.
         random: More random numbers, for losses that need them (the ε of a gradient penalty).
     """
 

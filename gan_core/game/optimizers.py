@@ -5,9 +5,9 @@ from torch import optim
 from gan_core.game.phase import MakeOptimizer
 
 
-def adam(lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> MakeOptimizer:
+def adam(lr: float, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8) -> MakeOptimizer:
     """Adam (Kingma & Ba 2015, algorithm 1). GANs often set the first beta to 0.5 (Radford et al. 2016) or 0."""
-    return lambda parameters: optim.Adam(parameters, lr=lr, betas=betas, fused=True)
+    return lambda parameters: optim.Adam(parameters, lr=lr, betas=betas, eps=epsilon, fused=True)
 
 
 def rmsprop(lr: float, alpha: float = 0.99) -> MakeOptimizer:

@@ -32,6 +32,7 @@ class Phase:
         optimizer: Makes the optimizer from the trained parameters; see `gan_core.adam`.
         repeats: Turns in a row, each on fresh data (the critic steps of WGAN).
         every: Play only every so many rounds (lazy regularisation).
+        fakes: The generator's inputs in a batch for each real image (2 where the generator learns from twice as many).
         after: Called after each step with the networks and the terms averaged over all processes, without gradients
             (the weight clipping of WGAN, the k of BEGAN).
     """
@@ -42,10 +43,11 @@ class Phase:
     optimizer: MakeOptimizer
     repeats: int = 1
     every: int = 1
+    fakes: int = 1
     after: Callable[[Networks, Terms], None] | None = None
 
     def __post_init__(self) -> None:
-        for field in ("repeats", "every"):
+        for field in ("repeats", "every", "fakes"):
             if getattr(self, field) < 1:
                 raise ValueError(f"phase {self.name!r}: {field} is {getattr(self, field)}, but must be at least 1")
         if not self.trains:

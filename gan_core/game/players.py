@@ -29,6 +29,7 @@ def two_player(
     generator_optimizer: MakeOptimizer,
     discriminator_optimizer: MakeOptimizer,
     discriminator_steps: int = 1,
+    generator_fakes: int = 1,
 ) -> Game:
     """Builds the alternating game of Goodfellow et al. 2014, algorithm 1.
 
@@ -40,6 +41,7 @@ def two_player(
         generator_optimizer: Made for the generator's parameters.
         discriminator_optimizer: Made for the discriminator's parameters.
         discriminator_steps: The k of algorithm 1: turns of the discriminator, each on fresh data, per round.
+        generator_fakes: Fakes in the generator's turn for each real image in the discriminator's.
     """
 
     def discriminate(networks: Networks, batch: Batch) -> Terms:
@@ -60,7 +62,13 @@ def two_player(
                 optimizer=discriminator_optimizer,
                 repeats=discriminator_steps,
             ),
-            Phase(name="generator", trains=("generator",), loss=deceive, optimizer=generator_optimizer),
+            Phase(
+                name="generator",
+                trains=("generator",),
+                loss=deceive,
+                optimizer=generator_optimizer,
+                fakes=generator_fakes,
+            ),
         ],
         draw=draw,
         generate=lambda networks, inputs: networks["generator"](**inputs),

@@ -8,6 +8,7 @@ from torch import Tensor
 from gan_core.data.dataset import Images, RealBatch
 from gan_core.game.batch import Batch
 from gan_core.game.game import Game
+from gan_core.game.phase import Phase
 from gan_core.training.randomness import ImageOrder, Share, Streams, TurnRandomness
 
 
@@ -38,26 +39,28 @@ class Dealer:
         while True:
             yield [next(stream) for _ in range(self.game.turns)]
 
-    def deal(self, phase: str, real: RealBatch, position: int) -> list[Batch]:
+    def deal(self, phase: Phase, real: RealBatch, position: int) -> list[Batch]:
         """Returns the micro-batches of one turn, which stands at `position` in the sequence of images.
 
         Reseeds torch's global generators on the way, for dropout and the like.
         """
         images, labels = real
         images = images.to(self.like).div_(127.5).sub_(1.0)
-        inputs = self.game.draw(self.streams.at(f"inputs of {phase}", position), self.batch, None)
+        inputs = self.game.draw(self.streams.at(f"inputs of {phase.name}", position), self.batch * phase.fakes, None)
+        self.streams.seed_modules(f"modules in {phase.name}", position, self.share.rank)
         mine = self.share.of(self.batch)
         size = images.shape[0] // self.accumulate
-        self.streams.seed_modules(f"modules in {phase}", position, self.share.rank)
         batches = []
         for first in range(0, images.shape[0], size):
             part = slice(mine.start + first, mine.start + first + size)
+            fakes = slice(part.start * phase.fakes, part.stop * phase.fakes)
+            random = self.streams.at(f"loss of {phase.name}", position)
             batches.append(
                 Batch(
                     images=images[first : first + size],
                     labels=None if labels is None else labels[first : first + size],
-                    inputs={name: self._place(tensor[part]) for name, tensor in inputs.items()},
-                    random=TurnRandomness(self.streams.at(f"loss of {phase}", position), self.batch, part, self.like),
+                    inputs={name: self._place(tensor[fakes]) for name, tensor in inputs.items()},
+                    random=TurnRandomness(random, self.batch, part, self.like),
                 )
             )
         return batches

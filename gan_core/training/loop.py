@@ -104,7 +104,7 @@ def train(run: Training) -> Status:
                 phase = player.phase
                 for turn in range(phase.repeats if step % phase.every == 0 else 0):
                     position = state.images_seen + turn * settings.batch
-                    terms = player.play(dealer.deal(phase.name, reals[turn], position), state.images_seen)
+                    terms = player.play(dealer.deal(phase, reals[turn], position), state.images_seen)
                     meter.add(phase.name, terms, step)
 
             # Count, and let the averages follow.

@@ -91,7 +91,7 @@ def _probe(
     before = [_copied(owner.state_dict()) for owner in owners]
     reals = next(dealer.rounds(0))
     for module in modules:
-        module.find_unreached(dealer.deal(module.phase.name, reals[0], 0)[0])
+        module.find_unreached(dealer.deal(module.phase, reals[0], 0)[0])
     for owner, state in zip(owners, before, strict=True):
         owner.load_state_dict(state)
 

@@ -10,11 +10,23 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from gan_core import DataSpec, Discriminator, Game, Options, Terms, Variant, adam, normal_latents, two_player
+from gan_core import (
+    DataSpec,
+    Discriminator,
+    Game,
+    OptimizerOptions,
+    StackedDiscriminator,
+    StackedGenerator,
+    StackOptions,
+    Terms,
+    Variant,
+    normal_latents,
+    two_player,
+)
 
 
-class DcganOptions(Options):
-    """What can be set with `--set key=value`."""
+class DcganNetworkOptions(StackOptions):
+    """The networks; other variants inherit these with them."""
 
     latent: int = Field(100, ge=1)
     """Size of the latent z ~ N(0, I)."""
@@ -22,10 +34,10 @@ class DcganOptions(Options):
     """Feature maps next to the image; they double wherever the image's side halves."""
     max_width: int = Field(1024, ge=1)
     """The most feature maps in any layer."""
-    lr: float = Field(2e-4, gt=0)
-    """Adam's learning rate, for both networks."""
-    beta1: float = Field(0.5, ge=0, lt=1)
-    """Adam's first beta, for both networks; the paper lowers it from 0.9 to 0.5."""
+
+
+class DcganOptions(DcganNetworkOptions, OptimizerOptions):
+    """What can be set with `--set key=value`. The paper has lr = 2e-4 and beta1 = 0.5."""
 
 
 class NonSaturating:
@@ -69,7 +81,7 @@ def stages(image_size: int) -> int:
     return count
 
 
-def widths(options: DcganOptions, data: DataSpec) -> list[int]:
+def widths(options: DcganNetworkOptions, data: DataSpec) -> list[int]:
     """Returns the feature maps of each stage, from the one next to the image inwards."""
     return [min(options.width * 2**i, options.max_width) for i in range(stages(data.image_size))]
 
@@ -85,7 +97,7 @@ def initialise(module: nn.Module) -> None:
 class DcganGenerator(nn.Module):
     """z (B, latent) -> images (B, C, H, W) in [-1, 1]. Figure 1 of the paper, with 4 x 4 kernels."""
 
-    def __init__(self, options: DcganOptions, data: DataSpec) -> None:
+    def __init__(self, options: DcganNetworkOptions, data: DataSpec) -> None:
         super().__init__()
         outwards = widths(options, data)[::-1]
         side = data.image_size >> len(outwards)
@@ -105,13 +117,15 @@ class DcganGenerator(nn.Module):
 class DcganDiscriminator(nn.Module):
     """Images (B, C, H, W) in [-1, 1] -> logits (B,)."""
 
-    def __init__(self, options: DcganOptions, data: DataSpec) -> None:
+    def __init__(self, options: DcganNetworkOptions, data: DataSpec, batch_norm: bool) -> None:
         super().__init__()
         inwards = widths(options, data)
         # The first layer has no batch normalisation: with it, training was unstable (section 3).
         layers: list[nn.Module] = [nn.Conv2d(data.channels, inwards[0], 4, 2, 1), nn.LeakyReLU(0.2)]
         for before, after in pairwise(inwards):
-            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+            layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=not batch_norm))
+            layers += [nn.BatchNorm2d(after)] if batch_norm else []
+            layers.append(nn.LeakyReLU(0.2))
         side = data.image_size >> len(inwards)
         self.layers = nn.Sequential(*layers, nn.Conv2d(inwards[-1], 1, side)).apply(initialise)
 
@@ -121,16 +135,34 @@ class DcganDiscriminator(nn.Module):
         return logits.flatten()
 
 
+def dcgan_networks(
+    options: DcganNetworkOptions, data: DataSpec, *, discriminator_batch_norm: bool = True
+) -> tuple[nn.Module, nn.Module]:
+    """Makes generator and discriminator, DCGAN's or those that the options list, for any variant that wants them.
+
+    A variant with a penalty on each sample's gradient wants no batch normalisation in its discriminator.
+    """
+    image = (data.channels, data.image_size, data.image_size)
+    return (
+        StackedGenerator(options.generator, options.latent, image, options.initialisation)
+        if options.generator
+        else DcganGenerator(options, data),
+        StackedDiscriminator(options.discriminator, image, options.initialisation)
+        if options.discriminator
+        else DcganDiscriminator(options, data, discriminator_batch_norm),
+    )
+
+
 def build(options: DcganOptions, data: DataSpec) -> Game:
     """Makes the game for square images of 8, 12, 16, ... pixels a side."""
-    optimizer = adam(lr=options.lr, betas=(options.beta1, 0.999))
+    generator, discriminator = dcgan_networks(options, data)
     return two_player(
-        generator=DcganGenerator(options, data),
-        discriminator=DcganDiscriminator(options, data),
+        generator=generator,
+        discriminator=discriminator,
         loss=NonSaturating(),
         draw=normal_latents(options.latent),
-        generator_optimizer=optimizer,
-        discriminator_optimizer=optimizer,
+        generator_optimizer=options.make_optimizer(),
+        discriminator_optimizer=options.make_optimizer(),
     )
 
 

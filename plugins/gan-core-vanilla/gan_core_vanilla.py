@@ -2,6 +2,7 @@
 
 The discriminator learns to tell real images from generated ones; the generator learns to be taken for real. Both of
 the paper's objectives for the generator are here: minimax, which the theory treats, and non-saturating, which trains.
+Other networks can be given as lists of layers.
 """
 
 from itertools import pairwise
@@ -12,24 +13,38 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from gan_core import DataSpec, Discriminator, Game, Options, Terms, Variant, adam, normal_latents, two_player
+from gan_core import (
+    DataSpec,
+    Discriminator,
+    Game,
+    OptimizerOptions,
+    StackedDiscriminator,
+    StackedGenerator,
+    StackOptions,
+    Terms,
+    Variant,
+    normal_latents,
+    two_player,
+)
 
 
-class VanillaOptions(Options):
+class VanillaOptions(StackOptions, OptimizerOptions):
     """What can be set with `--set key=value`."""
 
     objective: Literal["non-saturating", "minimax"] = "non-saturating"
     """What the generator minimises: -log D(G(z)), or log(1 - D(G(z))), which fades where D is sure of itself."""
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    """One-sided: the discriminator's target for real images is 1 less this (Salimans et al. 2016, section 3.4)."""
     latent: int = Field(64, ge=1)
-    """Size of the latent z ~ N(0, I)."""
+    """Size of the latent z."""
+    latent_std: float = Field(1.0, gt=0)
+    """z ~ N(0, latent_std² I)."""
+    generator_fakes: int = Field(1, ge=1)
+    """Fakes in the generator's batch for each real image in the discriminator's."""
     width: int = Field(512, ge=1)
     """Units in each hidden layer of both networks."""
     layers: int = Field(2, ge=1, le=16)
     """Hidden layers in each network."""
-    lr: float = Field(2e-4, gt=0)
-    """Adam's learning rate, for both networks."""
-    beta1: float = Field(0.5, ge=0, lt=1)
-    """Adam's first beta, for both networks."""
 
 
 class Logistic:
@@ -38,14 +53,17 @@ class Logistic:
     softplus(-l) is -log D and softplus(l) is -log(1 - D), without the overflow of either logarithm.
     """
 
-    def __init__(self, objective: str) -> None:
-        self.objective = objective
+    def __init__(self, objective: str = "non-saturating", label_smoothing: float = 0.0) -> None:
+        self.objective, self.label_smoothing = objective, label_smoothing
 
     def discriminator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
-        """Equation 1, maximised over D: log D(x) + log(1 - D(G(z))), here with its sign turned. Logits (B,)."""
+        """Equation 1, maximised over D: log D(x) + log(1 - D(G(z))), here with its sign turned. Logits (B,).
+
+        With smoothing s the real term is the cross-entropy with a target of 1 - s: -(1 - s) log D - s log(1 - D).
+        """
         logits_real, logits_fake = D(real), D(fake)
         return {
-            "real": F.softplus(-logits_real).mean(),
+            "real": (F.softplus(-logits_real) + self.label_smoothing * logits_real).mean(),
             "fake": F.softplus(logits_fake).mean(),
             "D(real)": logits_real.detach().sigmoid().mean(),
             "D(fake)": logits_fake.detach().sigmoid().mean(),
@@ -96,14 +114,25 @@ class FullyConnectedDiscriminator(nn.Module):
 
 def build(options: VanillaOptions, data: DataSpec) -> Game:
     """Makes the game for data of any size and channels."""
-    optimizer = adam(lr=options.lr, betas=(options.beta1, 0.999))
+    image = (data.channels, data.image_size, data.image_size)
+    generator = (
+        StackedGenerator(options.generator, options.latent, image, options.initialisation)
+        if options.generator
+        else FullyConnectedGenerator(options, data)
+    )
+    discriminator = (
+        StackedDiscriminator(options.discriminator, image, options.initialisation)
+        if options.discriminator
+        else FullyConnectedDiscriminator(options, data)
+    )
     return two_player(
-        generator=FullyConnectedGenerator(options, data),
-        discriminator=FullyConnectedDiscriminator(options, data),
-        loss=Logistic(options.objective),
-        draw=normal_latents(options.latent),
-        generator_optimizer=optimizer,
-        discriminator_optimizer=optimizer,
+        generator=generator,
+        discriminator=discriminator,
+        loss=Logistic(options.objective, options.label_smoothing),
+        draw=normal_latents(options.latent, options.latent_std),
+        generator_optimizer=options.make_optimizer(),
+        discriminator_optimizer=options.make_optimizer(),
+        generator_fakes=options.generator_fakes,
     )
 
 

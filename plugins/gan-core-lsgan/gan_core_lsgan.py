@@ -1,0 +1,68 @@
+"""LSGAN: least squares instead of cross-entropy, on the networks of DCGAN.
+
+A sample that is on the right side of the decision boundary but far away still gives the generator a gradient.
+"""
+
+from gan_core_dcgan import DcganNetworkOptions, dcgan_networks
+from pydantic import Field
+from torch import Tensor
+
+from gan_core import DataSpec, Discriminator, Game, OptimizerOptions, Terms, Variant, normal_latents, two_player
+
+
+class LsganOptions(DcganNetworkOptions, OptimizerOptions):
+    """What can be set with `--set key=value`.
+
+    The paper has two settings: a, b, c = 0, 1, 1 (equation 9, the default) and -1, 1, 0 (equation 8), which minimises a
+    Pearson χ² divergence, since b - c = 1 and b - a = 2.
+    """
+
+    a: float = Field(0.0)
+    """What the discriminator should say of generated images: 0 or -1."""
+    b: float = Field(1.0)
+    """What the discriminator should say of real images: 1."""
+    c: float = Field(1.0)
+    """What the generator wants the discriminator to say of its images: 1 or 0."""
+
+
+class LeastSquares:
+    """The losses of Mao et al. 2017, equation 2. D gives any real number for each image, (B,)."""
+
+    def __init__(self, a: float, b: float, c: float) -> None:
+        self.a, self.b, self.c = a, b, c
+
+    def discriminator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
+        """(1/2) E[(D(x) - b)²] + (1/2) E[(D(G(z)) - a)²]."""
+        on_real, on_fake = D(real), D(fake)
+        return {
+            "real": 0.5 * (on_real - self.b).square().mean(),
+            "fake": 0.5 * (on_fake - self.a).square().mean(),
+            "D(real)": on_real.detach().mean(),
+            "D(fake)": on_fake.detach().mean(),
+        }
+
+    def generator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
+        """(1/2) E[(D(G(z)) - c)²]."""
+        del real
+        return {"adversarial": 0.5 * (D(fake) - self.c).square().mean()}
+
+
+def build(options: LsganOptions, data: DataSpec) -> Game:
+    """Makes the game for square images of 8, 12, 16, ... pixels a side."""
+    generator, discriminator = dcgan_networks(options, data)
+    return two_player(
+        generator=generator,
+        discriminator=discriminator,
+        loss=LeastSquares(options.a, options.b, options.c),
+        draw=normal_latents(options.latent),
+        generator_optimizer=options.make_optimizer(),
+        discriminator_optimizer=options.make_optimizer(),
+    )
+
+
+variant = Variant(
+    api=1,
+    options=LsganOptions,
+    build=build,
+    paper="Mao et al. 2017, Least Squares Generative Adversarial Networks, https://arxiv.org/abs/1611.04076",
+)
