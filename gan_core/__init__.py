@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gan_core.blocks.options import OptimizerOptions as OptimizerOptions
     from gan_core.blocks.options import StackOptions as StackOptions
+    from gan_core.blocks.penalties import squared_slope as squared_slope
     from gan_core.blocks.stack import StackedDiscriminator as StackedDiscriminator
     from gan_core.blocks.stack import StackedGenerator as StackedGenerator
     from gan_core.blocks.stack import build_stack as build_stack
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 _HOME = {
     "OptimizerOptions": "blocks.options",
     "StackOptions": "blocks.options",
+    "squared_slope": "blocks.penalties",
     "StackedDiscriminator": "blocks.stack",
     "StackedGenerator": "blocks.stack",
     "build_stack": "blocks.stack",

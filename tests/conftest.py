@@ -31,9 +31,9 @@ def _fresh_accelerator() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def make_job(*assignments: str, **flags: object) -> Job:
+def make_job(*assignments: str, config: Path | None = None, **flags: object) -> Job:
     """Resolves settings as the command line does."""
-    settings = resolve(flags, assignments)
+    settings = resolve(flags, assignments, config)
     loaded = load_variant(settings.variant)
     dataset = open_dataset(
         settings.dataset, data_dir=settings.data_dir, image_size=settings.image_size, channels=settings.channels

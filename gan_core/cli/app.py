@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gan_core.cli import plugins, sample, train
+from gan_core.cli import check, plugins, sample, train
 from gan_core.errors import UserError
 
 app = typer.Typer(
@@ -21,6 +21,8 @@ app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("list")(plugins.list_variants)
 app.command("show")(plugins.show)
+app.command("check")(check.check)
+app.command("new")(plugins.new)
 
 
 @app.callback()

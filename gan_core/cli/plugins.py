@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -83,6 +84,21 @@ def show(
     print(f"\nNetworks for {spec.name} ({shape}), trainable parameters:")
     for network, count in counts.items():
         print(f"  {network}: {count:,}")
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="The new variant's name.")],
+    *,
+    folder: Annotated[Path, typer.Option("--dir", help="Where its folder is made.")] = Path(),
+) -> None:
+    """Write a plugin that trains at once: the vanilla GAN under a name of your own, to be changed."""
+    from gan_core.plugins.scaffold import write_plugin
+
+    made = write_plugin(name, folder)
+    print(f"{made} is written. Next:")
+    print(f"  pip install -e {made}")
+    print(f"  python -m gan_core check {name}")
+    print(f"  accelerate launch -m gan_core train --variant {name} --kimg 100")
 
 
 def _print_table(rows: list[dict[str, str]]) -> None:

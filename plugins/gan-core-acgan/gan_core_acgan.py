@@ -24,6 +24,7 @@ from gan_core import (
     Terms,
     Variant,
     build_stack,
+    squared_slope,
 )
 
 
@@ -38,10 +39,15 @@ class AcganOptions(StackOptions, OptimizerOptions):
     """Feature maps that the latent becomes, at a quarter of the image's side."""
     width: int = Field(32, ge=1)
     """Feature maps of the discriminator's first layer, and half of those of the generator's middle."""
-    dropout: float = Field(0.3, gt=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout in the discriminator."""
+    r1: float = Field(0.0, ge=0)
+    """Weight γ of the penalty (γ / 2) E[‖∇D(x)‖²] on real images (Mescheder et al. 2018, equation 9)."""
     class_weight: float = Field(1.0, ge=0)
     """Weight of the class terms, for both players."""
+    fake_class_weight: float = Field(1.0, ge=0)
+    """The discriminator's class term on generated images, as a factor of that on real ones. The paper has 1; with 0 the
+    generator cannot teach the discriminator signs of a class that no real image has."""
     generator_fakes: int = Field(1, ge=1)
     """Fakes in the generator's batch for each real image in the discriminator's."""
 
@@ -106,8 +112,16 @@ def default_discriminator(options: AcganOptions) -> Sequence[Any]:
     stack: list[Any] = []
     for channels, stride in ((options.width, 2), (2 * options.width, 2), (4 * options.width, 1)):
         convolution = {"conv": {"channels": channels, "kernel": 3, "stride": stride}}
-        stack += [convolution, {"leaky_relu": 0.2}, {"dropout": options.dropout}]
+        stack += [convolution, {"leaky_relu": 0.2}, *([{"dropout": options.dropout}] if options.dropout else [])]
     return stack
+
+
+def slope_on(discriminator: nn.Module, images: Tensor) -> Tensor:
+    """The mean squared slope of the source logits at the images, in float32 or better whatever the run's precision."""
+    with torch.autocast(images.device.type, enabled=False):
+        images = images.detach().requires_grad_()
+        source, _ = discriminator(images)
+        return squared_slope(source, images)
 
 
 def build(options: AcganOptions, data: DataSpec) -> Game:
@@ -122,6 +136,8 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
             f"Try --image-size {max(8, round(data.image_size / 4) * 4)}"
         )
 
+    fake_class_weight = options.class_weight * options.fake_class_weight
+
     def draw(random: np.random.Generator, count: int, labels: Tensor | None) -> Inputs:
         z = torch.from_numpy(random.standard_normal((count, options.latent), dtype=np.float32))
         drawn = torch.from_numpy(random.integers(data.classes, size=count))
@@ -132,11 +148,12 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
         fake = networks["generator"](**batch.inputs)
         source_real, class_real = networks["discriminator"](batch.images)
         source_fake, class_fake = networks["discriminator"](fake)
-        return {
+        penalty = {"r1": 0.5 * options.r1 * slope_on(networks["discriminator"], batch.images)} if options.r1 else {}
+        return penalty | {
             "real": F.softplus(-source_real).mean(),
             "fake": F.softplus(source_fake).mean(),
             "class of real": options.class_weight * F.cross_entropy(class_real, batch.labels),
-            "class of fake": options.class_weight * F.cross_entropy(class_fake, batch.inputs["labels"]),
+            "class of fake": fake_class_weight * F.cross_entropy(class_fake, batch.inputs["labels"]),
             "D(real)": source_real.detach().sigmoid().mean(),
             "D(fake)": source_fake.detach().sigmoid().mean(),
         }

@@ -63,3 +63,13 @@ def test_networks_fit_any_data(size: int, channels: int) -> None:
     assert images.shape == (3, channels, size, size)
     assert images.abs().max() <= 1
     assert game.networks["discriminator"](images).shape == (3,)
+
+
+def test_one_sided_label_smoothing_is_the_cross_entropy_with_a_soft_target() -> None:
+    real, fake = logit(0.8), logit(0.4)
+    terms = Logistic(label_smoothing=0.1).discriminator(identity, real, fake)
+    assert float(terms["real"].detach()) == pytest.approx(-0.9 * math.log(0.8) - 0.1 * math.log(0.2))
+    assert float(terms["fake"].detach()) == pytest.approx(-math.log(1 - 0.4))  # One-sided: fakes keep the target 0.
+    terms["real"].backward()
+    assert real.grad is not None
+    assert float(real.grad) == pytest.approx(0.8 - 0.9)

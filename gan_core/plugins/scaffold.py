@@ -1,0 +1,49 @@
+"""Writing a new plugin: the vanilla plugin with another name, so that the template cannot rot."""
+
+import re
+from pathlib import Path
+
+from gan_core.errors import UserError
+from gan_core.plugins.find import find_plugins
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_FILES = ("pyproject.toml", "README.md", "gan_core_vanilla.py", "tests/test_conformance.py")
+
+
+def write_plugin(name: str, parent: Path) -> Path:
+    """Writes a distribution that installs, trains and passes its test as it stands, and returns its folder.
+
+    Args:
+        name: The variant's name, as users will type it.
+        parent: Where the folder `gan-core-NAME` is made.
+
+    Raises:
+        UserError: The name is not allowed or taken, or the folder exists.
+    """
+    if not _NAME.fullmatch(name):
+        raise UserError(f"name: {name!r} is not allowed. Use a-z, 0-9 and single dashes, beginning with a letter")
+    for plugin in find_plugins():
+        if plugin.name == name:
+            raise UserError(f"name: {name!r} is taken by {plugin.distribution} {plugin.version}. Choose another")
+    folder = parent / f"gan-core-{name}"
+    if folder.exists():
+        raise UserError(f"dir: {str(folder)!r} exists already. Move it away, or choose another --dir")
+    for file in _FILES:
+        text = (_template() / file).read_text(encoding="utf-8")
+        target = folder / _renamed(file, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(_renamed(text, name), encoding="utf-8")
+    return folder
+
+
+def _renamed(text: str, name: str) -> str:
+    identifier, camel = name.replace("-", "_"), "".join(part.capitalize() for part in name.split("-"))
+    text = text.replace("gan_core_vanilla", f"gan_core_{identifier}")
+    return text.replace("Vanilla", camel).replace("vanilla", name)
+
+
+def _template() -> Path:
+    """Returns the vanilla plugin: within the wheel where the wheel is installed, else in the checkout."""
+    package = Path(__file__).parent.parent
+    packed = package / "template"
+    return packed if packed.is_dir() else package.parent / "plugins" / "gan-core-vanilla"

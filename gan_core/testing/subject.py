@@ -1,0 +1,74 @@
+"""The variant under test, on the first small data shape that it accepts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from gan_core.data.dataset import ResidentImages
+from gan_core.errors import UserError
+from gan_core.game.data_spec import DataSpec
+from gan_core.game.game import Game
+from gan_core.plugins.load import LoadedVariant, load_variant
+from gan_core.training.dealer import Dealer, blank
+from gan_core.training.randomness import Share, Streams
+
+SHAPES = ((8, 1), (8, 3), (16, 1), (28, 1), (32, 3), (64, 3))
+"""Sizes and channels that are tried; a variant may refuse some of them, but not all."""
+
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A loaded variant and what the checks need of it."""
+
+    loaded: LoadedVariant
+    data: DataSpec
+
+    def build(self, data: DataSpec | None = None) -> Game:
+        """Makes the game with default options and the same initial weights each time."""
+        Streams(0).seed_modules("initial weights", 0, 0)
+        return self.loaded.build(data or self.data)
+
+    def dealer(self, game: Game, *, labels: bool = True) -> Dealer:
+        """Deals batches of random images."""
+        data, count = self.data, 4 * BATCH
+        random = torch.Generator().manual_seed(0)
+        shape = (count, data.channels, data.image_size, data.image_size)
+        pixels = torch.randint(256, shape, dtype=torch.uint8, generator=random)
+        images = ResidentImages(pixels, torch.arange(count) % data.classes if labels else None)
+        return Dealer(
+            game=game,
+            images=images,
+            count=count,
+            batch=BATCH,
+            accumulate=1,
+            seed=0,
+            share=Share(0, 1),
+            like=blank(torch.device("cpu"), "fp32"),
+        )
+
+
+def find_subject(name: str) -> Subject:
+    """Loads the variant and finds data that it accepts.
+
+    Raises:
+        UserError: It cannot be loaded, or refuses all of `SHAPES`.
+    """
+    loaded = load_variant(name)
+    accepted = list(accepted_shapes(loaded))
+    if not accepted:
+        raise UserError(f"{loaded.plugin.label} refuses images of all of these sizes and channels: {SHAPES}")
+    return Subject(loaded, accepted[0])
+
+
+def accepted_shapes(loaded: LoadedVariant) -> Iterator[DataSpec]:
+    """Yields those of `SHAPES` for which the variant builds a game; a refusal must be a ValueError."""
+    for size, channels in SHAPES:
+        data = DataSpec(name="digits", image_size=size, channels=channels, classes=10, count=1500)
+        try:
+            loaded.build(data)
+        except UserError:
+            continue
+        yield data

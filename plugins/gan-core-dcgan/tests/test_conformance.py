@@ -1,0 +1,8 @@
+"""The conformance kit, run on this variant."""
+
+from gan_core.testing import Check, parametrize_with_checks
+
+
+@parametrize_with_checks("dcgan")
+def test_conformance(check: Check) -> None:
+    check()

@@ -1,0 +1,98 @@
+"""WGAN and WGAN-GP, against critics whose slope is known."""
+
+import pytest
+import torch
+from gan_core_wgan import WganOptions, build, gradient_penalty
+from torch import Tensor, nn
+
+from gan_core import Batch, DataSpec
+
+DIGITS = DataSpec(name="digits", image_size=8, channels=1, classes=10, count=1500)
+
+
+class Linear(nn.Module):
+    """D(x) = slope · Σ x: its gradient is the slope everywhere."""
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(slope, dtype=torch.float64))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.slope * images.flatten(1).sum(1)
+
+
+class Quadratic(nn.Module):
+    """D(x) = Σ x² / 2: its gradient at x is x."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.square().flatten(1).sum(1) / 2
+
+
+def test_the_penalty_of_a_linear_critic() -> None:
+    # ‖∇‖ = |s| · sqrt(pixels), for 4 pixels 2 |s|; (2s - 1)² has the slope 4 (2s - 1) in s.
+    critic = Linear(1.5)
+    images = torch.randn(3, 1, 2, 2, dtype=torch.float64)
+    penalty = gradient_penalty(critic, images, -images, torch.rand(3, 1, 1, 1, dtype=torch.float64))
+    assert float(penalty.detach()) == pytest.approx(4.0)
+    penalty.backward()
+    assert critic.slope.grad is not None
+    assert float(critic.slope.grad) == pytest.approx(8.0)
+
+
+def test_the_penalty_is_taken_between_the_images_sample_by_sample() -> None:
+    # At x̂ = εx + (1 - ε)x̃ with x = 4, x̃ = 0 on one pixel, ‖∇‖ = |x̂| = 4ε: (4ε - 1)² for ε = 0.25, 0.5 and 1.
+    real, fake = torch.full((3, 1, 1, 1), 4.0), torch.zeros(3, 1, 1, 1)
+    epsilon = torch.tensor([0.25, 0.5, 1.0]).view(3, 1, 1, 1)
+    assert float(gradient_penalty(Quadratic(), real, fake, epsilon).detach()) == pytest.approx((0 + 1 + 9) / 3)
+
+
+def test_the_penalty_is_float32_under_bf16() -> None:
+    critic = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 1))
+    real, fake = torch.randn(5, 1, 8, 8), torch.randn(5, 1, 8, 8)
+    epsilon = torch.rand(5, 1, 1, 1)
+    plain = gradient_penalty(critic, real, fake, epsilon)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = gradient_penalty(critic, real, fake.bfloat16(), epsilon)
+    assert mixed.dtype == torch.float32
+    assert float(mixed.detach()) == pytest.approx(float(plain.detach()), rel=1e-2)
+
+
+class Halves:
+    """Randomness that always draws 0.5."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Halves."""
+        return torch.full((6, *shape), 0.5)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Halves."""
+        return self.uniform(*shape)
+
+
+@pytest.mark.parametrize("penalty", ["clip", "gradient"])
+def test_the_game(penalty: str) -> None:
+    game = build(WganOptions(width=4, penalty=penalty), DIGITS)
+    critic_phase, generator_phase = game.phases
+    assert (critic_phase.repeats, generator_phase.repeats) == (5, 1)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in game.networks["critic"].modules())
+    optimizer = critic_phase.optimizer(game.networks["critic"].parameters())
+    group = optimizer.param_groups[0]
+    if penalty == "clip":
+        assert (type(optimizer).__name__, group["lr"]) == ("RMSprop", 5e-5)
+    else:
+        assert (type(optimizer).__name__, group["lr"], group["betas"]) == ("Adam", 1e-4, (0.0, 0.9))
+    batch = Batch(images=torch.randn(6, 1, 8, 8), labels=None, inputs={"z": torch.randn(6, 100)}, random=Halves())
+    terms = critic_phase.loss(game.networks, batch)
+    assert ("penalty" in terms) == (penalty == "gradient")
+    assert float(terms["wasserstein"]) == pytest.approx(-float((terms["real"] + terms["fake"]).detach()))
+    assert not terms["wasserstein"].requires_grad
+
+
+def test_weights_are_clipped_after_each_step() -> None:
+    game = build(WganOptions(width=4, clip=0.003), DIGITS)
+    after = game.phases[0].after
+    assert after is not None
+    with torch.no_grad():
+        after(game.networks, {})
+    bounds = [float(parameter.detach().abs().max()) for parameter in game.networks["critic"].parameters()]
+    assert max(bounds) == pytest.approx(0.003)

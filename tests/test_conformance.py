@@ -1,0 +1,203 @@
+"""The conformance kit over every variant installed, whoever wrote it, and the kit itself over variants that fail it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gan_core.plugins.find import find_plugins
+from gan_core.testing import Check, checks_of, parametrize_with_checks
+from tests.conftest import ROOT, gan_core
+from tests.test_plugin_door import install
+
+# The first-party plugins run the kit in tests of their own, which are part of this suite.
+STRANGERS = [p.full_name for p in find_plugins() if not (ROOT / "plugins" / p.distribution).is_dir()]
+
+
+@parametrize_with_checks(*STRANGERS)
+def test_conformance_of_strangers(check: Check) -> None:
+    check()
+
+
+def test_every_first_party_plugin_runs_the_kit_without_exceptions() -> None:
+    for folder in (ROOT / "plugins").glob("gan-core-*"):
+        text = (folder / "tests" / "test_conformance.py").read_text()
+        assert f'@parametrize_with_checks("{folder.name.removeprefix("gan-core-")}")' in text
+
+
+GOOD = """
+import torch
+from torch import nn
+import numpy as np
+from gan_core import *
+{before}
+class O(Options):
+    width: int = 3
+    {doc}
+class G(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.layer = nn.Linear(5, shape[0] * shape[1] * shape[2]); self.shape = shape; {in_g}
+    def forward(self, z):
+        return {image}
+class D(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.layer = nn.Linear(shape[0] * shape[1] * shape[2], 1)
+    def forward(self, x):
+        return self.layer(x.flatten(1)){d_out}
+class L:
+    def discriminator(self, D, real, fake):
+        return {{"real": -D(real).mean(), "fake": D(fake).mean(){term}}}
+    def generator(self, D, real, fake):
+        return {{"adversarial": -D(fake).mean()}}
+def build(options, data):
+    {in_build}
+    shape = (data.channels, data.image_size, data.image_size)
+    game = two_player(generator=G(shape), discriminator=D(shape), loss=L(), draw={draw},
+        generator_optimizer={optimizer}, discriminator_optimizer=adam(1e-3))
+    {at_end}
+    return game
+variant = Variant(api=1, options=O, build=build)
+"""
+
+PLAIN = {
+    "before": "",
+    "doc": '"""Does nothing."""',
+    "in_g": "",
+    "image": "self.layer(z).tanh().view(-1, *self.shape)",
+    "d_out": "",
+    "term": "",
+    "in_build": "",
+    "draw": "normal_latents(5)",
+    "optimizer": "adam(1e-3)",
+    "at_end": "",
+}
+
+BAD_STATE = """
+class Forgetful(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("n", torch.zeros(()))
+    def state_dict(self): return {"n": torch.rand(())}
+    def load_state_dict(self, state): self.n.copy_(state["n"])
+"""
+
+FAULTS = {
+    "documents_its_options": ({"doc": ""}, "these options have no docstring below them: width"),
+    "imports_quietly": ({"before": "torch.rand(1)"}, "importing it draws random numbers"),
+    "draws_images": ({"image": "3 * self.layer(z).view(-1, *self.shape) + 2"}, "beyond [-1, 1]"),
+    "draws_by_the_given_generator": (
+        {"draw": "lambda random, count, labels: {'z': torch.randn(count, 5)}"},
+        "the input 'z' differs between two generators of one seed",
+    ),
+    "learns_what_it_names": ({"in_g": "self.idle = nn.Linear(2, 2)"}, "generator.idle.weight, generator.idle.bias"),
+    "needs_labels_only_if_declared": ({"in_build": "assert data.classes, 'labels please'"}, "labels please"),
+    "builds_the_same_twice": (
+        {"in_g": "nn.init.constant_(self.layer.bias, np.random.rand())"},
+        "initial weights of generator",
+    ),
+    "returns_its_state": (
+        {
+            "before": BAD_STATE,
+            "at_end": "import dataclasses; game = dataclasses.replace(game, state={'memory': Forgetful()})",
+        },
+        "state of memory differ: n",
+    ),
+    "trains_the_same_anywhere": (
+        {"term": ', "batch": D(real).mean() ** 2'},
+        "two processes differ from one by",
+    ),
+}
+
+
+def test_a_good_plugin_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, distribution="good-gan", name="good", code=GOOD.format(**PLAIN))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for check in checks_of("good"):
+        check()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_caught_by_the_check_that_looks_for_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault, message = FAULTS[name]
+    distribution = f"faulty-{name.replace('_', '-')}"
+    install(tmp_path, distribution=distribution, name=distribution, code=GOOD.format(**(PLAIN | fault)))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(AssertionError) as error:
+        Check(distribution, name)()
+    assert message in str(error.value)
+
+
+def test_check_prints_a_line_for_each_property_and_fails_where_one_does(tmp_path: Path) -> None:
+    code = GOOD.format(**(PLAIN | {"doc": ""}))
+    install(tmp_path, distribution="faulty-gan", name="faulty", code=code, requires=())
+    output = gan_core("check", "faulty", expect=1, PYTHONPATH=str(tmp_path))
+    lines = output.splitlines()
+    assert len([line for line in lines if line.startswith(("ok  ", "FAIL"))]) == len(list(checks_of("x")))
+    assert [line.split(":")[0] for line in lines if line.startswith("FAIL")] == [
+        "FAIL  declares_its_bound",
+        "FAIL  documents_its_options",
+    ]
+    assert lines[-1] == "2 properties do not hold."
+
+
+def test_expected_failures_must_name_a_check() -> None:
+    with pytest.raises(ValueError, match="no such checks: nonsense"):
+        parametrize_with_checks("dcgan", expected_failures={"nonsense": "because"})
+    mark = parametrize_with_checks("dcgan", expected_failures={"draws_images": "because"})
+    marks = {parameter.id: parameter.marks for parameter in mark.args[1]}
+    assert [m.kwargs for m in marks["dcgan-draws_images"]] == [{"reason": "because", "strict": True}]
+
+
+def test_a_new_plugin_installs_trains_and_passes_its_own_test(tmp_path: Path) -> None:
+    gan_core("new", "my-first", "--dir", tmp_path)
+    made = tmp_path / "gan-core-my-first"
+    assert sorted(str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()) == [
+        "README.md",
+        "gan_core_my_first.py",
+        "pyproject.toml",
+        "tests/test_conformance.py",
+    ]
+    assert not any("vanilla" in path.read_text().lower() for path in made.rglob("*") if path.is_file())
+    site = tmp_path / "site"
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(site),
+    ]
+    subprocess.run([*pip, str(made)], check=True)
+    path = {"PYTHONPATH": str(site)}
+    rows = {row["name"]: row for row in json.loads(gan_core("list", "--json", **path))}
+    assert rows["my-first"]["status"] == "ok"
+    run = tmp_path / "run"
+    assert "finished" in gan_core("train", "--variant", "my-first", "--steps", 2, "--out", run, **path)
+    gan_core("sample", run, "--count", 4, "--out", tmp_path / "a.png", **path)
+    test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    subprocess.run(test, cwd=made, env={"PATH": "/usr/bin:/bin", **path}, check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dcgan", "name: 'dcgan' is taken by gan-core-dcgan 0.1.0"),
+        ("../up", "name: '../up' is not allowed. Use a-z, 0-9 and single dashes"),
+        ("Upper", "is not allowed"),
+        ("there", "exists already. Move it away"),
+    ],
+)
+def test_a_new_plugin_s_name_and_place_must_be_free(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "gan-core-there").mkdir()
+    assert message in gan_core("new", name, "--dir", tmp_path, expect=2)

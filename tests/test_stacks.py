@@ -1,0 +1,136 @@
+"""Lists of layers, and the five tutorials that are said with them: their parameters come out exactly."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from gan_core.blocks.stack import build_stack, initialise, parse
+from gan_core.errors import UserError
+from gan_core.runs.resolve import resolve, resolve_options
+from gan_core.view.plan import parameters
+from tests.conftest import ROOT, make_job
+
+TUTORIALS = {
+    "tutorial-vanilla-mnist": (1_164_289, 40_705),
+    "tutorial-smoothing-mnist": (840_321, 212_865),
+    "tutorial-dcgan-sgd-mnist": (6_751_233, 3_485_441),
+    "tutorial-acgan-mnist": (3_756_792, 526_731),
+    "tutorial-dcgan-fashion": (4_404_160, 212_865),
+}
+
+
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_the_tutorials_have_exactly_the_parameters_of_their_programs(name: str) -> None:
+    job = make_job(config=ROOT / "configs" / f"{name}.yaml")
+    networks = job.build().networks
+    assert (parameters(networks["generator"]), parameters(networks["discriminator"])) == TUTORIALS[name]
+
+
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_a_tutorial_s_generator_draws(name: str) -> None:
+    job = make_job(config=ROOT / "configs" / f"{name}.yaml")
+    game = job.build()
+    labels = torch.arange(2) if game.classes else None
+    images = game.generate(game.networks, game.draw(np.random.default_rng(0), 2, labels))
+    assert images.shape == (2, 1, 28, 28)
+    assert float(images.detach().abs().max()) <= 1
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_valid_and_names_what_it_is(path: Path) -> None:
+    job = make_job(config=path)
+    assert path.read_text().startswith("# ")
+    assert job.settings.dataset in path.stem or path.stem.startswith("tutorial-")
+    assert job.length(job.settings.batch) > 0
+
+
+def test_vanilla_s_tutorial_sees_images_between_0_and_1() -> None:
+    game = make_job(config=ROOT / "configs" / "tutorial-vanilla-mnist.yaml").build()
+    first = next(iter(game.networks["discriminator"].get_submodule("layers").children()))
+    assert first(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [0.0, 0.5, 1.0]
+    layers = list(game.networks["generator"].get_submodule("layers").children())
+    assert isinstance(layers[-2], nn.Sigmoid)
+    assert layers[-1](torch.tensor([0.0, 0.5, 1.0])).tolist() == [-1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "side", "after"),
+    [(3, 1, 7, 7), (3, 2, 28, 14), (5, 2, 28, 14), (4, 2, 14, 7), (5, 2, 7, 4), (1, 2, 8, 4)],
+)
+def test_same_padding_is_tensorflow_s(kernel: int, stride: int, side: int, after: int) -> None:
+    network, shape = build_stack(
+        [{"conv": {"channels": 1, "kernel": kernel, "stride": stride}}], (1, side, side), "torch"
+    )
+    assert shape == (1, after, after)
+    # TensorFlow's rule: out = ceil(in / stride), and of the padding needed the smaller half stands before.
+    needed = max(0, (after - 1) * stride + kernel - side)
+    convolution = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    nn.init.ones_(convolution.weight)
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+    # A square of ones in the corner, as large as what the first window has of the image.
+    corner = torch.zeros(1, 1, side, side)
+    corner[0, 0, : kernel - needed // 2, : kernel - needed // 2] = 1.0
+    assert float(network(corner).detach()[0, 0, 0, 0]) == (kernel - needed // 2) ** 2
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (5, 2), (5, 1), (3, 2), (2, 2), (3, 3)])
+def test_transposed_convolutions_multiply_the_side(kernel: int, stride: int) -> None:
+    stack = [{"conv_transpose": {"channels": 2, "kernel": kernel, "stride": stride}}]
+    assert build_stack(stack, (3, 7, 7), "torch")[1] == (2, 7 * stride, 7 * stride)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("tahn", "no layer is called 'tahn'. Did you mean 'tanh'? Allowed: dense, conv"),
+        ({"dense": {"unit": 3}}, "dense: units: Field required"),
+        ({"conv": {"channels": 3, "kernel": 0}}, "conv: kernel: Input should be greater than or equal to 1"),
+        ({"leaky_relu": [0.2, 3]}, "leaky_relu: 2 settings are too many"),
+        ({"dense": 3, "tanh": None}, "no layer is called"),
+        (7, "no layer is called 7"),
+    ],
+)
+def test_a_wrong_entry_is_explained(entry: object, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        parse(entry)
+    assert message in str(error.value)
+
+
+def test_a_wrong_list_is_refused_with_the_other_settings() -> None:
+    from gan_core.plugins.load import load_variant
+
+    settings = resolve({"variant": "vanilla"}, ["generator=[{dense: 64}, tahn]"])
+    with pytest.raises(UserError, match=r"generator: .* is not allowed.*entry 2: no layer is called 'tahn'"):
+        resolve_options(settings, load_variant("vanilla").variant.options)
+
+
+@pytest.mark.parametrize(
+    ("generator", "message"),
+    [
+        ("[{dense: 64}, {reshape: [1, 8, 9]}]", r"layer 2, .*, does not fit an input of shape \(64,\)"),
+        ("[{dense: 49}, {reshape: [1, 7, 7]}]", r"layers give the shape \(1, 7, 7\), but the images have \(1, 8, 8\)"),
+        ("[{conv: [3, 3]}]", r"layer 1, .*, does not fit an input of shape \(64,\)"),
+    ],
+)
+def test_layers_that_do_not_fit_are_named_with_their_place(generator: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_job(f"generator={generator}", variant="vanilla").build()
+
+
+def test_glorot_s_bound_and_the_normal_one() -> None:
+    layer = nn.Linear(600, 400)
+    initialise(layer, "glorot")
+    assert float(layer.weight.detach().abs().max()) == pytest.approx((6 / 1000) ** 0.5, rel=1e-3)
+    assert float(layer.weight.detach().std()) == pytest.approx((2 / 1000) ** 0.5, rel=1e-2)
+    assert not layer.bias.detach().any()
+    initialise(layer, "normal")
+    assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=1e-2)
+
+
+def test_recipes_are_plain_yaml() -> None:
+    for path in (ROOT / "configs").glob("*.yaml"):
+        assert isinstance(yaml.safe_load(path.read_text()), dict)
