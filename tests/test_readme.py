@@ -23,19 +23,25 @@ def commands(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def run_in_order(lines: list[str], folder: Path) -> None:
-    """Runs shell lines in a folder that looks like the checkout, each training for two steps only."""
-    for name in ("configs", "launch", "plugins"):
-        (folder / name).symlink_to(ROOT / name)
+def run_in_order(lines: list[str], folder: Path, site: Path | None = None) -> None:
+    """Runs shell lines in a folder that looks like the checkout, each training for two steps only.
+
+    What they install goes to `site`, not into the environment of the tests.
+    """
+    for name in ("configs", "launch"):
+        if not (folder / name).exists():
+            (folder / name).symlink_to(ROOT / name)
     for line in lines:
         short = re.sub(r"--kimg \S+", "--steps 2", line)
+        flags = f"--quiet --no-deps --no-build-isolation --upgrade --target {site}"
+        short = short.replace("pip install -e ", f"python -m pip install {flags} ./")
         if "gan_core train" in short and "--steps" not in short:
             short += " --steps 2"
         done = subprocess.run(
             short,
             shell=True,
             cwd=folder,
-            env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"},
+            env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(site or "")},
             capture_output=True,
             text=True,
             timeout=300,
@@ -59,6 +65,21 @@ def test_the_commands_of_the_other_documents(tmp_path: Path) -> None:
         lines = commands((ROOT / document).read_text())
         assert lines
         run_in_order(lines, tmp_path)
+
+
+def test_the_plugin_tutorial_from_an_empty_folder_to_a_wandb_run(tmp_path: Path) -> None:
+    tutorial = (ROOT / "plugins" / "README.md").read_text()
+    (listing,) = re.findall(r"```python\n(.*?)```", tutorial, flags=re.DOTALL)
+    lines = commands(tutorial)
+    place = lines.index("python -m gan_core show hinge --dataset mnist")
+    site = tmp_path / "site"
+    run_in_order(lines[:place], tmp_path, site)
+    (tmp_path / "gan-core-hinge" / "gan_core_hinge.py").write_text(listing)
+    # An editable install would see the change by itself.
+    run_in_order(["pip install -e gan-core-hinge", *lines[place:]], tmp_path, site)
+    assert list((tmp_path / "runs" / "hinge").glob("wandb/offline-run-*"))
+    assert (tmp_path / "hinge.png").exists()
+    assert "class Hinge:" in (site / "gan_core_hinge.py").read_text()
 
 
 def test_make_does_what_the_plain_lines_say() -> None:
