@@ -124,3 +124,9 @@ def test_the_readme_s_plugin_is_packaged_as_it_says() -> None:
 @pytest.mark.parametrize("path", sorted(p.relative_to(ROOT) for p in ROOT.rglob("*.py") if ".venv" not in p.parts))
 def test_no_file_is_over_400_lines(path: Path) -> None:
     assert len((ROOT / path).read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("name", ["lsgan", "wgan"])
+def test_variants_on_other_networks_stay_short(name: str) -> None:
+    module = ROOT / "plugins" / f"gan-core-{name}" / f"gan_core_{name}.py"
+    assert len(module.read_text().splitlines()) < 120

@@ -26,8 +26,12 @@ def train(
     batch: Annotated[int | None, typer.Option(help="Images in a batch, over all processes (64).")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random number (0).")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/<variant>-<dataset>).")] = None,
-    sample_every: Annotated[float | None, typer.Option(metavar="KIMG", help="Draw a grid of samples.")] = None,
-    checkpoint_every: Annotated[float | None, typer.Option(metavar="KIMG", help="Write a checkpoint.")] = None,
+    sample_every: Annotated[
+        float | None, typer.Option(metavar="KIMG", help="Draw a grid of samples (20 times in a run).")
+    ] = None,
+    checkpoint_every: Annotated[
+        float | None, typer.Option(metavar="KIMG", help="Write a checkpoint (20 times in a run).")
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="fp32 (default), bf16, fp16 or fp64.")] = None,
     track: Annotated[str | None, typer.Option(help="Also log to wandb or tensorboard.")] = None,
     resume: Annotated[str | None, typer.Option(help="auto (default), never or must.")] = None,

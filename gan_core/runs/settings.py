@@ -59,12 +59,12 @@ class Settings(BaseModel):
     """The run's folder; without it runs/<variant>-<dataset>."""
     resume: Literal["auto", "never", "must"] = "auto"
     """Go on from the folder's newest checkpoint: where there is one, never, or else fail."""
-    log_every: float = Field(1.0, gt=0)
-    """Log the terms every so many thousand images."""
-    sample_every: float = Field(20.0, gt=0)
-    """Draw a grid of samples every so many thousand images."""
-    checkpoint_every: float = Field(20.0, gt=0)
-    """Write a checkpoint every so many thousand images; every run ends with one."""
+    log_every: float | None = Field(None, gt=0)
+    """Log the terms every so many thousand images; without it 500 times in a run, but not below 1."""
+    sample_every: float | None = Field(None, gt=0)
+    """Draw a grid of samples every so many thousand images; without it 20 times in a run, but not below 1."""
+    checkpoint_every: float | None = Field(None, gt=0)
+    """Write a checkpoint every so many thousand images; likewise. Every run ends with one."""
     keep_checkpoints: int = Field(3, ge=1)
     """How many checkpoints are kept, the newest ones."""
     track: Literal["wandb", "tensorboard"] | None = None

@@ -11,7 +11,7 @@ from gan_core.runs.folder import RunFolder
 from gan_core.runs.settings import Settings
 from gan_core.training.dealer import Dealer
 from gan_core.training.meter import Meter
-from gan_core.training.state import TrainingState, due
+from gan_core.training.state import TrainingState, cadence, due
 
 Status = Literal["finished", "interrupted"]
 
@@ -54,9 +54,9 @@ def train(run: Training) -> Status:
     accelerator, settings, state, dealer = run.accelerator, run.settings, run.state, run.dealer
     observers = run.observers if accelerator.is_main_process else ()
     step_images = dealer.round_images  # Real images shown in one round.
-    log_every, sample_every, checkpoint_every = (
-        max(1, round(kimg * 1000)) for kimg in (settings.log_every, settings.sample_every, settings.checkpoint_every)
-    )
+    log_every = cadence(settings.log_every, run.length // 500)
+    sample_every = cadence(settings.sample_every, run.length // 20)
+    checkpoint_every = cadence(settings.checkpoint_every, run.length // 20)
     meter = Meter(accelerator)
     rounds = dealer.rounds(state.images_seen)
     resumed_at, logged_at, clock = state.images_seen, state.images_seen, time.monotonic()

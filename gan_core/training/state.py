@@ -58,6 +58,11 @@ class TrainingState:
         )
 
 
+def cadence(kimg: float | None, otherwise: int) -> int:
+    """Returns a number of images: the one that was set, or else the given one, but at least a thousand."""
+    return max(1000, otherwise) if kimg is None else max(1, round(kimg * 1000))
+
+
 def due(every: int, images_seen: int, step: int) -> bool:
     """Says whether a multiple of `every` images was reached in the last step, of so many images; also at 0."""
     return images_seen // every != (images_seen - step) // every
