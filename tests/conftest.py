@@ -16,8 +16,8 @@ from torch import Tensor
 from gan_core.data.catalog import open_dataset
 from gan_core.plugins.load import load_variant
 from gan_core.runs.resolve import resolve, resolve_options
+from gan_core.training.job import Job
 from gan_core.training.run import start
-from gan_core.training.setup import Job
 
 ROOT = Path(__file__).parent.parent
 

@@ -122,3 +122,22 @@ def test_a_signal_saves_and_marks_the_run_interrupted(number: signal.Signals, tm
     facts = json.loads((run / "run.json").read_text())
     assert facts["status"] == "interrupted"
     assert (run / "checkpoints" / f"{facts['images_seen']:09d}" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        # A gradient penalty: double backward through the wrapped phase, and ε drawn for the global batch.
+        ("--variant", "wgan", "--set", "penalty=gradient", "--set", "width=8"),
+        # Micro-batches on two processes, clipping, and a label for each image.
+        ("--variant", "acgan", "--set", "r1=1", "--set", "width=4", "--set", "maps=8", "--set", "clip_norm=0.1"),
+        # Twice as many fakes as reals in the generator's turn.
+        ("--variant", "vanilla", "--set", "width=8", "--set", "accumulate=2", "--set", "generator_fakes=2"),
+    ],
+    ids=lambda flags: flags[1],
+)
+def test_two_processes_equal_one_for_other_games(flags: tuple[str, ...], tmp_path: Path) -> None:
+    common = ("train", *flags, "--batch", "16", "--precision", "fp64", "--steps", 10)
+    gan_core(*common, "--out", tmp_path / "one")
+    gan_core(*common, "--out", tmp_path / "two", processes=2)
+    assert difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-9

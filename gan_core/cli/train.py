@@ -78,7 +78,7 @@ def train(
     from rich.console import Console
 
     from gan_core.data.catalog import open_dataset
-    from gan_core.training.setup import Job
+    from gan_core.training.job import Job
 
     dataset_found = open_dataset(
         settings.dataset, data_dir=settings.data_dir, image_size=settings.image_size, channels=settings.channels

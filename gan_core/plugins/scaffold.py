@@ -7,7 +7,14 @@ from gan_core.errors import UserError
 from gan_core.plugins.find import find_plugins
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_FILES = ("pyproject.toml", "README.md", "gan_core_vanilla.py", "tests/test_conformance.py")
+_FILES = ("pyproject.toml", "gan_core_vanilla.py", "tests/test_conformance.py")
+_README = """# gan-core-{name}
+
+A variant for gan_core.
+
+    accelerate launch -m gan_core train --variant {name} --kimg 500
+    python -m gan_core show {name}
+"""
 
 
 def write_plugin(name: str, parent: Path) -> Path:
@@ -33,6 +40,7 @@ def write_plugin(name: str, parent: Path) -> Path:
         target = folder / _renamed(file, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(_renamed(text, name), encoding="utf-8")
+    (folder / "README.md").write_text(_README.format(name=name), encoding="utf-8")
     return folder
 
 

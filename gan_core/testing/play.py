@@ -14,8 +14,8 @@ from gan_core.data.catalog import open_dataset
 from gan_core.game.game import Game
 from gan_core.plugins.load import load_variant
 from gan_core.runs.settings import Settings
+from gan_core.training.job import Job
 from gan_core.training.run import start
-from gan_core.training.setup import Job
 
 
 class JobWithoutDropout(Job):

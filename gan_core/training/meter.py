@@ -7,6 +7,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from gan_core.errors import UserError
+
 
 class NotFiniteError(ArithmeticError):
     """A term or a gradient became NaN or infinite; the message names it."""
@@ -35,7 +37,7 @@ class Meter:
             never = torch.full_like(values, torch.inf)
             sums = self._phases[phase] = _Sums(tuple(terms), torch.zeros_like(values), never)
         elif sums.names != tuple(terms):
-            raise ValueError(
+            raise UserError(
                 f"phase {phase!r} must return the same terms at every turn: {sums.names}, now {tuple(terms)}"
             )
         sums.total += values

@@ -7,6 +7,7 @@ are absent: inside a loss all networks are plain modules that can be called in a
 import torch
 from torch import Tensor, nn
 
+from gan_core.errors import UserError
 from gan_core.game.batch import Batch
 from gan_core.game.phase import Networks, Phase
 
@@ -28,18 +29,18 @@ class PhaseModule(nn.Module):
         """Evaluates the loss.
 
         Raises:
-            ValueError: A term is not a scalar, or none carries a gradient.
+            UserError: A term is not a scalar, or none carries a gradient.
         """
         terms = self.phase.loss(dict(self.networks.items()), batch)
         for name, term in terms.items():
             if term.numel() != 1:
-                raise ValueError(
+                raise UserError(
                     f"phase {self.phase.name!r}: the term {name!r} has the shape {tuple(term.shape)}, but must be a "
                     "scalar: take its mean over the batch"
                 )
         learning = [term.reshape(()) for term in terms.values() if term.requires_grad]
         if not learning:
-            raise ValueError(
+            raise UserError(
                 f"phase {self.phase.name!r} reaches no parameter of {', '.join(self.phase.trains)}: none of its terms "
                 f"({', '.join(terms) or 'none'}) carries a gradient"
             )
@@ -61,14 +62,14 @@ class PhaseModule(nn.Module):
         Changes running statistics and the like: the caller puts the state back.
 
         Raises:
-            ValueError: It reaches none of them.
+            UserError: It reaches none of them.
         """
         self.play_alone()
         total, _ = self(batch)
         gradients = torch.autograd.grad(total, self.trained, allow_unused=True)
         self.unreached = [p for p, gradient in zip(self.trained, gradients, strict=True) if gradient is None]
         if len(self.unreached) == len(self.trained):
-            raise ValueError(
+            raise UserError(
                 f"phase {self.phase.name!r} reaches no parameter of {', '.join(self.phase.trains)}: its terms "
                 "depend on none of them"
             )

@@ -9,16 +9,9 @@ from rich.text import Text
 from gan_core.distributed.world import describe, join_world
 from gan_core.runs.folder import RunFolder
 from gan_core.sampling.sampler import Sampler
+from gan_core.training.job import Job, check_batch, facts_of
 from gan_core.training.loop import Observer, Status, Training, train
-from gan_core.training.setup import (
-    Job,
-    build_state,
-    check_batch,
-    facts_of,
-    find_checkpoint,
-    make_dealer,
-    read_images,
-)
+from gan_core.training.setup import build_state, find_checkpoint, make_dealer, read_images
 from gan_core.view.live import LiveView
 from gan_core.view.plan import plan_rows, print_plan
 from gan_core.view.recorder import Recorder

@@ -1,66 +1,27 @@
-"""Setting a run up: from settings to networks on their devices, everything checked on the way."""
+"""Setting a run up: images and networks on their devices, and the checkpoint from which it goes on."""
 
-import platform
 from collections.abc import Collection
-from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-import gan_core
-from gan_core.data.dataset import Dataset, Images
+from gan_core.data.dataset import Images
 from gan_core.distributed.batchnorm import synchronise
 from gan_core.distributed.world import share_of
 from gan_core.errors import UserError
 from gan_core.game.game import Game
-from gan_core.game.variant import Options
-from gan_core.plugins.load import LoadedVariant
 from gan_core.runs.checkpoint import Checkpoint, newest
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.resume import check_resume, flatten
-from gan_core.runs.settings import Settings
 from gan_core.training.dealer import Dealer, blank
 from gan_core.training.ema import Ema
+from gan_core.training.job import Job
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.player import Player
-from gan_core.training.randomness import Streams
 from gan_core.training.schedule import Schedule
 from gan_core.training.state import TrainingState
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What is to be trained, resolved: nothing is read from disk or put on a device yet."""
-
-    settings: Settings
-    loaded: LoadedVariant
-    options: Options
-    dataset: Dataset
-
-    def build(self) -> Game:
-        """Makes the game on the CPU, with the initial weights of this seed.
-
-        Raises:
-            UserError: The variant refuses these options or this data.
-        """
-        Streams(self.settings.seed).seed_modules("initial weights", 0, 0)
-        return self.loaded.build(self.dataset.spec, self.options)
-
-    def length(self, round_images: int) -> int:
-        """Returns the run's length in images: whole rounds, at least as long as was asked for."""
-        settings = self.settings
-        if settings.steps is not None:
-            return settings.steps * round_images
-        images = settings.kimg * 1000 if settings.kimg is not None else (settings.epochs or 0) * self.dataset.spec.count
-        # A tenth of an image is rounding noise of the multiplication, not a wish for another round.
-        return ceil((images - 0.1) / round_images) * round_images
-
-    def config(self) -> dict[str, Any]:
-        """Returns every setting, the variant's options among them, as plain values."""
-        return self.settings.model_dump(mode="json") | {"options": self.options.model_dump(mode="json")}
 
 
 def build_state(job: Job, accelerator: Accelerator, game: Game, dealer: Dealer, length: int) -> TrainingState:
@@ -104,22 +65,6 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def check_batch(settings: Settings, processes: int) -> None:
-    """Refuses a batch that cannot be shared out evenly.
-
-    Raises:
-        UserError: With the numbers.
-    """
-    parts = processes * settings.accumulate
-    if settings.batch % parts:
-        lower, upper = settings.batch // parts * parts, -(-settings.batch // parts) * parts
-        nearest = f"{lower} or {upper}" if lower else str(upper)
-        raise UserError(
-            f"batch: {settings.batch} cannot be shared by {processes} processes in {settings.accumulate} micro-batches "
-            f"each: it must be a multiple of {parts}, such as {nearest}"
-        )
-
-
 def find_checkpoint(
     job: Job, folder: RunFolder, accelerator: Accelerator, facts: dict[str, Any], allowed: Collection[str]
 ) -> Checkpoint | None:
@@ -144,28 +89,6 @@ def find_checkpoint(
             schedule_uses_length=settings.lr_schedule != "constant",
         )
     return found[0]
-
-
-def facts_of(job: Job, length: int, fingerprint: str, processes: int) -> dict[str, Any]:
-    """Returns what a run is made of besides its settings, for run.json and for resuming."""
-    plugin = job.loaded.plugin
-    return {
-        "length": length,
-        "variant_distribution": plugin.distribution,
-        "variant_version": plugin.version,
-        "variant_source": plugin.source,
-        "data": {
-            "image_size": job.dataset.spec.image_size,
-            "channels": job.dataset.spec.channels,
-            "classes": job.dataset.spec.classes,
-            "count": job.dataset.spec.count,
-            "fingerprint": fingerprint,
-        },
-        "processes": processes,
-        "gan_core": gan_core.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def read_images(job: Job, accelerator: Accelerator) -> Images:

@@ -8,7 +8,8 @@ from rich.text import Text
 from torch import nn
 
 from gan_core.game.game import Game
-from gan_core.training.setup import Job
+from gan_core.game.variant import Options
+from gan_core.training.job import Job
 
 
 def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
@@ -20,7 +21,7 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
     colour = "grey" if spec.channels == 1 else "RGB"
     return {
         "variant": f"{plugin.name} ({plugin.distribution} {plugin.version}, {plugin.source})",
-        "options": ", ".join(f"{key} {value}" for key, value in job.options.model_dump().items()),
+        "options": changed_options(job.options),
         "data": f"{spec.name}: {spec.count:,} images, {spec.image_size} x {spec.image_size} {colour}, "
         + (f"{spec.classes} classes" if spec.classes else "no labels"),
         "networks": ", ".join(f"{name} {parameters(network):,}" for name, network in game.networks.items())
@@ -37,6 +38,17 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
         f"{length // round_images:,} steps{schedule}",
         "folder": str(settings.folder),
     }
+
+
+def changed_options(options: Options) -> str:
+    """Names the options that are not the variant's defaults."""
+    changed = {
+        name: value
+        for name, value in options.model_dump().items()
+        if value != type(options).model_fields[name].get_default(call_default_factory=True)
+    }
+    shown = (f"{name} {f'{len(v)} layers' if isinstance(v, list) else v}" for name, v in changed.items())
+    return ", ".join(shown) or "the variant's defaults"
 
 
 def print_plan(rows: Mapping[str, str], console: Console) -> None:
