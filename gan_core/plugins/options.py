@@ -1,6 +1,7 @@
 """A variant's options as rows that people and programs read."""
 
-from typing import TypedDict, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypedDict, Union, get_args, get_origin
 
 from annotated_types import BaseMetadata
 from pydantic.fields import FieldInfo
@@ -43,10 +44,18 @@ def option_rows(options: type[Options]) -> list[OptionRow]:
     ]
 
 
-def _type_name(annotation: object) -> str:
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return annotation.__name__
-    return str(annotation).replace("typing.", "")
+def _type_name(annotation: Any) -> str:
+    """Writes a type for people: "float", "adam | sgd", "list | none"."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(arguments[0])
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin in (Union, UnionType):
+        return " | ".join(map(_type_name, arguments))
+    if annotation is NoneType:
+        return "none"
+    return getattr(origin or annotation, "__name__", str(annotation))
 
 
 def _bounds(field: FieldInfo) -> str:
