@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gan_core.blocks.stack import StackedDiscriminator as StackedDiscriminator
     from gan_core.blocks.stack import StackedGenerator as StackedGenerator
     from gan_core.blocks.stack import build_stack as build_stack
+    from gan_core.blocks.stack import initialise as initialise
     from gan_core.game.batch import Batch as Batch
     from gan_core.game.batch import Inputs as Inputs
     from gan_core.game.data_spec import DataSpec as DataSpec
@@ -41,6 +42,7 @@ _HOME = {
     "StackedDiscriminator": "blocks.stack",
     "StackedGenerator": "blocks.stack",
     "build_stack": "blocks.stack",
+    "initialise": "blocks.stack",
     "Batch": "game.batch",
     "Inputs": "game.batch",
     "DataSpec": "game.data_spec",

@@ -24,6 +24,7 @@ from gan_core import (
     Terms,
     Variant,
     build_stack,
+    initialise,
     squared_slope,
 )
 
@@ -68,6 +69,7 @@ class ConditionalGenerator(nn.Module):
             options.initialisation,
         )
         self.label = nn.Embedding(data.classes, options.embedding)
+        initialise(self.label, options.initialisation)
         self.label_map, _ = build_stack(
             [{"dense": side**2}, {"reshape": (1, side, side)}], (options.embedding,), options.initialisation
         )
