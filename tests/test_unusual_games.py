@@ -1,0 +1,114 @@
+"""A game with everything that two players do not have, as a stranger would write it, on one process and on two.
+
+Three networks; two phases that train the same one, of which the second, lazy, reaches only some of its parameters;
+turns that repeat; memory that is moved by averaged terms after each step, and that the loss reads.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import difference, gan_core, weights
+from tests.test_plugin_door import install
+
+CODE = '''
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+from gan_core import Game, Options, Phase, Variant, adam, normal_latents, squared_slope
+
+class UnusualOptions(Options):
+    """None."""
+
+class Balance(nn.Module):
+    """A number that follows the terms, as the k of BEGAN does."""
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("k", torch.zeros(()))
+
+class Generator(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.shape = shape
+        hidden = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh())
+        self.layers = nn.Sequential(hidden, nn.Linear(8, shape[1] * shape[2]), nn.Tanh())
+    def forward(self, z):
+        return self.layers(z).view(-1, *self.shape)
+
+def critic(pixels):
+    return nn.Sequential(nn.Flatten(), nn.Linear(pixels, 6), nn.Softplus(), nn.Linear(6, 1))
+
+def build(options, data):
+    shape = (data.channels, data.image_size, data.image_size)
+    pixels = data.image_size**2
+    balance = Balance()
+
+    def learn(n, b):
+        fake = n["generator"](**b.inputs)
+        noise = 0.1 * b.random.normal(*shape)
+        return {
+            "real": softplus(-n["first"](b.images + noise)).mean(),
+            "fake": (1 + balance.k) * softplus(n["first"](fake)).mean(),
+            "second": softplus(-n["second"](b.images)).mean() + softplus(n["second"](fake)).mean(),
+        }
+
+    def remember(n, terms):
+        balance.k.add_(0.1 * (terms["real"] - terms["fake"])).clamp_(-0.5, 0.5)
+
+    def regularise(n, b):
+        images = b.images.detach().requires_grad_()
+        return {"r1": 0.5 * squared_slope(n["first"](images), images)}
+
+    def deceive(n, b):
+        fake = n["generator"](**b.inputs)
+        return {"a": softplus(-n["first"](fake)).mean() + softplus(-n["second"](fake)).mean()}
+
+    opt = adam(1e-2)
+    return Game(
+        networks={"generator": Generator(shape), "first": critic(pixels), "second": critic(pixels)},
+        phases=[
+            Phase(name="critics", trains=("first", "second"), loss=learn, optimizer=opt, repeats=2, after=remember),
+            Phase(name="regularise", trains=("first",), loss=regularise, optimizer=opt, every=3),
+            Phase(name="generator", trains=("generator",), loss=deceive, optimizer=opt),
+        ],
+        draw=normal_latents(4),
+        generate=lambda n, inputs: n["generator"](**inputs),
+        state={"balance": balance},
+    )
+
+variant = Variant(api=1, options=UnusualOptions, build=build)
+'''
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where the plugin is installed."""
+    folder = tmp_path_factory.mktemp("site")
+    install(folder, distribution="unusual-gan", name="unusual", code=CODE)
+    return folder
+
+
+def memory(run: Path, images_seen: int) -> float:
+    """Returns what the run remembers."""
+    file = run / "checkpoints" / f"{images_seen:09d}" / "state-balance.pt"
+    return float(torch.load(file, weights_only=True)["k"])
+
+
+def test_an_unusual_game_is_the_same_on_two_processes_and_after_a_resume(site: Path, tmp_path: Path) -> None:
+    path = {"PYTHONPATH": str(site)}
+    train = ("train", "--variant", "unusual", "--batch", 16, "--precision", "fp64", "--set", "log_every=0.032")
+    gan_core(*train, "--steps", 8, "--out", tmp_path / "one", **path)
+    gan_core(*train, "--steps", 8, "--out", tmp_path / "two", processes=2, **path)
+    gan_core(*train, "--steps", 4, "--out", tmp_path / "resumed", **path)
+    gan_core(*train, "--steps", 8, "--out", tmp_path / "resumed", **path)
+    one = weights(tmp_path / "one")
+    assert difference(one, weights(tmp_path / "two")) < 1e-9
+    assert difference(one, weights(tmp_path / "resumed")) == 0
+    # 8 rounds of two turns on 16 fresh images each.
+    assert abs(memory(tmp_path / "one", 256)) > 1e-4
+    assert memory(tmp_path / "resumed", 256) == memory(tmp_path / "one", 256)
+    assert memory(tmp_path / "two", 256) == pytest.approx(memory(tmp_path / "one", 256), abs=1e-9)
+    lines = [json.loads(line) for line in (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()]
+    assert ["regularise/r1" in line for line in lines] == [True, False, False, True, False, False, True, False]
