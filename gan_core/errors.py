@@ -11,7 +11,12 @@ class UserError(ValueError):
     """
 
 
+class NotFiniteError(ArithmeticError):
+    """A training diverged: a term or a gradient became NaN or infinite; the message names it."""
+
+
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" for the valid name nearest to `name`, or "" where none is near."""
-    near = get_close_matches(name, list(valid), n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    by_case = {choice.casefold(): choice for choice in valid}
+    near = get_close_matches(name.casefold(), by_case, n=1, cutoff=0.5)
+    return f" Did you mean {by_case[near[0]]!r}?" if near else ""

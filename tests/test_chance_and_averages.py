@@ -9,7 +9,7 @@ from torch.distributed.distributed_c10d import destroy_process_group
 
 from gan_core.distributed.batchnorm import GlobalBatchNorm, synchronise
 from gan_core.training.ema import Ema
-from gan_core.training.randomness import Share, Streams, TurnRandomness
+from gan_core.training.randomness import Streams, TurnRandomness
 
 
 def test_streams_are_numpy_s_philox_and_differ_in_every_argument() -> None:
@@ -33,7 +33,7 @@ def test_what_a_loss_draws_is_the_slice_of_one_global_draw() -> None:
         random = TurnRandomness(Streams(7).at("loss", 0), 8, part, torch.empty(0))
         return [random.uniform(1, 1, 1), random.normal(3), random.uniform()]
 
-    whole, first, second = draws(slice(0, 8)), draws(Share(0, 2).of(8)), draws(Share(1, 2).of(8))
+    whole, first, second = draws(slice(0, 8)), draws(slice(0, 4)), draws(slice(4, 8))
     for a, b, c in zip(whole, first, second, strict=True):
         assert torch.equal(a, torch.cat([b, c]))
     assert whole[0].shape == (8, 1, 1, 1)

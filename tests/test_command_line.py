@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,8 +33,12 @@ def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--set", "widht=3"], "widht: no such option of dcgan. Did you mean 'width'? Allowed: latent, width"),
+        (["--set", "widht=3"], "widht: no such option of dcgan. Did you mean 'width'? Allowed: optimizer, lr"),
         (["--set", "width=0"], "width: 0 is not allowed. It must be greater than or equal to 1"),
+        (["--set", "options={width: 3}"], "set each option by its name, as in --set options.width=3"),
+        (["--set", "lr=.inf"], "lr: inf is not allowed. It must be a finite number"),
+        (["--dataset", "MNIST"], "dataset: 'MNIST' is not known. Did you mean 'mnist'?"),
+        (["--dataset", "folder:"], "dataset: 'folder:' is not known"),
         (["--set", "width"], "--set 'width': write it as key=value"),
         (["--precision", "fp33"], "precision: 'fp33' is not allowed. It must be 'fp32', 'bf16', 'fp16' or 'fp64'. Did"),
         (["--batch", "0"], "batch: 0 is not allowed. It must be greater than or equal to 1"),
@@ -53,7 +58,7 @@ def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:
         ),
     ],
 )
-def test_bad_input_costs_nothing_and_says_how_to_mend_it(words: list[str], message: str, tmp_path: object) -> None:
+def test_bad_input_costs_nothing_and_says_how_to_mend_it(words: list[str], message: str, tmp_path: Path) -> None:
     out = f"{tmp_path}/run"
     output = gan_core("train", "--variant", "dcgan", "--steps", 1, "--out", out, *words, expect=2)
     assert message in output
@@ -61,8 +66,8 @@ def test_bad_input_costs_nothing_and_says_how_to_mend_it(words: list[str], messa
     assert "networks" not in output
 
 
-def test_settings_go_over_each_other_in_the_order_promised(tmp_path: object) -> None:
-    config = tmp_path / "settings.yaml"  # type: ignore[operator]
+def test_settings_go_over_each_other_in_the_order_promised(tmp_path: Path) -> None:
+    config = tmp_path / "settings.yaml"
     config.write_text("variant: dcgan\nkimg: 7\nbatch: 16\nseed: 5\noptions: {width: 8, lr: 1e-3}\n")
     settings = resolve({"batch": 32, "steps": 9, "dataset": None}, ["width=12", "ema_kimg=3"], config)
     assert (settings.batch, settings.seed, settings.dataset, settings.ema_kimg) == (32, 5, "digits", 3.0)
@@ -81,8 +86,8 @@ def test_settings_go_over_each_other_in_the_order_promised(tmp_path: object) -> 
         ("!!python/object/apply:os.system ['true']", "cannot be read"),
     ],
 )
-def test_a_bad_file_of_settings_is_explained(text: str, message: str, tmp_path: object) -> None:
-    config = tmp_path / "settings.yaml"  # type: ignore[operator]
+def test_a_bad_file_of_settings_is_explained(text: str, message: str, tmp_path: Path) -> None:
+    config = tmp_path / "settings.yaml"
     config.write_text(text)
     with pytest.raises(UserError) as error:
         resolve({}, [], config)
@@ -114,10 +119,35 @@ def test_what_a_launcher_was_asked_for(command: str, asked: int, monkeypatch: py
     assert asked_processes(command.split()) == asked
 
 
-def test_a_dry_run_prints_settings_and_plan_and_leaves_no_trace(tmp_path: object) -> None:
+def test_the_config_that_accelerate_reads_by_itself_counts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    (tmp_path / "accelerate").mkdir()
+    (tmp_path / "accelerate" / "default_config.yaml").write_text("distributed_type: MULTI_CPU\nnum_processes: 3\n")
+    assert asked_processes(["accelerate", "launch", "-m", "gan_core", "train"]) == 3
+
+
+def test_a_precision_that_only_the_launcher_knows_of_is_refused() -> None:
+    flags = ("train", "--variant", "dcgan", "--steps", 1)
+    output = gan_core(*flags, expect=2, ACCELERATE_MIXED_PRECISION="bf16")
+    assert "accelerate was launched for bf16, but the run's precision is 'fp32': give --precision bf16" in output
+
+
+def test_every_machine_speaks_of_its_own_troubles() -> None:
+    flags = ("train", "--variant", "dcgan", "--steps", 1, "--dataset", "folder:/nowhere")
+    output = gan_core(*flags, expect=2, RANK="2", LOCAL_RANK="0", WORLD_SIZE="4")
+    assert output.startswith("error (process 2): dataset: '/nowhere' is not a folder")
+    assert gan_core(*flags, expect=2, RANK="3", LOCAL_RANK="1", WORLD_SIZE="4") == ""
+
+
+def test_show_checks_what_it_is_asked_for() -> None:
+    assert "image_size: -4 is not allowed" in gan_core("show", "vanilla", "--image-size", -4, expect=2)
+    assert "channels: 2 is not allowed" in gan_core("show", "vanilla", "--channels", 2, expect=2)
+
+
+def test_a_dry_run_prints_settings_and_plan_and_leaves_no_trace(tmp_path: Path) -> None:
     out = f"{tmp_path}/run"
     output = gan_core("train", "--variant", "dcgan", "--kimg", 3.2, "--set", "width=8", "--out", out, "--dry-run")
     assert "width: 8" in output
     assert "3.2 kimg = 2.133 epochs = 50 steps" in output
     assert "digits: 1,500 images, 8 x 8 grey, 10 classes" in output
-    assert not (tmp_path / "run").exists()  # type: ignore[operator]
+    assert not (tmp_path / "run").exists()

@@ -126,6 +126,23 @@ def test_a_folder_too_large_for_memory_is_streamed_with_the_same_result(
         assert torch.equal(b, d)
 
 
+def test_images_too_many_when_enlarged_are_converted_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_dataset("digits", image_size=16, channels=3)
+    ((resident, _),) = dataset.read("train").batches([[5, 2]])
+    monkeypatch.setattr("gan_core.data.catalog.RESIDENT_BYTES", 1000)
+    late = dataset.read("train")
+    assert isinstance(late, ResidentImages)
+    assert late.images.shape == (1500, 1, 8, 8)
+    ((converted, _),) = late.to(CPU).batches([[5, 2]])
+    assert torch.equal(resident, converted)
+
+
+def not_square(root: Path) -> str:
+    (root / "a.png").unlink()
+    picture(root / "a.png", (20, 16))
+    return r"a\.png is 20 x 16 pixels, not square: give --image-size"
+
+
 def corrupt(root: Path) -> str:
     path = picture(root / "broken.png")
     path.write_bytes(path.read_bytes()[:200])
@@ -138,8 +155,8 @@ def not_an_image(root: Path) -> str:
 
 
 def odd_size(root: Path) -> str:
-    picture(root / "wide.png", (20, 16))
-    return r"wide\.png is 20 x 16 pixels.*give --image-size"
+    picture(root / "wide.png", (20, 20))
+    return r"wide\.png is 20 x 20 pixels, but .*a\.png is 16 x 16: give --image-size"
 
 
 def odd_mode(root: Path) -> str:
@@ -157,7 +174,9 @@ def class_and_loose(root: Path) -> str:
     return "holds class folders \\(cat\\) and loose files \\(a.png\\)"
 
 
-@pytest.mark.parametrize("spoil", [corrupt, not_an_image, odd_size, odd_mode, sixteen_bits, class_and_loose])
+@pytest.mark.parametrize(
+    "spoil", [corrupt, not_an_image, not_square, odd_size, odd_mode, sixteen_bits, class_and_loose]
+)
 def test_what_is_wrong_in_a_folder_is_named(tmp_path: Path, spoil: Callable[[Path], str]) -> None:
     picture(tmp_path / "a.png")
     message = spoil(tmp_path)
@@ -187,12 +206,20 @@ def test_images_come_in_permutations_and_processes_share_each_batch() -> None:
     epochs = order[slice(0, 30)]
     assert [sorted(epochs[at : at + 10]) for at in (0, 10, 20)] == [list(range(10))] * 3
     assert epochs[:10] != epochs[10:20]
-    whole = list(islice(ImageOrder(Streams(3), 10).batches(0, 4, Share(0, 1)), 5))
-    first = list(islice(ImageOrder(Streams(3), 10).batches(0, 4, Share(0, 2)), 5))
-    second = list(islice(ImageOrder(Streams(3), 10).batches(0, 4, Share(1, 2)), 5))
+    alone = Share(0, 1).micro_batches(4, 1)
+    whole, first, second = (
+        list(islice(ImageOrder(Streams(3), 10).batches(0, 4, parts), 5))
+        for parts in (alone, Share(0, 2).micro_batches(4, 1), Share(1, 2).micro_batches(4, 1))
+    )
     assert [index for batch in whole for index in batch] == epochs[:20]
     assert [a + b for a, b in zip(first, second, strict=True)] == whole
-    assert list(islice(order.batches(8, 4, Share(0, 1)), 3)) == whole[2:5]
+    assert list(islice(order.batches(8, 4, alone), 3)) == whole[2:5]
+
+
+def test_a_batch_is_cut_into_micro_batches_before_it_is_shared() -> None:
+    # 8 images in 2 micro-batches on 2 processes: {0..3} is one micro-batch of both, {4..7} the other.
+    assert Share(0, 2).micro_batches(8, 2) == [slice(0, 2), slice(4, 6)]
+    assert Share(1, 2).micro_batches(8, 2) == [slice(2, 4), slice(6, 8)]
 
 
 def test_the_fingerprint_follows_pixels_and_labels() -> None:

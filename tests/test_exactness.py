@@ -133,6 +133,8 @@ def test_a_signal_saves_and_marks_the_run_interrupted(number: signal.Signals, tm
         ("--variant", "acgan", "--set", "r1=1", "--set", "width=4", "--set", "maps=8", "--set", "clip_norm=0.1"),
         # Twice as many fakes as reals in the generator's turn.
         ("--variant", "vanilla", "--set", "width=8", "--set", "accumulate=2", "--set", "generator_fakes=2"),
+        # What is normalised together is the micro-batch of all processes.
+        ("--variant", "dcgan", "--set", "width=4", "--set", "accumulate=2"),
     ],
     ids=lambda flags: flags[1],
 )

@@ -130,3 +130,12 @@ def test_no_file_is_over_400_lines(path: Path) -> None:
 def test_variants_on_other_networks_stay_short(name: str) -> None:
     module = ROOT / "plugins" / f"gan-core-{name}" / f"gan_core_{name}.py"
     assert len(module.read_text().splitlines()) < 120
+
+
+@pytest.mark.parametrize(
+    "document", sorted(p.relative_to(ROOT) for p in ROOT.glob("**/README.md") if ".venv" not in p.parts)
+)
+def test_every_picture_and_link_in_a_readme_is_there(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / document).read_text())
+    for link in links:
+        assert (ROOT / document.parent / link).exists(), link

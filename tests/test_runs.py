@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ import torch
 import yaml
 from PIL import Image
 
-from gan_core.errors import UserError
+from gan_core import Batch, Networks, Terms
+from gan_core.errors import NotFiniteError, UserError
 from gan_core.runs.checkpoint import newest, save
 from gan_core.runs.folder import RunFolder
-from gan_core.training.meter import NotFiniteError
 from tests.conftest import difference, gan_core, weights
+from tests.toys import toy_game, toy_phase
 
 Train = Callable[..., str]
 SMALL = ("width=4", "sample_every=0.128", "checkpoint_every=0.128", "log_every=0.064")
@@ -90,8 +92,15 @@ def test_a_resume_with_another_setting_is_refused_by_name(
 
 def test_a_change_can_be_allowed_by_name(run: Path, train: Train) -> None:
     assert train(*SMALL, variant="dcgan", batch=64, steps=8, out=run, allowed=("batch",)) == "finished"
-    with pytest.raises(UserError, match=r"--allow-change 'bacth': no such setting\. Did you mean 'batch'"):
+    with pytest.raises(UserError, match=r"--allow-change 'bacth': no such key\. Did you mean 'batch'"):
         train(*SMALL, variant="dcgan", batch=64, steps=9, out=run, allowed=("bacth",))
+
+
+def test_an_allowed_change_of_an_optimizer_s_setting_takes_effect(run: Path, train: Train) -> None:
+    train(*SMALL, "beta1=0.9", variant="dcgan", batch=32, steps=9, out=run, allowed=("options.beta1",))
+    state = torch.load(run / "checkpoints" / "000000288" / "optimizer-generator.pt", weights_only=True)
+    assert state["param_groups"][0]["betas"] == (0.9, 0.999)
+    assert float(state["state"][0]["step"]) == 9
 
 
 def test_a_schedule_that_ends_with_the_run_forbids_another_length(tmp_path: Path, train: Train) -> None:
@@ -172,6 +181,16 @@ def test_old_checkpoints_go_only_after_the_new_one_is_whole(tmp_path: Path) -> N
     assert found.state("opt") == {"step": 30}
 
 
+def test_damaged_checkpoints_never_push_out_a_whole_one(tmp_path: Path) -> None:
+    for seen in (10, 20, 30):
+        save(tmp_path, seen, {"net": {"w": torch.ones(2)}}, {}, keep=9)
+    for seen in (20, 30):
+        truncate(tmp_path / f"{seen:09d}" / "net.safetensors")
+    (tmp_path / ".000000040.new").mkdir()  # What a kill in the middle of writing leaves.
+    save(tmp_path, 15, {"net": {"w": torch.ones(2)}}, {}, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["000000015"]
+
+
 def test_metrics_are_rewound_to_the_checkpoint_and_a_torn_line_is_dropped(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     for seen in (10, 20, 30):
@@ -233,7 +252,7 @@ def test_samples_depend_on_the_run_and_the_seed_alone(run: Path, tmp_path: Path)
     ("words", "message"),
     [
         (["--label", "3"], "label: 3 is not allowed. Allowed: none, for this run's generator is not conditional"),
-        (["--out", "."], "exists already. Give a new folder"),
+        (["--out", "."], "exists already. Give FILE.png, FILE.npz, or a new folder"),
     ],
 )
 def test_sampling_refuses_what_it_cannot_do(run: Path, tmp_path: Path, words: list[str], message: str) -> None:
@@ -244,3 +263,91 @@ def test_sampling_needs_a_run_with_a_checkpoint(run: Path, tmp_path: Path) -> No
     assert "is not a run: it has no config.yaml" in gan_core("sample", tmp_path, "--out", tmp_path / "x.png", expect=2)
     shutil.rmtree(run / "checkpoints")
     assert "holds no whole checkpoint" in gan_core("sample", run, "--out", tmp_path / "x.png", expect=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "a.jpg"], "'a.jpg' is not allowed. Give FILE.png, FILE.npz, or a new folder"),
+        (["--seed", str(2**64)], "Invalid value for '--seed'"),
+    ],
+)
+def test_sampling_refuses_what_no_file_can_be(run: Path, words: list[str], message: str, tmp_path: Path) -> None:
+    assert message in " ".join(gan_core("sample", run, "--out", tmp_path / "x.png", *words, expect=2).split())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("run.json", None, "run.json' is missing or damaged"),
+        ("run.json", "{", "run.json' cannot be read"),
+        ("config.yaml", "", "config.yaml' is damaged"),
+        ("config.yaml", "a: [", "config.yaml' cannot be read"),
+    ],
+)
+def test_a_damaged_run_folder_is_explained(run: Path, name: str, content: str | None, message: str) -> None:
+    from gan_core.sampling.load import load_sampler
+
+    (run / name).unlink()
+    if content is not None:
+        (run / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        load_sampler(run, 0)
+
+
+def test_a_finished_run_says_so_even_if_it_was_killed_before_it_could(run: Path, train: Train) -> None:
+    RunFolder(run).write_facts(status="running")
+    train(*SMALL, variant="dcgan", batch=32, steps=8, out=run)
+    assert json.loads((run / "run.json").read_text())["status"] == "finished"
+
+
+def test_a_fresh_start_forgets_the_facts_of_a_run_that_left_no_checkpoint(run: Path, train: Train) -> None:
+    RunFolder(run).write_facts(wandb_id="of the dead")
+    shutil.rmtree(run / "checkpoints")
+    train(*SMALL, variant="dcgan", batch=16, steps=2, out=run)
+    assert "wandb_id" not in json.loads((run / "run.json").read_text())
+
+
+def test_settings_that_a_dry_run_refuses(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for words, message in [
+        (["--precision", "fp16"], "needs a GPU"),
+        (["--batch", 63, "--set", "accumulate=2"], "multiple of 2"),
+        (["--resume", "must"], "holds no whole checkpoint"),
+        (["--out", tmp_path / "file" / "run"], "cannot be written"),
+        (["--allow-change", "bacth"], "no such key. Did you mean 'batch'?"),
+    ]:
+        flags = ("train", "--variant", "dcgan", "--steps", 1, "--out", tmp_path / "run", "--dry-run")
+        assert message in gan_core(*flags, *words, expect=2)
+
+
+def test_memory_with_lists_is_untouched_by_the_look_at_what_a_loss_reaches(tmp_path: Path) -> None:
+    from accelerate import Accelerator
+
+    from gan_core.training.setup import build_state, make_dealer, read_images
+    from tests.conftest import make_job
+
+    class Pool:
+        """A replay pool, as in Shrivastava et al. 2017."""
+
+        def __init__(self) -> None:
+            self.images: list[torch.Tensor] = []
+
+        def state_dict(self) -> dict[str, object]:
+            return {"images": self.images}
+
+        def load_state_dict(self, state: dict[str, object]) -> None:
+            self.images = state["images"]  # type: ignore[assignment]
+
+    pool = Pool()
+
+    def remember(networks: Networks, batch: Batch) -> Terms:
+        pool.images.append(torch.zeros(1))
+        return {"product": networks["discriminator"](batch.images).mean()}
+
+    job = make_job(variant="dcgan", steps=1, batch=8, out=tmp_path)
+    game = replace(toy_game(toy_phase("discriminator", remember)), state={"pool": pool})
+    accelerator = Accelerator(cpu=True)
+    dealer = make_dealer(job, accelerator, game, read_images(job, accelerator))
+    build_state(job, accelerator, game, dealer, 8)
+    assert pool.images == []

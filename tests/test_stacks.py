@@ -77,10 +77,16 @@ def test_same_padding_is_tensorflow_s(kernel: int, stride: int, side: int, after
     assert float(network(corner).detach()[0, 0, 0, 0]) == (kernel - needed // 2) ** 2
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (5, 2), (5, 1), (3, 2), (2, 2), (3, 3)])
-def test_transposed_convolutions_multiply_the_side(kernel: int, stride: int) -> None:
-    stack = [{"conv_transpose": {"channels": 2, "kernel": kernel, "stride": stride}}]
-    assert build_stack(stack, (3, 7, 7), "torch")[1] == (2, 7 * stride, 7 * stride)
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (5, 2), (5, 1), (2, 1), (3, 2), (2, 2), (3, 3), (2, 3)])
+def test_a_transposed_convolution_is_the_adjoint_of_the_convolution(kernel: int, stride: int) -> None:
+    settings = {"kernel": kernel, "stride": stride, "bias": False}
+    side = 6 * stride
+    down, small = build_stack([{"conv": {"channels": 2, **settings}}], (3, side, side), "torch")
+    up, large = build_stack([{"conv_transpose": {"channels": 3, **settings}}], small, "torch")
+    assert (small, large) == ((2, 6, 6), (3, side, side))
+    up.load_state_dict(dict(zip(up.state_dict(), down.state_dict().values(), strict=True)))
+    x, y = torch.randn(1, *large), torch.randn(1, *small)
+    assert float((down(x) * y).sum().detach()) == pytest.approx(float((x * up(y)).sum().detach()), abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def test_weights_and_biases_offline_needs_no_account_and_a_resumed_run_continues
     assert first["run"]["project"] == "gan_core"
     assert first["config"]["variant"] == "dcgan"
     assert first["config"]["batch"] == 32
+    assert first["config"]["options.width"] == 4
     assert list(first["history"]) == ["0", "32", "64", "96"]
     assert list(second["history"]) == ["128", "160"]
     lines = {str(line["images_seen"]): line for line in metrics(run)}

@@ -8,7 +8,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from gan_core import Batch, Game, Networks, Terms
-from gan_core.training.meter import Meter, NotFiniteError
+from gan_core.errors import NotFiniteError
+from gan_core.training.meter import Meter
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.player import Player
 from gan_core.training.schedule import Schedule

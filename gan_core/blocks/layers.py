@@ -55,7 +55,7 @@ class Conv(Layer):
 
 
 class ConvTranspose(Layer):
-    """A transposed convolution; the output's side is the input's times the stride."""
+    """A transposed convolution, the adjoint of `conv` with the same settings; the side is multiplied by the stride."""
 
     channels: int = Field(ge=1)
     kernel: int = Field(ge=1)
@@ -64,16 +64,17 @@ class ConvTranspose(Layer):
 
     def build(self, shape: Shape) -> nn.Module:
         excess = max(0, self.kernel - self.stride)
-        padding = -(-excess // 2)
-        return nn.ConvTranspose2d(
+        convolution = nn.ConvTranspose2d(
             shape[0],
             self.channels,
             self.kernel,
             self.stride,
-            padding=padding,
-            output_padding=2 * padding + self.stride - self.kernel,
+            padding=excess // 2,
+            output_padding=max(0, self.stride - self.kernel),
             bias=self.bias,
         )
+        # As the odd pixel of `conv` is padded on the right and at the bottom, it is cut off there.
+        return nn.Sequential(convolution, nn.ZeroPad2d((0, -1, 0, -1))) if excess % 2 else convolution
 
 
 class BatchNorm(Layer):

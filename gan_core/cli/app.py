@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gan_core.cli import check, plugins, sample, train
-from gan_core.errors import UserError
+from gan_core.errors import NotFiniteError, UserError
 
 app = typer.Typer(
     name="gan_core",
@@ -36,13 +36,19 @@ def options(
 
 
 def main() -> None:
-    """Runs a command. What a user can mend leaves with exit code 2 and a message, without a traceback."""
+    """Runs a command. Errors leave with a message and without a traceback.
+
+    The exit code is 2 for what the user can mend, and 1 for a training that diverged.
+    """
     try:
         app()
-    except UserError as error:
+    except (UserError, NotFiniteError) as error:
         if "--debug" in sys.argv:
             raise
-        # One process speaks for all; accelerate prints a traceback of its own below, so the message is short.
-        if os.environ.get("RANK", "0") == "0":
-            print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(2)
+        # One process of each machine speaks; all see the same NaN, but each may have troubles of its own.
+        rank, local = os.environ.get("RANK", "0"), os.environ.get("LOCAL_RANK", "0")
+        if rank == "0" or (local == "0" and isinstance(error, UserError)):
+            where = "" if rank == "0" else f" (process {rank})"
+            # accelerate prints a traceback of its own below, so the message is short.
+            print(f"error{where}: {error}", file=sys.stderr, flush=True)
+        sys.exit(2 if isinstance(error, UserError) else 1)

@@ -46,10 +46,14 @@ def show(
     from gan_core.data.catalog import open_dataset
     from gan_core.plugins.load import load_variant
     from gan_core.plugins.options import option_rows
+    from gan_core.runs.resolve import validated
+    from gan_core.runs.settings import Settings
     from gan_core.view.plan import parameters
 
     loaded = load_variant(name)
-    spec = open_dataset(dataset, image_size=image_size, channels=channels).spec
+    asked = {"variant": name, "dataset": dataset, "image_size": image_size, "channels": channels}
+    settings = validated(Settings, asked)
+    spec = open_dataset(dataset, image_size=settings.image_size, channels=settings.channels).spec
     counts = {key: parameters(network) for key, network in loaded.build(spec).networks.items()}
     plugin, options = loaded.plugin, option_rows(loaded.variant.options)
     if as_json:

@@ -12,15 +12,18 @@ def sample(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     *,
     count: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same images.")] = 0,
     label: Annotated[int | None, typer.Option(help="Only this class (conditional variants).")] = None,
     out: Annotated[
         Path, typer.Option(help="FILE.png for a grid, FILE.npz for arrays (arr_0, arr_1), or a folder of PNGs.")
     ],
 ) -> None:
     """Draw images from a run's averaged generator; they depend only on the run and the seed."""
-    if out.exists() and out.suffix not in (".png", ".npz"):
-        raise UserError(f"out: {str(out)!r} exists already. Give a new folder, or a file that ends in .png or .npz")
+    kind = out.suffix.lower()
+    if kind not in ("", ".png", ".npz"):
+        raise UserError(f"out: {str(out)!r} is not allowed. Give FILE.png, FILE.npz, or a new folder")
+    if out.is_dir() or (out.exists() and not kind):
+        raise UserError(f"out: {str(out)!r} exists already. Give FILE.png, FILE.npz, or a new folder")
     from gan_core.sampling.files import save_folder, save_grid, save_npz
     from gan_core.sampling.load import load_sampler
 
@@ -29,12 +32,15 @@ def sample(
     if label is not None and not 0 <= label < classes:
         allowed = f"0 to {classes - 1}" if classes else "none, for this run's generator is not conditional"
         raise UserError(f"label: {label} is not allowed. Allowed: {allowed}")
-    out.parent.mkdir(parents=True, exist_ok=True)
     blocks = sampler.draw(count, label)
-    if out.suffix == ".png":
-        save_grid(sampler.draw_all(count, label), classes if label is None else 0, out)
-    elif out.suffix == ".npz":
-        save_npz(blocks, sampler.labels(count, label), out)
-    else:
-        save_folder(blocks, out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if kind == ".png":
+            save_grid(sampler.draw_all(count, label), classes if label is None else 0, out)
+        elif kind == ".npz":
+            save_npz(blocks, sampler.labels(count, label), out)
+        else:
+            save_folder(blocks, out)
+    except OSError as error:
+        raise UserError(f"out: {str(out)!r} cannot be written: {error}") from error
     print(f"{count} images: {out}")

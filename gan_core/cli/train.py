@@ -84,18 +84,13 @@ def train(
         settings.dataset, data_dir=settings.data_dir, image_size=settings.image_size, channels=settings.channels
     )
     job = Job(settings=settings, loaded=loaded, options=options, dataset=dataset_found)
-    console = Console(stderr=False)
+    console = Console()
     if dry_run:
         from gan_core.view.plan import show_dry_run
 
-        show_dry_run(job, console)
+        show_dry_run(job, allow_change or (), console)
         return
 
-    from gan_core.training.meter import NotFiniteError
     from gan_core.training.run import start
 
-    try:
-        start(job, allow_change or (), console)
-    except NotFiniteError as error:
-        console.print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+    start(job, allow_change or (), console)

@@ -8,7 +8,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor
 
-from gan_core.data.dataset import Dataset, Images, ResidentImages, convert
+from gan_core.data.dataset import RESIDENT_BYTES, Dataset, Images, ResidentImages, convert
 from gan_core.data.folder import open_folder
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.data_spec import DataSpec
@@ -50,7 +50,7 @@ def open_dataset(
     Raises:
         UserError: The name is unknown, or the folder holds something that is no image.
     """
-    if name.startswith("folder:"):
+    if name.removeprefix("folder:") and name.startswith("folder:"):
         return open_folder(Path(name.removeprefix("folder:")).expanduser(), image_size=image_size, channels=channels)
     known = _KNOWN.get(name)
     if known is None:
@@ -63,6 +63,8 @@ def open_dataset(
 
     def read(split: str) -> Images:
         images, labels = _read_torchvision(name, known, split, data_dir) if known.torchvision else _read_digits(split)
+        if len(images) * depth * size * size > RESIDENT_BYTES:
+            return ResidentImages(images, labels, (size, depth))
         return ResidentImages(convert(images, size, depth), labels)
 
     return Dataset(spec=spec, splits={"train": known.train, "test": known.test}, read=read)
@@ -85,7 +87,7 @@ def _read_torchvision(name: str, known: _Known, split: str, data_dir: Path | Non
     root = (data_dir or cache).expanduser()
     try:
         data = getattr(datasets, known.torchvision)(root, train=split == "train", download=data_dir is None)
-    except (RuntimeError, OSError, URLError) as error:
+    except (RuntimeError, OSError, URLError, ValueError, EOFError, AssertionError) as error:
         if data_dir is not None:
             raise UserError(
                 f"data_dir: {str(root)!r} holds no {name} that torchvision can read ({error}).\n"

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from gan_core.game.data_spec import DataSpec
 
+RESIDENT_BYTES = 2 << 30
+"""Up to this size images are kept on the device as they are shown; above it they are made so batch by batch."""
+
 RealBatch = tuple[Tensor, Tensor | None]
 """Images (B, C, H, W) uint8 and labels (B,) int64, or None where there are none."""
 
@@ -47,14 +50,17 @@ class Dataset:
 class ResidentImages:
     """Images that sit whole on the device as uint8 and are gathered there, without a DataLoader."""
 
-    def __init__(self, images: Tensor, labels: Tensor | None) -> None:
-        """Takes images (N, C, H, W) uint8 and labels (N,) int64 or None."""
-        self.images, self.labels = images, labels
+    def __init__(self, images: Tensor, labels: Tensor | None, shape: tuple[int, int] | None = None) -> None:
+        """Takes images (N, C, H, W) uint8 and labels (N,) int64 or None.
+
+        With `shape`, an image size and channels, they are converted to it whenever they are gathered.
+        """
+        self.images, self.labels, self.shape = images, labels, shape
 
     @property
     def fingerprint(self) -> str:
         """sha256 of the pixels and the labels."""
-        digest = hashlib.sha256(str(tuple(self.images.shape)).encode())
+        digest = hashlib.sha256(f"{tuple(self.images.shape)} {self.shape}".encode())
         for tensor in (self.images, self.labels):
             if tensor is not None:
                 digest.update(tensor.cpu().contiguous().numpy().data)
@@ -62,20 +68,22 @@ class ResidentImages:
 
     def to(self, device: torch.device) -> "ResidentImages":
         """Moves the images and the labels to the device."""
-        return ResidentImages(self.images.to(device), None if self.labels is None else self.labels.to(device))
+        labels = None if self.labels is None else self.labels.to(device)
+        return ResidentImages(self.images.to(device), labels, self.shape)
 
     def batches(self, indices: Iterable[list[int]]) -> Iterator[RealBatch]:
         """Gathers the images at each list of indices."""
         for chosen in indices:
             at = torch.tensor(chosen).to(self.images.device, non_blocking=True)
-            yield self.images[at], None if self.labels is None else self.labels[at]
+            images = self.images[at] if self.shape is None else convert(self.images[at], *self.shape)
+            yield images, None if self.labels is None else self.labels[at]
 
 
 def convert(images: Tensor, image_size: int, channels: int) -> Tensor:
     """Resizes (bicubic, antialiased) and converts between grey and RGB: (N, C, H, W) uint8 to the shape asked for."""
     if images.shape[1] == 3 and channels == 1:
         # ITU-R 601 luma, as Pillow computes its mode "L".
-        luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+        luma = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
         images = torch.cat([(part * luma).sum(1, keepdim=True).round().to(torch.uint8) for part in images.split(1024)])
     if images.shape[-1] != image_size:
         size = (image_size, image_size)

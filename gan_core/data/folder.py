@@ -5,13 +5,10 @@ from pathlib import Path
 
 import torch
 
-from gan_core.data.dataset import Dataset, Images, ResidentImages
+from gan_core.data.dataset import RESIDENT_BYTES, Dataset, Images, ResidentImages
 from gan_core.data.image_files import Header, StreamedImages, decode, each, read_header
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
-
-RESIDENT_BYTES = 2 << 30
-"""Up to this size a folder's images are kept on the device; above it they are read from disk as they are wanted."""
 
 # What Pillow's modes are as data; None stands for a choice that only the user can make.
 _CHANNELS = {"1": 1, "L": 1, "RGB": 3, "YCbCr": 3, "CMYK": 3, "LA": None, "P": None, "PA": None, "RGBA": None}
@@ -80,9 +77,10 @@ def _common_size(headers: list[Header]) -> int:
     for header in headers:
         width, height = header.size
         if width != height or header.size != first.size:
+            what = "not square" if width != height else f"but {first.path} is {first.size[0]} x {first.size[1]}"
             raise UserError(
-                f"dataset: {header.path} is {width} x {height} pixels, and {first.path} is {first.size[0]} x "
-                f"{first.size[1]}: give --image-size, to which the centre of each is cropped and resized"
+                f"dataset: {header.path} is {width} x {height} pixels, {what}: "
+                "give --image-size, to which the centre of each image is cropped and resized"
             )
     return first.size[0]
 
@@ -92,8 +90,9 @@ def _common_channels(headers: list[Header]) -> int:
     first = headers[0]
     for header in headers:
         if _CHANNELS[header.mode] is None or _CHANNELS[header.mode] != _CHANNELS[first.mode]:
+            what = f"has the mode {header.mode}" + ("" if header is first else f", and {first.path} has {first.mode}")
             raise UserError(
-                f"dataset: {header.path} has the mode {header.mode}, and {first.path} has {first.mode}: "
-                "give --channels 1 (grey) or --channels 3 (RGB), with transparency laid on white"
+                f"dataset: {header.path} {what}: give --channels 1 (grey) or --channels 3 (RGB), "
+                "with transparency laid on white"
             )
     return _CHANNELS[first.mode] or 1

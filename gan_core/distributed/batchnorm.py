@@ -63,7 +63,7 @@ class GlobalBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
-        if not self.training or self.running_mean is None or self.running_var is None:
+        if self.running_mean is None or self.running_var is None:
             return
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)

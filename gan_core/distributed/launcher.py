@@ -20,11 +20,6 @@ def started_processes(environment: Mapping[str, str] = os.environ) -> int:
     return int(environment.get("WORLD_SIZE", "1"))
 
 
-def is_main_process(environment: Mapping[str, str] = os.environ) -> bool:
-    """Says whether this is the process that speaks and writes."""
-    return environment.get("RANK", "0") == "0"
-
-
 def check_launcher() -> None:
     """Compares what was started with the command line of the parent process.
 
@@ -59,14 +54,18 @@ def asked_processes(command: Sequence[str]) -> int:
 
 
 def _from_config(flags: Sequence[str]) -> str | None:
-    file = _value(flags, "--config_file") or _value(flags, "--config-file")
-    if file is None:
-        return None
+    file = _value(flags, "--config_file") or _value(flags, "--config-file") or _default_config()
     try:
         config = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return None
     return str(config.get("num_processes", 1)) if isinstance(config, dict) else None
+
+
+def _default_config() -> Path:
+    """Returns where `accelerate config` writes."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    return Path(home) / "accelerate" / "default_config.yaml"
 
 
 def _value(words: Sequence[str], flag: str) -> str | None:

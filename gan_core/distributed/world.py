@@ -14,6 +14,12 @@ from gan_core.training.randomness import Share
 _MIXED = {"fp32": "no", "fp64": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
+def on_cpu() -> bool:
+    """Says whether networks are computed on CPUs: where there is no accelerator, or `accelerate launch --cpu` asks."""
+    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "y", "on", "t")
+    return asked or not torch.accelerator.is_available()
+
+
 def join_world(*, precision: str, threads: int | None, tracker: str | None, folder: Path) -> Accelerator:
     """Joins the other processes of the launch, or starts alone.
 
@@ -24,14 +30,17 @@ def join_world(*, precision: str, threads: int | None, tracker: str | None, fold
         folder: Where trackers may write files.
 
     Raises:
-        UserError: fp16 on a CPU, where accelerate would silently compute in float32.
+        UserError: The launcher was asked for something else.
     """
-    on_cpu = not torch.accelerator.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
-    if on_cpu and precision == "fp16":
-        raise UserError("precision: 'fp16' needs a GPU; on a CPU use fp32 or bf16")
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if launched not in ("no", _MIXED[precision]):
+        raise UserError(
+            f"precision: accelerate was launched for {launched}, but the run's precision is {precision!r}: "
+            f"give --precision {launched} to gan_core"
+        )
     accelerator = Accelerator(
         # Without this, two processes on a machine with no GPU become two runs that write the same files.
-        cpu=on_cpu,
+        cpu=on_cpu(),
         mixed_precision=_MIXED[precision],
         log_with=tracker,
         project_dir=folder,

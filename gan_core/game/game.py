@@ -38,7 +38,8 @@ class Game:
         generate: Turns inputs into images (B, C, H, W) in [-1, 1], using only the networks named in `ema`.
         ema: The networks that draw the samples. The core keeps an exponential moving average of each.
         classes: How many labels `draw` can be asked for; 0 for an unconditional game.
-        state: What else must survive a resume, by name.
+        state: What else must survive a resume, by name. It must be the same on all processes, for that of the main one
+            is saved: change it in `Phase.after`, which sees averages, or from `Batch.random`.
     """
 
     networks: Networks

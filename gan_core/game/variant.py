@@ -20,7 +20,9 @@ class Options(BaseModel):
     `gan_core show NAME` prints them, and `--set key=value` is checked against them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

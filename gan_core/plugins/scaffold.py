@@ -8,6 +8,8 @@ from gan_core.plugins.find import find_plugins
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _FILES = ("pyproject.toml", "gan_core_vanilla.py", "tests/test_conformance.py")
+# What the vanilla plugin says of itself in its description and its docstring.
+_INTRODUCTION = re.compile(r"The original GAN: [^.]*\.")
 _README = """# gan-core-{name}
 
 A variant for gan_core.
@@ -38,8 +40,12 @@ def write_plugin(name: str, parent: Path) -> Path:
     for file in _FILES:
         text = (_template() / file).read_text(encoding="utf-8")
         target = folder / _renamed(file, name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_renamed(text, name), encoding="utf-8")
+        text = _INTRODUCTION.sub(f"{name}: a variant for gan_core, begun from the original GAN.", text)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(_renamed(text, name), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"dir: {str(parent)!r} cannot be written: {error}") from None
     (folder / "README.md").write_text(_README.format(name=name), encoding="utf-8")
     return folder
 

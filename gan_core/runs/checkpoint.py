@@ -69,7 +69,8 @@ def save(
     """
     final = folder / f"{images_seen:09d}"
     new = folder / f".{final.name}.new"
-    shutil.rmtree(new, ignore_errors=True)
+    for unfinished in folder.glob(".*.new"):
+        shutil.rmtree(unfinished)
     new.mkdir(parents=True)
     for name, weights in tensors.items():
         # Tied and strided tensors are legal in a module, but not in the file.
@@ -85,8 +86,11 @@ def save(
     shutil.rmtree(final, ignore_errors=True)
     new.rename(final)
     _sync(folder)
-    for old in _numbered(folder)[keep:]:
-        shutil.rmtree(old)
+    # Whatever has a higher number was passed over as damaged: this run has not come so far yet.
+    older = [path for path in _numbered(folder) if int(path.name) < images_seen]
+    damaged = [path for path in _numbered(folder) if int(path.name) > images_seen]
+    for path in (*older[keep - 1 :], *damaged):
+        shutil.rmtree(path)
     return final
 
 

@@ -9,7 +9,7 @@ checkpoints/     see gan_core.runs.checkpoint
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,24 +52,30 @@ class RunFolder:
         Raises:
             UserError: There is no run here, or its settings are not readable.
         """
-        try:
-            values = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{str(self.root)!r} is not a run: it has no config.yaml") from None
-        except yaml.YAMLError as error:
-            raise UserError(f"{str(self.config)!r} is not readable: {error}") from None
-        return dict(values)
+        if not self.exists:
+            raise UserError(f"{str(self.root)!r} is not a run: it has no config.yaml")
+        return self._mapping(self.config, yaml.safe_load)
 
     def write_config(self, values: Mapping[str, Any]) -> None:
         """Replaces the settings."""
         replace(self.config, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
 
     def read_facts(self) -> dict[str, Any]:
-        """Returns what is known of the run: its status, its data, its versions."""
+        """Returns what is known of the run: its status, its data, its versions; nothing where the file is missing.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        return self._mapping(self.facts, json.loads) if self.facts.exists() else {}
+
+    def _mapping(self, file: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
         try:
-            return dict(json.loads(self.facts.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return {}
+            values = parse(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"{str(file)!r} cannot be read: {error}") from None
+        if not isinstance(values, dict):
+            raise UserError(f"{str(file)!r} is damaged: it holds no `key: value` lines")
+        return values
 
     def write_facts(self, **facts: object) -> None:
         """Adds to what is known of the run."""

@@ -30,7 +30,9 @@ def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config
     options: dict[str, object] = {}
     for assignment in assignments:
         key, value = _assignment(assignment)
-        if key in Settings.model_fields and key != "options":
+        if key == "options":
+            raise UserError(f"--set {assignment!r}: set each option by its name, as in --set options.width=3")
+        if key in Settings.model_fields:
             given[key] = value
         else:
             options[key.removeprefix("options.")] = value

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from gan_core.errors import UserError, did_you_mean
+from gan_core.errors import UserError
 from gan_core.runs.settings import FREE, LENGTHS
 
 
@@ -21,13 +21,9 @@ def check_resume(
     Raises:
         UserError: Something differs that the rest of the run depends on.
     """
-    free = FREE | (set() if schedule_uses_length else {"length"})
-    keys = [key for key in {**before, **now} if key not in free and key not in LENGTHS]
-    for key in allowed:
-        if key not in keys:
-            raise UserError(
-                f"--allow-change {key!r}: no such setting.{did_you_mean(key, keys)} Allowed: {', '.join(keys)}"
-            )
+    keys = comparable({**before, **now})
+    if not schedule_uses_length:
+        keys.remove("length")
     changed = [key for key in keys if before.get(key) != now.get(key) and key not in allowed]
     if not changed:
         return
@@ -40,6 +36,11 @@ def check_resume(
         f"the run in this folder was made with other settings:\n{rows}{note}\n"
         f"Use the run's own, or give another --out, or allow each by name: --allow-change {changed[0]}"
     )
+
+
+def comparable(flat: Mapping[str, Any]) -> list[str]:
+    """Returns the keys that a resumed run may change only by name."""
+    return [key for key in flat if key not in FREE and key not in LENGTHS]
 
 
 def flatten(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:

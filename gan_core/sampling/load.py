@@ -28,6 +28,8 @@ def load_sampler(run: Path, seed: int) -> Sampler:
     if checkpoint is None:
         raise UserError(f"{str(run)!r} holds no whole checkpoint yet")
     facts = folder.read_facts()
+    if "data" not in facts:
+        raise UserError(f"{str(folder.facts)!r} is missing or damaged: it says what data the run was made with")
     data = facts["data"]
     spec = DataSpec(name=settings.dataset, **{key: value for key, value in data.items() if key != "fingerprint"})
     loaded = load_variant(settings.variant)

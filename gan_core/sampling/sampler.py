@@ -33,6 +33,7 @@ class Sampler:
             labels = self.labels(first + BLOCK, label)
             block = None if labels is None else labels[first:]
             inputs = self.game.draw(self.streams.at("samples", first // BLOCK), BLOCK, block)
+            self.streams.seed_modules("modules in samples", first // BLOCK, 0)  # For generators that draw noise.
             placed = {
                 name: tensor.to(self.like.device, self.like.dtype if tensor.is_floating_point() else tensor.dtype)
                 for name, tensor in inputs.items()

@@ -29,13 +29,13 @@ class Dealer:
     ) -> None:
         """Takes the split's images and how many they are; `like` has the device and the dtype of what is dealt."""
         self.game, self.images, self.batch, self.share, self.like = game, images, batch, share, like
-        self.accumulate, self.streams = accumulate, Streams(seed)
+        self.parts, self.streams = share.micro_batches(batch, accumulate), Streams(seed)
         self.order = ImageOrder(self.streams, count)
         self.round_images = batch * game.turns
 
     def rounds(self, images_seen: int) -> Iterator[Sequence[RealBatch]]:
         """Yields this process's real images for one round after another: a uint8 batch for each turn in it."""
-        stream = self.images.batches(self.order.batches(images_seen, self.batch, self.share))
+        stream = self.images.batches(self.order.batches(images_seen, self.batch, self.parts))
         while True:
             yield [next(stream) for _ in range(self.game.turns)]
 
@@ -48,17 +48,16 @@ class Dealer:
         images = images.to(self.like).div_(127.5).sub_(1.0)
         inputs = self.game.draw(self.streams.at(f"inputs of {phase.name}", position), self.batch * phase.fakes, None)
         self.streams.seed_modules(f"modules in {phase.name}", position, self.share.rank)
-        mine = self.share.of(self.batch)
-        size = images.shape[0] // self.accumulate
+        size = images.shape[0] // len(self.parts)
         batches = []
-        for first in range(0, images.shape[0], size):
-            part = slice(mine.start + first, mine.start + first + size)
+        for number, part in enumerate(self.parts):
+            mine = slice(number * size, (number + 1) * size)
             fakes = slice(part.start * phase.fakes, part.stop * phase.fakes)
             random = self.streams.at(f"loss of {phase.name}", position)
             batches.append(
                 Batch(
-                    images=images[first : first + size],
-                    labels=None if labels is None else labels[first : first + size],
+                    images=images[mine],
+                    labels=None if labels is None else labels[mine],
                     inputs={name: self._place(tensor[fakes]) for name, tensor in inputs.items()},
                     random=TurnRandomness(random, self.batch, part, self.like),
                 )

@@ -1,7 +1,10 @@
 """The job: what is to be trained, resolved and checked, before anything is read or put on a device."""
 
+import os
 import platform
+from collections.abc import Collection
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import ceil
 from typing import Any
 
@@ -9,10 +12,14 @@ import torch
 
 import gan_core
 from gan_core.data.dataset import Dataset
-from gan_core.errors import UserError
+from gan_core.distributed.world import on_cpu
+from gan_core.errors import UserError, did_you_mean
 from gan_core.game.game import Game
 from gan_core.game.variant import Options
 from gan_core.plugins.load import LoadedVariant
+from gan_core.runs.checkpoint import newest
+from gan_core.runs.folder import RunFolder
+from gan_core.runs.resume import comparable, flatten
 from gan_core.runs.settings import Settings
 from gan_core.training.randomness import Streams
 
@@ -42,19 +49,43 @@ class Job:
             return settings.steps * round_images
         images = settings.kimg * 1000 if settings.kimg is not None else (settings.epochs or 0) * self.dataset.spec.count
         # A tenth of an image is rounding noise of the multiplication, not a wish for another round.
-        return ceil((images - 0.1) / round_images) * round_images
+        return max(1, ceil((images - 0.1) / round_images)) * round_images
 
     def config(self) -> dict[str, Any]:
         """Returns every setting, the variant's options among them, as plain values."""
         return self.settings.model_dump(mode="json") | {"options": self.options.model_dump(mode="json")}
 
 
-def check_batch(settings: Settings, processes: int) -> None:
-    """Refuses a batch that cannot be shared out evenly.
+def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
+    """Checks whatever can be known before anything is read, built or launched; a dry run checks the same.
 
     Raises:
-        UserError: With the numbers.
+        UserError: With the key, the value, and what is allowed.
     """
+    settings, folder = job.settings, RunFolder(job.settings.folder)
+    if settings.precision == "fp16" and on_cpu():
+        raise UserError("precision: 'fp16' needs a GPU; on a CPU use fp32 or bf16")
+    _check_batch(settings, processes)
+    if settings.track is not None and find_spec(settings.track) is None:
+        # accelerate would only leave it out.
+        raise UserError(f"track: {settings.track!r} is not installed: pip install {settings.track}")
+    keys = comparable(flatten(job.config(), {}))
+    for key in allowed:
+        if key not in keys:
+            raise UserError(f"--allow-change {key!r}: no such key.{did_you_mean(key, keys)} Allowed: {', '.join(keys)}")
+    if settings.resume == "never" and folder.exists:
+        raise UserError(f"resume: 'never', but {str(folder.root)!r} holds a run already. Give another --out")
+    if settings.resume == "must" and newest(folder.checkpoints, lambda _: None) is None:
+        raise UserError(f"resume: 'must', but {str(folder.root)!r} holds no whole checkpoint")
+    there = next(path for path in (folder.root.absolute(), *folder.root.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UserError(
+            f"out: {str(folder.root)!r} cannot be written: {str(there)!r} is no folder that is yours to write to"
+        )
+
+
+def _check_batch(settings: Settings, processes: int) -> None:
+    """Refuses a batch that cannot be shared out evenly, with the numbers."""
     parts = processes * settings.accumulate
     if settings.batch % parts:
         lower, upper = settings.batch // parts * parts, -(-settings.batch // parts) * parts

@@ -7,11 +7,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from gan_core.errors import UserError
-
-
-class NotFiniteError(ArithmeticError):
-    """A term or a gradient became NaN or infinite; the message names it."""
+from gan_core.errors import NotFiniteError, UserError
 
 
 @dataclass
@@ -65,7 +61,7 @@ class Meter:
             rank = int(everywhere[:, 1, int(at)].argmin())
             raise NotFiniteError(
                 f"{phase}: {name} is not finite from step {int(step)} on (first seen on process {rank}); "
-                "the last checkpoint is whole"
+                "the checkpoints are as they were"
             )
         return {
             f"{phase}/{name}": float(mean) for (phase, name), mean in zip(names, everywhere[:, 0].mean(0), strict=True)

@@ -76,5 +76,7 @@ class Player:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes it back."""
-        self.optimizer.load_state_dict(state)
+        """Takes the moments back, but not the settings: these are the variant's, as they are now."""
+        now = self.optimizer.state_dict()["param_groups"]
+        groups = [{**fresh, "params": saved["params"]} for fresh, saved in zip(now, state["param_groups"], strict=True)]
+        self.optimizer.load_state_dict({**state, "param_groups": groups})

@@ -6,7 +6,7 @@ batches are drawn and every process takes its slice, nothing depends on how many
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,10 +43,16 @@ class Share:
     rank: int
     world: int
 
-    def of(self, batch: int) -> slice:
-        """Returns the slice of a global batch of that many images."""
-        size = batch // self.world
-        return slice(self.rank * size, (self.rank + 1) * size)
+    def micro_batches(self, batch: int, accumulate: int) -> list[slice]:
+        """Returns this process's slices of a global batch, one for each micro-batch.
+
+        The global batch is cut into micro-batches first and each of these is shared out, so that what is normalised
+        together is the same on any number of processes.
+        """
+        whole = batch // accumulate
+        size = whole // self.world
+        starts = [micro * whole + self.rank * size for micro in range(accumulate)]
+        return [slice(start, start + size) for start in starts]
 
 
 class ImageOrder:
@@ -61,11 +67,10 @@ class ImageOrder:
         """Returns the indices of the images at those positions of the sequence."""
         return [self._at(position) for position in range(positions.start, positions.stop)]
 
-    def batches(self, position: int, batch: int, share: Share) -> Iterator[list[int]]:
-        """Yields this process's share of one global batch after another, from the position on."""
-        part = share.of(batch)
+    def batches(self, position: int, batch: int, parts: Sequence[slice]) -> Iterator[list[int]]:
+        """Yields these parts of one global batch after another, from the position on."""
         while True:
-            yield self[position + part.start : position + part.stop]
+            yield [i for part in parts for i in self[position + part.start : position + part.stop]]
             position += batch
 
     def _at(self, position: int) -> int:

@@ -6,16 +6,17 @@ from contextlib import ExitStack
 from rich.console import Console
 from rich.text import Text
 
+from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.world import describe, join_world
 from gan_core.runs.folder import RunFolder
 from gan_core.sampling.sampler import Sampler
-from gan_core.training.job import Job, check_batch, facts_of
+from gan_core.training.job import Job, check_job, facts_of
 from gan_core.training.loop import Observer, Status, Training, train
 from gan_core.training.setup import build_state, find_checkpoint, make_dealer, read_images
 from gan_core.view.live import LiveView
 from gan_core.view.plan import plan_rows, print_plan
 from gan_core.view.recorder import Recorder
-from gan_core.view.trackers import Tracker, check_tracker
+from gan_core.view.trackers import Tracker
 
 
 def start(job: Job, allowed: Collection[str], console: Console) -> Status:
@@ -31,14 +32,13 @@ def start(job: Job, allowed: Collection[str], console: Console) -> Status:
         NotFiniteError: The training diverged.
     """
     settings, folder = job.settings, RunFolder(job.settings.folder)
-    check_tracker(settings.track)
+    check_job(job, started_processes(), allowed)
     accelerator = join_world(
         precision=settings.precision, threads=settings.threads, tracker=settings.track, folder=folder.root
     )
     if not accelerator.is_main_process:
         console = Console(quiet=True)
     print_plan({"processes": describe(accelerator)}, console)
-    check_batch(settings, accelerator.num_processes)
     images = read_images(job, accelerator)
     game = job.build()
     dealer = make_dealer(job, accelerator, game, images)
@@ -53,6 +53,8 @@ def start(job: Job, allowed: Collection[str], console: Console) -> Status:
         console.print(f"resuming at {state.images_seen / 1000:g} kimg from {saved.path}", highlight=False)
     if state.images_seen >= length:
         console.print("nothing to do: the run has its length. Give a greater one to go on", highlight=False)
+        if accelerator.is_main_process:
+            folder.write_facts(status="finished", images_seen=state.images_seen)
         accelerator.end_training()
         return "finished"
 
@@ -60,6 +62,8 @@ def start(job: Job, allowed: Collection[str], console: Console) -> Status:
     if accelerator.is_main_process:
         folder.create()
         folder.write_config(job.config())
+        if saved is None:
+            folder.facts.unlink(missing_ok=True)  # Of a run that left nothing else.
         folder.write_facts(**facts, status="running")
         folder.rewind_metrics(state.images_seen if saved else -1)
 

@@ -1,6 +1,8 @@
 """Setting a run up: images and networks on their devices, and the checkpoint from which it goes on."""
 
+import sys
 from collections.abc import Collection
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -10,7 +12,6 @@ from accelerate.utils import broadcast_object_list
 from gan_core.data.dataset import Images
 from gan_core.distributed.batchnorm import synchronise
 from gan_core.distributed.world import share_of
-from gan_core.errors import UserError
 from gan_core.game.game import Game
 from gan_core.runs.checkpoint import Checkpoint, newest
 from gan_core.runs.folder import RunFolder
@@ -49,7 +50,7 @@ def _probe(
 ) -> None:
     """Tells every phase which of its parameters its loss does not reach; leaves the state as it was."""
     owners: list[Any] = [*networks.values(), *memory.values()]
-    before = [_copied(owner.state_dict()) for owner in owners]
+    before = [deepcopy(owner.state_dict()) for owner in owners]
     reals = next(dealer.rounds(0))
     for module in modules:
         module.find_unreached(dealer.deal(module.phase, reals[0], 0)[0])
@@ -57,12 +58,8 @@ def _probe(
         owner.load_state_dict(state)
 
 
-def _copied(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone()
-    if isinstance(value, dict):
-        return {key: _copied(inner) for key, inner in value.items()}
-    return value
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def find_checkpoint(
@@ -71,22 +68,17 @@ def find_checkpoint(
     """Decides where the run begins: at a whole checkpoint of the same run, or afresh.
 
     Raises:
-        UserError: `--resume` forbids what the folder holds, or the run there was made with other settings.
+        UserError: The run there was made with other settings.
     """
-    settings = job.settings
-    found = [newest(folder.checkpoints, lambda text: accelerator.print(f"warning: {text}"))]
-    # The main process decides for all.
+    # The main process reads and decides for all.
+    found = [newest(folder.checkpoints, _warn) if accelerator.is_main_process else None]
     broadcast_object_list(found)
-    if settings.resume == "never" and folder.exists:
-        raise UserError(f"resume: 'never', but {str(folder.root)!r} holds a run already. Give another --out")
-    if settings.resume == "must" and found[0] is None:
-        raise UserError(f"resume: 'must', but {str(folder.root)!r} holds no whole checkpoint")
     if found[0] is not None:
         check_resume(
             flatten(folder.read_config(), folder.read_facts()),
             flatten(job.config(), facts),
             allowed=allowed,
-            schedule_uses_length=settings.lr_schedule != "constant",
+            schedule_uses_length=job.settings.lr_schedule != "constant",
         )
     return found[0]
 

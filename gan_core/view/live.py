@@ -1,9 +1,10 @@
-"""The live view: one line that moves in a terminal, plain lines where there is none."""
+"""The live view: a line that moves in a terminal, with the terms below it; plain lines where there is none."""
 
 import time
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -21,23 +22,22 @@ class LiveView:
             TextColumn("{task.percentage:3.0f}%"),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[terms]}", markup=False),
             console=console,
-            transient=True,
-            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task(
-            "", total=length, completed=images_seen, kimg=f"{images_seen / 1000:.1f}", rate="", terms=""
+            "", total=length, completed=images_seen, kimg=f"{images_seen / 1000:.1f}", rate=""
         )
+        self._live = Live(self._progress, console=console, transient=True)
 
     def __enter__(self) -> "LiveView":
-        self._progress.start()
+        if self.console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     def advance(self, images_seen: int) -> None:
         """Moves the bar."""
@@ -46,8 +46,9 @@ class LiveView:
     def log(self, line: dict[str, float]) -> None:
         """Shows the terms; where there is no terminal, on a line of their own, at most every five seconds."""
         rate, terms = f"{line['images_per_second']:,.0f} img/s", brief(line)
-        self._progress.update(self._task, rate=rate, terms=terms)
+        self._progress.update(self._task, rate=rate)
         if self.console.is_terminal:
+            self._live.update(Group(self._progress, Text(terms)))
             return
         now, seen = time.monotonic(), int(line["images_seen"])
         if now - self._printed < 5 and seen < self.length:

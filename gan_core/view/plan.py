@@ -1,15 +1,16 @@
 """The plan: what is going to happen, said before it happens."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import yaml
 from rich.console import Console
 from rich.text import Text
 from torch import nn
 
+from gan_core.distributed.launcher import started_processes
 from gan_core.game.game import Game
 from gan_core.game.variant import Options
-from gan_core.training.job import Job
+from gan_core.training.job import Job, check_job
 
 
 def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
@@ -62,8 +63,9 @@ def parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-def show_dry_run(job: Job, console: Console) -> None:
-    """Prints every setting, resolved, and the plan; trains nothing and writes nothing."""
+def show_dry_run(job: Job, allowed: Collection[str], console: Console) -> None:
+    """Checks everything, prints every setting, resolved, and the plan; reads no data, trains and writes nothing."""
+    check_job(job, started_processes(), allowed)
     game = job.build()
     length = job.length(job.settings.batch * game.turns)
     console.print(Text(yaml.safe_dump(job.config(), sort_keys=False, allow_unicode=True)), soft_wrap=True)

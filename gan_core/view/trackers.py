@@ -2,33 +2,21 @@
 
 import secrets
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
 
-from gan_core.errors import UserError
 from gan_core.runs.folder import RunFolder
 
 Warn = Callable[[str], None]
-
-
-def check_tracker(name: str | None) -> None:
-    """Refuses a tracker whose package is missing; accelerate would only leave it out.
-
-    Raises:
-        UserError: With the package to install.
-    """
-    if name is not None and find_spec(name) is None:
-        raise UserError(f"track: {name!r} is not installed: pip install {name}")
 
 
 class Tracker:
     """Passes settings, terms and sample grids on to the tracker, until it fails: then the training goes on without."""
 
     def __init__(self, accelerator: Accelerator, name: str, folder: RunFolder, warn: Warn) -> None:
-        """Starts the tracker; a resumed run continues the same Weights & Biases run. All processes must call it."""
+        """Starts the tracker; a resumed run continues the same Weights & Biases run."""
         self.accelerator, self.name, self.folder, self.warn = accelerator, name, folder, warn
         self.failed = False
 
@@ -40,7 +28,9 @@ class Tracker:
             self.folder.write_facts(wandb_id=run_id)
         wandb = {"id": run_id, "resume": "allow", "dir": str(self.folder.root), "name": self.folder.root.name}
         # TensorBoard takes no lists and no None.
-        plain = {key: value if isinstance(value, int | float | str) else str(value) for key, value in config.items()}
+        flat = {key: value for key, value in config.items() if key != "options"}
+        flat |= {f"options.{key}": value for key, value in config["options"].items()}
+        plain = {key: value if isinstance(value, int | float | str) else str(value) for key, value in flat.items()}
         self._try(lambda: self.accelerator.init_trackers("gan_core", config=plain, init_kwargs={"wandb": wandb}))
 
     def advance(self, images_seen: int) -> None:

@@ -35,6 +35,8 @@ class VanillaOptions(StackOptions, OptimizerOptions):
     """What the generator minimises: -log D(G(z)), or log(1 - D(G(z))), which fades where D is sure of itself."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     """One-sided: the discriminator's target for real images is 1 less this (Salimans et al. 2016, section 3.4)."""
+    discriminator_weight: float = Field(1.0, gt=0)
+    """Weight of both of the discriminator's terms: 0.5 gives the mean over one batch, half real and half fake."""
     latent: int = Field(64, ge=1)
     """Size of the latent z."""
     latent_std: float = Field(1.0, gt=0)
@@ -53,8 +55,8 @@ class Logistic:
     softplus(-l) is -log D and softplus(l) is -log(1 - D), without the overflow of either logarithm.
     """
 
-    def __init__(self, objective: str = "non-saturating", label_smoothing: float = 0.0) -> None:
-        self.objective, self.label_smoothing = objective, label_smoothing
+    def __init__(self, objective: str = "non-saturating", label_smoothing: float = 0.0, weight: float = 1.0) -> None:
+        self.objective, self.label_smoothing, self.weight = objective, label_smoothing, weight
 
     def discriminator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
         """Equation 1, maximised over D: log D(x) + log(1 - D(G(z))), here with its sign turned. Logits (B,).
@@ -63,8 +65,8 @@ class Logistic:
         """
         logits_real, logits_fake = D(real), D(fake)
         return {
-            "real": (F.softplus(-logits_real) + self.label_smoothing * logits_real).mean(),
-            "fake": F.softplus(logits_fake).mean(),
+            "real": self.weight * (F.softplus(-logits_real) + self.label_smoothing * logits_real).mean(),
+            "fake": self.weight * F.softplus(logits_fake).mean(),
             "D(real)": logits_real.detach().sigmoid().mean(),
             "D(fake)": logits_fake.detach().sigmoid().mean(),
         }
@@ -128,7 +130,7 @@ def build(options: VanillaOptions, data: DataSpec) -> Game:
     return two_player(
         generator=generator,
         discriminator=discriminator,
-        loss=Logistic(options.objective, options.label_smoothing),
+        loss=Logistic(options.objective, options.label_smoothing, options.discriminator_weight),
         draw=normal_latents(options.latent, options.latent_std),
         generator_optimizer=options.make_optimizer(),
         discriminator_optimizer=options.make_optimizer(),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from gan_core_vanilla import Logistic, VanillaOptions, build
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from gan_core import DataSpec
 
@@ -73,3 +74,11 @@ def test_one_sided_label_smoothing_is_the_cross_entropy_with_a_soft_target() -> 
     terms["real"].backward()
     assert real.grad is not None
     assert float(real.grad) == pytest.approx(0.8 - 0.9)
+
+
+def test_a_weight_of_a_half_is_the_cross_entropy_of_one_batch_of_both() -> None:
+    real, fake = torch.tensor([0.3, -2.0]), torch.tensor([1.5, -0.2])
+    terms = Logistic(weight=0.5).discriminator(identity, real, fake)
+    targets = torch.tensor([1.0, 1.0, 0.0, 0.0])
+    whole = binary_cross_entropy_with_logits(torch.cat([real, fake]), targets)
+    assert float(terms["real"] + terms["fake"]) == pytest.approx(float(whole))
