@@ -186,5 +186,6 @@ def _weights(run: Path) -> dict[str, Tensor]:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    assert done.returncode == 0, (done.stderr or done.stdout).strip()[-2000:]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)  # noqa: S603
+    # The cause stands first; torchrun's own report of it comes last, and is long.
+    assert done.returncode == 0, f"{' '.join(command[1:4])} failed: {done.stdout.strip()[:4000]}"

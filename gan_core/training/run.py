@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from contextlib import ExitStack
 
+from accelerate import Accelerator
 from rich.console import Console
 from rich.text import Text
 
@@ -31,13 +32,21 @@ def start(job: Job, allowed: Collection[str], console: Console) -> Status:
         UserError: Something is wrong that can be mended; nothing in the folder was changed.
         NotFiniteError: The training diverged.
     """
-    settings, folder = job.settings, RunFolder(job.settings.folder)
+    settings = job.settings
     check_job(job, started_processes(), allowed)
     accelerator = join_world(
-        precision=settings.precision, threads=settings.threads, tracker=settings.track, folder=folder.root
+        precision=settings.precision, threads=settings.threads, tracker=settings.track, folder=settings.folder
     )
-    if not accelerator.is_main_process:
-        console = Console(quiet=True)
+    try:
+        return _run(job, allowed, accelerator, console if accelerator.is_main_process else Console(quiet=True))
+    finally:
+        # The wrapped phases go before the process group that they use, and the group before the interpreter.
+        accelerator.free_memory()
+        accelerator.end_training()
+
+
+def _run(job: Job, allowed: Collection[str], accelerator: Accelerator, console: Console) -> Status:
+    settings, folder = job.settings, RunFolder(job.settings.folder)
     print_plan({"processes": describe(accelerator)}, console)
     images = read_images(job, accelerator)
     game = job.build()
@@ -55,7 +64,6 @@ def start(job: Job, allowed: Collection[str], console: Console) -> Status:
         console.print("nothing to do: the run has its length. Give a greater one to go on", highlight=False)
         if accelerator.is_main_process:
             folder.write_facts(status="finished", images_seen=state.images_seen)
-        accelerator.end_training()
         return "finished"
 
     accelerator.wait_for_everyone()  # All have read the folder; now the main process may write to it.
@@ -95,7 +103,7 @@ def start(job: Job, allowed: Collection[str], console: Console) -> Status:
             if accelerator.is_main_process:
                 folder.write_facts(status=status or "failed", images_seen=state.images_seen)
     _say_how_it_ended(console, status, state.images_seen, folder)
-    accelerator.end_training()
+    accelerator.wait_for_everyone()  # Nobody leaves while somebody may still be spoken to.
     return status
 
 
