@@ -45,6 +45,11 @@ def comparable(flat: Mapping[str, Any]) -> list[str]:
 
 def flatten(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what must agree, by dotted key: settings, the variant's options, and facts (versions, data)."""
+    facts_that_count = ("length", "variant_distribution", "variant_version", "data")
+    return dotted(settings) | {key: facts.get(key) for key in facts_that_count}
+
+
+def dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings on one level: each of the variant's options as "options.NAME"."""
     flat = {key: value for key, value in settings.items() if key != "options"}
-    flat |= {f"options.{key}": value for key, value in settings.get("options", {}).items()}
-    return flat | {key: facts.get(key) for key in ("length", "variant_distribution", "variant_version", "data")}
+    return flat | {f"options.{key}": value for key, value in settings.get("options", {}).items()}

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gan_core.game.game import Game
 from gan_core.game.phase import Networks
+from gan_core.training.dealer import place
 from gan_core.training.randomness import Streams
 
 BLOCK = 64
@@ -34,11 +35,7 @@ class Sampler:
             block = None if labels is None else labels[first:]
             inputs = self.game.draw(self.streams.at("samples", first // BLOCK), BLOCK, block)
             self.streams.seed_modules("modules in samples", first // BLOCK, 0)  # For generators that draw noise.
-            placed = {
-                name: tensor.to(self.like.device, self.like.dtype if tensor.is_floating_point() else tensor.dtype)
-                for name, tensor in inputs.items()
-            }
-            images = self.game.generate(self.networks, placed)
+            images = self.game.generate(self.networks, place(inputs, self.like))
             yield images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()[: count - first]
 
     def draw_all(self, count: int, label: int | None = None) -> Tensor:

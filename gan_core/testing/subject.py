@@ -57,10 +57,10 @@ def find_subject(name: str) -> Subject:
         UserError: It cannot be loaded, or refuses all of `SHAPES`.
     """
     loaded = load_variant(name)
-    accepted = list(accepted_shapes(loaded))
-    if not accepted:
+    first = next(accepted_shapes(loaded), None)
+    if first is None:
         raise UserError(f"{loaded.plugin.label} refuses images of all of these sizes and channels: {SHAPES}")
-    return Subject(loaded, accepted[0])
+    return Subject(loaded, first)
 
 
 def accepted_shapes(loaded: LoadedVariant) -> Iterator[DataSpec]:

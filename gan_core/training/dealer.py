@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gan_core.data.dataset import Images, RealBatch
-from gan_core.game.batch import Batch
+from gan_core.game.batch import Batch, Inputs
 from gan_core.game.game import Game
 from gan_core.game.phase import Phase
 from gan_core.training.randomness import ImageOrder, Share, Streams, TurnRandomness
@@ -58,15 +58,19 @@ class Dealer:
                 Batch(
                     images=images[mine],
                     labels=None if labels is None else labels[mine],
-                    inputs={name: self._place(tensor[fakes]) for name, tensor in inputs.items()},
+                    inputs=place({name: tensor[fakes] for name, tensor in inputs.items()}, self.like),
                     random=TurnRandomness(random, self.batch, part, self.like),
                 )
             )
         return batches
 
-    def _place(self, tensor: Tensor) -> Tensor:
-        dtype = self.like.dtype if tensor.is_floating_point() else tensor.dtype
-        return tensor.to(self.like.device, dtype, non_blocking=True)
+
+def place(inputs: Inputs, like: Tensor) -> Inputs:
+    """Moves a generator's inputs to the device of `like`, and those with a floating point to its dtype."""
+    return {
+        name: tensor.to(like.device, like.dtype if tensor.is_floating_point() else tensor.dtype, non_blocking=True)
+        for name, tensor in inputs.items()
+    }
 
 
 def blank(device: torch.device, precision: str) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 from accelerate import Accelerator
 
 from gan_core.runs.folder import RunFolder
+from gan_core.runs.resume import dotted
 
 Warn = Callable[[str], None]
 
@@ -28,8 +29,7 @@ class Tracker:
             self.folder.write_facts(wandb_id=run_id)
         wandb = {"id": run_id, "resume": "allow", "dir": str(self.folder.root), "name": self.folder.root.name}
         # TensorBoard takes no lists and no None.
-        flat = {key: value for key, value in config.items() if key != "options"}
-        flat |= {f"options.{key}": value for key, value in config["options"].items()}
+        flat = dotted(config)
         plain = {key: value if isinstance(value, int | float | str) else str(value) for key, value in flat.items()}
         self._try(lambda: self.accelerator.init_trackers("gan_core", config=plain, init_kwargs={"wandb": wandb}))
 
