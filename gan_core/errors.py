@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and the nearest valid name to put into them."""
+"""Errors that have a message instead of a traceback, and the nearest valid name to put into them."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -11,8 +11,27 @@ class UserError(ValueError):
     """
 
 
-class NotFiniteError(ArithmeticError):
-    """A training diverged: a term or a gradient became NaN or infinite; the message names it."""
+class TrainingError(RuntimeError):
+    """A training that cannot go on. What it saved is whole. The command line leaves with exit code 1."""
+
+
+class NotFiniteError(TrainingError):
+    """It diverged: a term or a gradient became NaN or infinite; the message names it."""
+
+
+class LostProcessError(TrainingError):
+    """Another process did not come, went away, or does not answer; the message names it.
+
+    `speaks` says whether this process is the first of those that are left, which prints it for all.
+    """
+
+    def __init__(self, text: str, *, speaks: bool = True) -> None:
+        super().__init__(text)
+        self.speaks = speaks
+
+
+class DiskFullError(TrainingError):
+    """There is no room for what has to be written; the message names the folder and the sizes."""
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gan_core.cli import check, plugins, sample, train
-from gan_core.errors import NotFiniteError, UserError
+from gan_core.errors import LostProcessError, TrainingError, UserError
 
 app = typer.Typer(
     name="gan_core",
@@ -38,17 +38,23 @@ def options(
 def main() -> None:
     """Runs a command. Errors leave with a message and without a traceback.
 
-    The exit code is 2 for what the user can mend, and 1 for a training that diverged.
+    The exit code is 2 for what the user can mend, and 1 for a training that could not go on.
     """
     try:
         app()
-    except (UserError, NotFiniteError) as error:
+    except (UserError, TrainingError) as error:
         if "--debug" in sys.argv:
             raise
-        # One process of each machine speaks; all see the same NaN, but each may have troubles of its own.
-        rank, local = os.environ.get("RANK", "0"), os.environ.get("LOCAL_RANK", "0")
-        if rank == "0" or (local == "0" and isinstance(error, UserError)):
+        rank = os.environ.get("RANK", "0")
+        if _speaks(error, rank):
             where = "" if rank == "0" else f" (process {rank})"
             # accelerate prints a traceback of its own below, so the message is short.
             print(f"error{where}: {error}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, UserError) else 1)
+
+
+def _speaks(error: Exception, rank: str) -> bool:
+    """All processes see the same NaN, and one tells of it; but each machine may have troubles of its own."""
+    if isinstance(error, LostProcessError):
+        return error.speaks
+    return rank == "0" or (isinstance(error, UserError) and os.environ.get("LOCAL_RANK", "0") == "0")

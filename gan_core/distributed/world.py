@@ -1,11 +1,12 @@
 """The processes of this run and the device of each, through accelerate."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from gan_core.distributed.launcher import started_processes
 from gan_core.errors import UserError
@@ -20,11 +21,14 @@ def on_cpu() -> bool:
     return asked or not torch.accelerator.is_available()
 
 
-def join_world(*, precision: str, threads: int | None, tracker: str | None, folder: Path) -> Accelerator:
+def join_world(
+    *, precision: str, deadline: float, threads: int | None, tracker: str | None, folder: Path
+) -> Accelerator:
     """Joins the other processes of the launch, or starts alone.
 
     Args:
         precision: "fp32", "bf16", "fp16" or "fp64".
+        deadline: Seconds that processes wait for one another before they fail.
         threads: CPU threads of each process; None shares this machine's cores out among its processes.
         tracker: What `--track` named, or None.
         folder: Where trackers may write files.
@@ -44,8 +48,11 @@ def join_world(*, precision: str, threads: int | None, tracker: str | None, fold
         mixed_precision=_MIXED[precision],
         log_with=tracker,
         project_dir=folder,
-        # Buffers are not broadcast before each forward: ours are equal anyway, or local on purpose.
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        kwargs_handlers=[
+            # Buffers are not broadcast before each forward: ours are equal anyway, or local on purpose.
+            DistributedDataParallelKwargs(broadcast_buffers=False),
+            InitProcessGroupKwargs(timeout=timedelta(seconds=deadline)),
+        ],
     )
     if accelerator.num_processes != started_processes():
         raise UserError(

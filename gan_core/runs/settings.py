@@ -71,6 +71,8 @@ class Settings(BaseModel):
     """Also log to Weights & Biases or TensorBoard."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of each process; without it the machine's cores are shared out."""
+    deadline: float = Field(600.0, ge=1, le=86_400)
+    """Seconds that processes wait for one another before they give up and say for which one."""
 
     @property
     def folder(self) -> Path:
@@ -92,6 +94,7 @@ FREE = {
     "keep_checkpoints",
     "track",
     "threads",
+    "deadline",
 }
 """What a resumed run may change without a word: nothing here touches what is computed."""
 

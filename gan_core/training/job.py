@@ -19,7 +19,7 @@ from gan_core.game.variant import Options
 from gan_core.plugins.load import LoadedVariant
 from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.resume import comparable, flatten
+from gan_core.runs.resume import comparable, dotted, flatten
 from gan_core.runs.settings import Settings
 from gan_core.training.randomness import Streams
 
@@ -50,6 +50,15 @@ class Job:
         images = settings.kimg * 1000 if settings.kimg is not None else (settings.epochs or 0) * self.dataset.spec.count
         # A tenth of an image is rounding noise of the multiplication, not a wish for another round.
         return max(1, ceil((images - 0.1) / round_images)) * round_images
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what must be the same in all processes: settings, but for those of a machine, and versions."""
+        plugin = self.loaded.plugin
+        settings = {key: value for key, value in dotted(self.config()).items() if key not in ("data_dir", "threads")}
+        return settings | {
+            f"version of {plugin.distribution}": plugin.version,
+            "version of gan_core": gan_core.__version__,
+        }
 
     def config(self) -> dict[str, Any]:
         """Returns every setting, the variant's options among them, as plain values."""

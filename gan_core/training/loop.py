@@ -66,7 +66,7 @@ def train(run: Training) -> Status:
             # Is there anything to do but play? Asked here, so that the first and the last round take the same path.
             step = state.images_seen // step_images
             done = state.images_seen >= run.length
-            stopping = stop.agreed(step)
+            stopping = stop.agreed()
             saving = done or stopping or due(checkpoint_every, state.images_seen, step_images)
 
             # Log. Always before a checkpoint: no NaN is ever saved, and a resumed run has the same log points.

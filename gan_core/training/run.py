@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gan_core.distributed.launcher import started_processes
+from gan_core.distributed.roll import Roll
 from gan_core.distributed.world import describe, join_world
 from gan_core.runs.folder import RunFolder
 from gan_core.sampling.sampler import Sampler
@@ -30,31 +31,50 @@ def start(job: Job, allowed: Collection[str], console: Console) -> Status:
 
     Raises:
         UserError: Something is wrong that can be mended; nothing in the folder was changed.
-        NotFiniteError: The training diverged.
+        TrainingError: It diverged, the disk is full, or another process is gone.
     """
     settings = job.settings
     check_job(job, started_processes(), allowed)
+    roll = Roll(settings.deadline)
+    try:
+        return _join(job, allowed, roll, console)
+    except Exception as error:
+        explained = roll.explain(error)
+        if explained is error:
+            raise
+        raise explained from error
+
+
+def _join(job: Job, allowed: Collection[str], roll: Roll, console: Console) -> Status:
+    settings = job.settings
+    roll.compare("settings", job.identity())
     accelerator = join_world(
-        precision=settings.precision, threads=settings.threads, tracker=settings.track, folder=settings.folder
+        precision=settings.precision,
+        deadline=settings.deadline,
+        threads=settings.threads,
+        tracker=settings.track,
+        folder=settings.folder,
     )
     try:
-        return _run(job, allowed, accelerator, console if accelerator.is_main_process else Console(quiet=True))
+        return _run(job, allowed, accelerator, roll, console if accelerator.is_main_process else Console(quiet=True))
     finally:
         # The wrapped phases go before the process group that they use, and the group before the interpreter.
         accelerator.free_memory()
         accelerator.end_training()
 
 
-def _run(job: Job, allowed: Collection[str], accelerator: Accelerator, console: Console) -> Status:
+def _run(job: Job, allowed: Collection[str], accelerator: Accelerator, roll: Roll, console: Console) -> Status:
     settings, folder = job.settings, RunFolder(job.settings.folder)
     print_plan({"processes": describe(accelerator)}, console)
     images = read_images(job, accelerator)
+    fingerprint = images.fingerprint
+    roll.compare("data", {"fingerprint": fingerprint})
     game = job.build()
-    dealer = make_dealer(job, accelerator, game, images)
+    dealer = make_dealer(job, accelerator, game, images.to(accelerator.device))
     length = job.length(dealer.round_images)
     print_plan(plan_rows(job, game, length), console)
 
-    facts = facts_of(job, length, images.fingerprint, accelerator.num_processes)
+    facts = facts_of(job, length, fingerprint, accelerator.num_processes)
     saved = find_checkpoint(job, folder, accelerator, facts, allowed)
     state = build_state(job, accelerator, game, dealer, length)
     if saved is not None:

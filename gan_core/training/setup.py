@@ -84,9 +84,9 @@ def find_checkpoint(
 
 
 def read_images(job: Job, accelerator: Accelerator) -> Images:
-    """Reads the split for training and puts it where it is dealt from; one process of each machine goes first."""
-    with accelerator.local_main_process_first():  # It may have to download.
-        return job.dataset.read("train").to(accelerator.device)
+    """Reads the split for training; one process of each machine goes first, for it may have to download."""
+    with accelerator.local_main_process_first():
+        return job.dataset.read("train")
 
 
 def make_dealer(job: Job, accelerator: Accelerator, game: Game, images: Images) -> Dealer:

@@ -1,0 +1,153 @@
+"""The roll of a launch's processes: who came, whether they want the same, and who is missing when the others wait.
+
+They speak through torch's key-value store, which works before there is a process group and after it broke. So nobody
+hangs: who waits in vain for another process says for which one, and what that one said last.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from itertools import count
+
+from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]  # It lists neither.
+
+from gan_core.distributed.launcher import started_processes
+from gan_core.errors import LostProcessError, UserError
+
+GRACE = 10.0
+"""Seconds: after so long a wait there is a note; and so long those that end wait for one another's last words."""
+
+_rolls = count()  # Runs that follow each other in the same processes have a roll each.
+
+
+class Roll:
+    """The processes of this launch."""
+
+    def __init__(self, deadline: float) -> None:
+        """Opens the store, which process 0, or the launcher of its machine, keeps.
+
+        Args:
+            deadline: Seconds that processes wait for one another.
+
+        Raises:
+            UserError: The launcher did not say where the store is.
+            LostProcessError: Nobody answers there.
+        """
+        self.world, self.rank, self.deadline = started_processes(), int(os.environ.get("RANK", "0")), deadline
+        self._number = next(_rolls)
+        if self.world > 1:
+            self._store = self._open()
+
+    def compare(self, what: str, mine: Mapping[str, object]) -> None:
+        """Waits until every process has come here, and compares what they bring.
+
+        Args:
+            what: A name for this point of the run.
+            mine: This process's values by name; they must be the same everywhere.
+
+        Raises:
+            LostProcessError: Some did not come in time.
+            UserError: Some bring something else.
+        """
+        if self.world == 1:
+            return
+        self._say(what, json.dumps(mine, default=str))
+        missing = self._missing(what, min(GRACE, self.deadline))
+        if missing and self.deadline > GRACE:
+            if self._first_but(missing):
+                print(f"waiting for {self._named(missing)}", file=sys.stderr, flush=True)
+            missing = self._missing(what, self.deadline - GRACE)
+        if missing:
+            raise LostProcessError(
+                f"{self._named(missing)} did not come within {self.deadline:g} s. Were all of them started? "
+                "(--set deadline=SECONDS changes how long the others wait.)",
+                speaks=self._first_but(missing),
+            )
+        first, *others = (json.loads(self._heard(what, rank)) for rank in range(self.world))
+        rows = [
+            f"  {key}: {first.get(key)!r} in process 0, {other.get(key)!r} in process {rank}"
+            for rank, other in enumerate(others, 1)
+            for key in first | other
+            if first.get(key) != other.get(key)
+        ]
+        if rows:
+            raise UserError(
+                f"the processes of this run disagree on the {what}:\n" + "\n".join(rows) + "\n"
+                "Start all of them with the same command, the same versions and the same data"
+            )
+
+    def explain(self, error: Exception) -> Exception:
+        """Tells the others why this process ends, and asks them where it ends only because one does not answer.
+
+        Returns:
+            The error itself, or one that names the process for which this one waited.
+        """
+        if self.world == 1 or isinstance(error, LostProcessError):
+            return error
+        waited = isinstance(error, DistError) or "gloo" in str(error)
+        try:
+            self._say("the end", "" if waited else f"{type(error).__name__}: {error}")
+            missing = self._missing("the end", GRACE)
+            said = {rank: self._heard("the end", rank) for rank in range(self.world) if rank not in missing}
+        except DistError:
+            missing, said = [0], {}
+        if not waited:
+            return error
+        reasons = [f"process {rank} of {self.world} stopped: {text}" for rank, text in said.items() if text]
+        if missing:
+            reasons.append(f"{self._named(missing)} is gone or does not answer (after {self.deadline:g} s at most)")
+        reason = "\n".join(reasons) or f"the processes lost each other: {error}"
+        return LostProcessError(
+            f"{reason}\nThe last checkpoint is whole: the same command goes on from there",
+            speaks=self._first_but(missing),
+        )
+
+    def _open(self) -> PrefixStore:
+        try:
+            host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        except KeyError as error:
+            raise UserError(
+                f"WORLD_SIZE is {self.world}, but {error.args[0]} is not set: launch with accelerate or torchrun"
+            ) from None
+        launcher_keeps_it = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        try:
+            store = TCPStore(
+                host,
+                port,
+                is_master=self.rank == 0 and not launcher_keeps_it,
+                timeout=timedelta(seconds=self.deadline),
+                wait_for_workers=False,
+                multi_tenant=True,
+            )
+        except DistError:
+            raise LostProcessError(
+                f"process 0 of {self.world} did not come within {self.deadline:g} s: nobody answers at {host}:{port}"
+            ) from None
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        return PrefixStore(f"gan_core/{attempt}/{self._number}", store)
+
+    def _say(self, what: str, text: str) -> None:
+        self._store.set(f"{what}/{self.rank}", text)
+
+    def _heard(self, what: str, rank: int) -> str:
+        text: bytes = self._store.get(f"{what}/{rank}")
+        return text.decode()
+
+    def _missing(self, what: str, seconds: float) -> list[int]:
+        """Returns the processes that have not come after so many seconds."""
+        until = time.monotonic() + seconds
+        # Asked again and again, for the store's own wait writes to the terminal when it is in vain.
+        while missing := [rank for rank in range(self.world) if not self._store.check([f"{what}/{rank}"])]:
+            if time.monotonic() > until:
+                break
+            time.sleep(0.05)
+        return missing
+
+    def _first_but(self, missing: list[int]) -> bool:
+        return self.rank == min(set(range(self.world)) - set(missing))
+
+    def _named(self, ranks: list[int]) -> str:
+        return f"process{'es' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))} of {self.world}"
