@@ -1,18 +1,22 @@
 """A turn of the game: who learns, what is summed, when the step is taken. Expected numbers are worked out by hand."""
 
 import math
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
 from accelerate import Accelerator
 from torch import nn
 
-from gan_core import Batch, Game, Networks, Terms
+from gan_core import Batch, Game, Networks, Terms, adam
 from gan_core.errors import NotFiniteError
 from gan_core.training.meter import Meter
 from gan_core.training.phase_module import PhaseModule
-from gan_core.training.player import Player
+from gan_core.training.player import Player, Turn
 from gan_core.training.schedule import Schedule
+from gan_core.training.snapshot import snapshot
 from tests.toys import Scale, toy_game, toy_phase
 
 CONSTANT = Schedule(kind="constant", begin=0, end=1, final=0.0)
@@ -24,8 +28,10 @@ def batch(*pixels: float) -> Batch:
     return Batch(images=images, labels=None, inputs={"z": torch.ones_like(images)}, random=None)  # type: ignore[arg-type]
 
 
-def player(game: Game, *, clip_norm: float | None = None, lr: Schedule = CONSTANT) -> Player:
-    return Player(PhaseModule(game.phases[0], game.networks), Accelerator(cpu=True), lr, clip_norm)
+def player(
+    game: Game, *, clip_norm: float | None = None, lr: Schedule = CONSTANT, skips: Callable[..., object] | None = None
+) -> Player:
+    return Player(PhaseModule(game.phases[0], game.networks), Accelerator(cpu=True), lr, clip_norm, skips)  # type: ignore[arg-type]
 
 
 def scale(networks: Networks, name: str) -> Scale:
@@ -48,7 +54,7 @@ def test_only_the_phase_s_network_learns_and_only_by_terms_with_a_gradient() -> 
     game = toy_game(toy_phase("discriminator", product), toy_phase("generator", product))
     modules = [PhaseModule(phase, game.networks) for phase in game.phases]
     first, second = (Player(module, Accelerator(cpu=True), CONSTANT, None) for module in modules)
-    terms = first.play([batch(1.0, 3.0)], 0)
+    terms = first.play([batch(1.0, 3.0)], 0).terms
     assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 2.0)
     assert weight(game, "generator") == 1.0
     assert scale(game.networks, "generator").weight.grad is None
@@ -71,16 +77,40 @@ def test_terms_are_summed() -> None:
 
 def test_micro_batches_make_one_step_of_their_mean() -> None:
     game = toy_game(toy_phase("discriminator", product))
-    terms = player(game).play([batch(1.0, 3.0), batch(5.0, 7.0)], 0)
+    terms = player(game).play([batch(1.0, 3.0), batch(5.0, 7.0)], 0).terms
     assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 4.0)
     assert float(terms["product"]) == 4.0
 
 
 def test_the_gradient_is_clipped_to_its_norm() -> None:
     game = toy_game(toy_phase("discriminator", product))
-    terms = player(game, clip_norm=0.5).play([batch(4.0)], 0)
+    terms = player(game, clip_norm=0.5).play([batch(4.0)], 0).terms
     assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 0.5, abs=1e-6)
     assert float(terms["gradient norm"]) == 4.0
+
+
+def test_a_skipped_turn_leaves_no_trace() -> None:
+    normal = nn.BatchNorm1d(1)
+
+    def loss(networks: Networks, batch: Batch) -> Terms:
+        seen = networks["discriminator"](normal(batch.images.flatten(1)))
+        # The slope of the root is 0.5 / 0 * 0 where it is taken of nothing, though its value is 0.
+        root = (0 * scale(networks, "discriminator").weight + healthy).sqrt()
+        return {"real": seen.square().mean(), "root": root}
+
+    game = toy_game(toy_phase("discriminator", loss, optimizer=adam(0.1)))
+    game.networks["discriminator"].add_module("normal", normal)
+    first = player(game, skips=partial(snapshot, game.networks, {}))
+    healthy = 1.0
+    assert not first.play([batch(1.0, 3.0)], 0).skipped
+    before = deepcopy((game.networks["discriminator"].state_dict(), first.state_dict()))
+    healthy = 0.0
+    assert first.play([batch(2.0, 5.0)], 2).skipped
+    after = game.networks["discriminator"].state_dict(), first.state_dict()
+    assert str(before) == str(after)
+    healthy = 1.0
+    assert not first.play([batch(2.0, 5.0)], 2).skipped
+    assert str(before) != str((game.networks["discriminator"].state_dict(), first.state_dict()))
 
 
 def test_the_learning_rate_follows_its_schedule() -> None:
@@ -177,21 +207,44 @@ def test_a_game_that_cannot_be_is_refused(change: dict[str, object], message: st
         toy_game(toy_phase(name, product, **{"trains": ("discriminator",), **change}))
 
 
+def turn(skipped: bool = False, **terms: float) -> Turn:
+    values = {name.replace("_", " "): torch.tensor(value) for name, value in terms.items()}
+    return Turn(terms=values, own_gradient=torch.tensor(True), skipped=skipped)
+
+
 def test_the_meter_averages_and_names_what_is_not_finite() -> None:
-    meter = Meter(Accelerator(cpu=True))
+    meter = Meter(Accelerator(cpu=True), nan_limit=1)
     assert meter.read() == {}
-    meter.add("critic", {"a": torch.tensor(1.0), "b": torch.tensor(2.0)}, 3)
-    meter.add("critic", {"a": torch.tensor(3.0), "b": torch.tensor(4.0)}, 4)
+    meter.add("critic", turn(a=1.0, b=2.0), 3)
+    meter.add("critic", turn(a=3.0, b=4.0), 4)
     assert meter.read() == {"critic/a": 2.0, "critic/b": 3.0}
-    meter.add("critic", {"a": torch.tensor(1.0), "b": torch.tensor(2.0)}, 5)
-    meter.add("critic", {"a": torch.tensor(1.0), "b": torch.tensor(torch.nan)}, 6)
-    meter.add("critic", {"a": torch.tensor(torch.inf), "b": torch.tensor(torch.nan)}, 7)
+    meter.add("critic", turn(a=1.0, b=2.0), 5)
+    meter.add("critic", turn(a=1.0, b=torch.nan), 6)
+    meter.add("critic", turn(a=torch.inf, b=torch.nan), 6)
     with pytest.raises(NotFiniteError, match="critic: b is not finite from step 6 on"):
         meter.read()
-    meter = Meter(Accelerator(cpu=True))
-    meter.add("critic", {"a": torch.tensor(1.0)}, 0)
+    meter.add("critic", turn(a=1.0), 0)
     with pytest.raises(ValueError, match="must return the same terms at every turn"):
-        meter.add("critic", {"b": torch.tensor(1.0)}, 1)
+        meter.add("critic", turn(b=1.0), 1)
+
+
+def test_the_gradient_that_went_first_is_blamed_and_not_what_it_spoilt() -> None:
+    meter = Meter(Accelerator(cpu=True), nan_limit=1)
+    meter.add("critic", turn(a=1.0, gradient_norm=torch.nan), 7)
+    meter.add("critic", turn(a=torch.nan, gradient_norm=torch.nan), 7)
+    meter.add("generator", turn(b=torch.nan, gradient_norm=torch.nan), 7)
+    with pytest.raises(NotFiniteError, match="critic: gradient norm is not finite from step 7 on"):
+        meter.read()
+
+
+def test_skipped_turns_are_counted_and_too_many_in_a_row_stop_the_run() -> None:
+    meter = Meter(Accelerator(cpu=True), nan_limit=2)
+    for step, skipped in enumerate([True, True, False, True, True]):
+        meter.add("critic", turn(a=torch.nan if skipped else 5.0, skipped=skipped), step)
+        meter.add("generator", turn(b=1.0), step)
+    assert meter.read() == {"critic/a": 5.0, "generator/b": 1.0, "critic/skipped": 4.0}
+    with pytest.raises(NotFiniteError, match=r"critic: a is not finite from step 5 on .*\n2 turns in a row"):
+        meter.add("critic", turn(a=torch.nan, skipped=True), 5)
 
 
 def test_dropout_in_a_network_is_reseeded_by_the_dealer() -> None:

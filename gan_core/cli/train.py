@@ -33,6 +33,9 @@ def train(
         float | None, typer.Option(metavar="KIMG", help="Write a checkpoint (20 times in a run).")
     ] = None,
     precision: Annotated[str | None, typer.Option(help="fp32 (default), bf16, fp16 or fp64.")] = None,
+    on_nan: Annotated[
+        str | None, typer.Option(metavar="stop|skip", help="Stop at the first NaN (default), or skip such turns.")
+    ] = None,
     track: Annotated[str | None, typer.Option(help="Also log to wandb or tensorboard.")] = None,
     resume: Annotated[str | None, typer.Option(help="auto (default), never or must.")] = None,
     allow_change: Annotated[
@@ -64,6 +67,7 @@ def train(
         "sample_every": sample_every,
         "checkpoint_every": checkpoint_every,
         "precision": precision,
+        "on_nan": on_nan,
         "track": track,
         "resume": resume,
     }

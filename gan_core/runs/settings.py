@@ -44,6 +44,10 @@ class Settings(BaseModel):
     """Batch normalisation over the global batch, the same on any number of processes, or over each process's share."""
     clip_norm: float | None = Field(None, gt=0)
     """Clip the gradient of each turn to this norm."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """Where a gradient is NaN or infinite: stop, or skip that turn on all processes and count it."""
+    nan_limit: int = Field(10, ge=1)
+    """With skip: how many turns of a phase may be skipped in a row; one more, and the run stops after all."""
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How the learning rates fall between lr_decay_from and the end of the run."""
     lr_decay_from: float = Field(0.5, ge=0, lt=1)
@@ -95,6 +99,8 @@ FREE = {
     "track",
     "threads",
     "deadline",
+    "on_nan",
+    "nan_limit",
 }
 """What a resumed run may change without a word: nothing here touches what is computed."""
 

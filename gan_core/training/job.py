@@ -74,6 +74,8 @@ def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
     settings, folder = job.settings, RunFolder(job.settings.folder)
     if settings.precision == "fp16" and on_cpu():
         raise UserError("precision: 'fp16' needs a GPU; on a CPU use fp32 or bf16")
+    if settings.precision == "fp16" and settings.on_nan == "skip":
+        raise UserError("on_nan: 'skip' does not go with precision 'fp16', whose scaler skips turns by itself")
     _check_batch(settings, processes)
     if settings.track is not None and find_spec(settings.track) is None:
         # accelerate would only leave it out.

@@ -57,7 +57,7 @@ def train(run: Training) -> Status:
     log_every = cadence(settings.log_every, run.length // 500)
     sample_every = cadence(settings.sample_every, run.length // 20)
     checkpoint_every = cadence(settings.checkpoint_every, run.length // 20)
-    meter = Meter(accelerator)
+    meter = Meter(accelerator, settings.nan_limit)
     rounds = dealer.rounds(state.images_seen)
     resumed_at, logged_at, clock = state.images_seen, state.images_seen, time.monotonic()
 
@@ -104,8 +104,8 @@ def train(run: Training) -> Status:
                 phase = player.phase
                 for turn in range(phase.repeats if step % phase.every == 0 else 0):
                     position = state.images_seen + turn * settings.batch
-                    terms = player.play(dealer.deal(phase, reals[turn], position), state.images_seen)
-                    meter.add(phase.name, terms, step)
+                    played = player.play(dealer.deal(phase, reals[turn], position), state.images_seen)
+                    meter.add(phase.name, played, step)
 
             # Count, and let the averages follow.
             state.images_seen += step_images

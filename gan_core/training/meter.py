@@ -1,6 +1,6 @@
 """Terms between two log points: summed on the device, averaged over processes, and watched for NaN."""
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from gan_core.errors import NotFiniteError, UserError
+from gan_core.training.player import Turn
 
 
 @dataclass
@@ -21,48 +22,75 @@ class _Sums:
 class Meter:
     """Gathers the terms of every phase without waiting for the device, until they are read."""
 
-    def __init__(self, accelerator: Accelerator) -> None:
-        self.accelerator = accelerator
+    def __init__(self, accelerator: Accelerator, nan_limit: int) -> None:
+        """Takes how many turns of a phase may be skipped in a row (counted anew after a resume)."""
+        self.accelerator, self.nan_limit = accelerator, nan_limit
         self._phases: dict[str, _Sums] = {}
+        self._steps: list[int] = []  # Of each turn since the last reading.
+        self._skipped: Counter[str] = Counter()
+        self._in_a_row: Counter[str] = Counter()
 
-    def add(self, phase: str, terms: Mapping[str, Tensor], step: int) -> None:
-        """Adds the terms of one turn: scalars on the device."""
-        values = torch.stack([term.float() for term in terms.values()])
+    def add(self, phase: str, turn: Turn, step: int) -> None:
+        """Adds one turn; one that was skipped is only counted.
+
+        Raises:
+            NotFiniteError: So many were skipped in a row that it is no accident.
+        """
+        if not turn.skipped:
+            self._in_a_row[phase] = 0
+            self._sum(phase, turn, step)
+            return
+        self._skipped[phase] += 1
+        self._in_a_row[phase] += 1
+        if self._in_a_row[phase] > self.nan_limit:
+            self._phases, self._steps = {}, []
+            self._sum(phase, turn, step)
+            try:
+                self.read()
+            except NotFiniteError as error:
+                raise NotFiniteError(f"{error}\n{self.nan_limit} turns in a row had been skipped before") from None
+
+    def _sum(self, phase: str, turn: Turn, step: int) -> None:
+        names, values = tuple(turn.terms), torch.stack([term.float() for term in turn.terms.values()])
         sums = self._phases.get(phase)
         if sums is None:
             never = torch.full_like(values, torch.inf)
-            sums = self._phases[phase] = _Sums(tuple(terms), torch.zeros_like(values), never)
-        elif sums.names != tuple(terms):
-            raise UserError(
-                f"phase {phase!r} must return the same terms at every turn: {sums.names}, now {tuple(terms)}"
-            )
+            sums = self._phases[phase] = _Sums(names, torch.zeros_like(values), never)
+        elif sums.names != names:
+            raise UserError(f"phase {phase!r} must return the same terms at every turn: {sums.names}, now {names}")
         sums.total += values
-        sums.first_bad = torch.minimum(sums.first_bad, torch.where(values.isfinite(), torch.inf, float(step)))
+        now = torch.full_like(values, float(len(self._steps)))
+        if names[-1] == "gradient norm":
+            # All processes see the same norm. Those whose own gradient was finite come second.
+            now[-1] += 0.5 * turn.own_gradient
+        self._steps.append(step)
+        sums.first_bad = torch.minimum(sums.first_bad, now.where(~values.isfinite(), torch.inf))
         sums.count += 1
 
     def read(self) -> dict[str, float]:
         """Returns the means over turns and processes since the last reading, as "phase/term", and starts afresh.
 
-        All processes must read together.
+        "phase/skipped" is the number of turns that were skipped, if any. All processes must read together.
 
         Raises:
             NotFiniteError: Some term was not finite on some process.
         """
+        skipped = {f"{phase}/skipped": float(count) for phase, count in self._skipped.items()}
+        self._skipped.clear()
         if not self._phases:
-            return {}
+            return skipped
         means = torch.cat([sums.total / sums.count for sums in self._phases.values()])
         first_bad = torch.cat([sums.first_bad for sums in self._phases.values()])
         names = [(phase, name) for phase, sums in self._phases.items() for name in sums.names]
         everywhere = self.accelerator.gather(torch.stack([means, first_bad])[None]).cpu()
-        self._phases = {}
-        step, at = everywhere[:, 1].min(0).values.min(0)
-        if step.isfinite():
-            phase, name = names[int(at)]
-            rank = int(everywhere[:, 1, int(at)].argmin())
+        steps, self._phases, self._steps = self._steps, {}, []
+        earliest, ranks = everywhere[:, 1].min(0)
+        if earliest.isfinite().any():
+            at = int(earliest.argmin())
+            phase, name = names[at]
             raise NotFiniteError(
-                f"{phase}: {name} is not finite from step {int(step)} on (first seen on process {rank}); "
-                "the checkpoints are as they were"
+                f"{phase}: {name} is not finite from step {steps[int(earliest[at])]} on (first seen on process "
+                f"{int(ranks[at])}); the checkpoints are as they were"
             )
-        return {
-            f"{phase}/{name}": float(mean) for (phase, name), mean in zip(names, everywhere[:, 0].mean(0), strict=True)
-        }
+        averages = everywhere[:, 0].mean(0)
+        return {f"{phase}/{name}": float(mean) for (phase, name), mean in zip(names, averages, strict=True)} | skipped

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Collection
-from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from gan_core.training.job import Job
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.player import Player
 from gan_core.training.schedule import Schedule
+from gan_core.training.snapshot import snapshot
 from gan_core.training.state import TrainingState
 
 
@@ -36,26 +37,24 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, dealer: Dealer, 
     if accelerator.num_processes > 1 and settings.batchnorm == "global":
         networks = synchronise(networks, device)
     modules = [PhaseModule(phase, networks) for phase in game.phases]
-    _probe(modules, dealer, networks, memory)
+    remember = partial(snapshot, networks, memory)
+    put_back = remember()
+    _probe(modules, dealer)
+    put_back()
     schedule = Schedule(
         kind=settings.lr_schedule, begin=int(settings.lr_decay_from * length), end=length, final=settings.lr_final
     )
     averages = {name: Ema(networks[name], settings.ema_kimg * 1000, settings.ema_ramp_up) for name in game.ema}
-    players = [Player(module, accelerator, schedule, settings.clip_norm) for module in modules]
+    skipping = remember if settings.on_nan == "skip" else None
+    players = [Player(module, accelerator, schedule, settings.clip_norm, skipping) for module in modules]
     return TrainingState(networks=networks, averages=averages, players=players, memory=memory)
 
 
-def _probe(
-    modules: list[PhaseModule], dealer: Dealer, networks: dict[str, torch.nn.Module], memory: dict[str, Any]
-) -> None:
-    """Tells every phase which of its parameters its loss does not reach; leaves the state as it was."""
-    owners: list[Any] = [*networks.values(), *memory.values()]
-    before = [deepcopy(owner.state_dict()) for owner in owners]
+def _probe(modules: list[PhaseModule], dealer: Dealer) -> None:
+    """Tells every phase which of its parameters its loss does not reach."""
     reals = next(dealer.rounds(0))
     for module in modules:
         module.find_unreached(dealer.deal(module.phase, reals[0], 0)[0])
-    for owner, state in zip(owners, before, strict=True):
-        owner.load_state_dict(state)
 
 
 def _warn(text: str) -> None:
