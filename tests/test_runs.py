@@ -1,6 +1,5 @@
 """Run folders and checkpoints: whole or passed over, resumed or refused, and never executed."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from PIL import Image
 
 from gan_core import Batch, Networks, Terms
 from gan_core.errors import NotFiniteError, UserError
-from gan_core.runs.checkpoint import newest, save
+from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
 from tests.conftest import difference, gan_core, weights
 from tests.toys import toy_game, toy_phase
@@ -90,6 +89,27 @@ def test_a_resume_with_another_setting_is_refused_by_name(
     assert json.loads((run / "run.json").read_text())["status"] == "finished"
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"variant_version": "0.0.9"}, r"variant_version  '0.0.9' in the run, '0.1.0' now"),
+        (
+            {"variant_distribution": "other-dcgan"},
+            r"variant_distribution  'other-dcgan' in the run, 'gan",
+        ),
+        ({"data": {"fingerprint": "of other images"}}, r"data  \{'fingerprint': 'of other images'\} in the run, \{"),
+    ],
+)
+def test_a_resume_with_another_version_or_other_data_is_refused_until_allowed(
+    run: Path, train: Train, change: dict[str, object], message: str
+) -> None:
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(facts | change))
+    with pytest.raises(UserError, match=message):
+        train(*SMALL, variant="dcgan", batch=32, steps=9, out=run)
+    assert train(*SMALL, variant="dcgan", batch=32, steps=9, out=run, allowed=tuple(change)) == "finished"
+
+
 def test_a_change_can_be_allowed_by_name(run: Path, train: Train) -> None:
     assert train(*SMALL, variant="dcgan", batch=64, steps=8, out=run, allowed=("batch",)) == "finished"
     with pytest.raises(UserError, match=r"--allow-change 'bacth': no such key\. Did you mean 'batch'"):
@@ -149,46 +169,6 @@ def test_a_spoilt_checkpoint_is_replaced_by_the_resumed_run(run: Path, train: Tr
     truncate(run / "checkpoints" / "000000256" / "generator.safetensors")
     train(*SMALL, variant="dcgan", batch=32, steps=8, out=run)
     assert difference(before, weights(run)) == 0
-
-
-def test_no_pickle_is_executed(run: Path, tmp_path: Path, train: Train) -> None:
-    class Malicious:
-        def __reduce__(self) -> tuple[object, ...]:
-            return Path.touch, (tmp_path / "executed",)
-
-    checkpoint = run / "checkpoints" / "000000256"
-    file = checkpoint / "optimizer-generator.pt"
-    torch.save(Malicious(), file)
-    manifest = json.loads((checkpoint / "manifest.json").read_text())
-    manifest["files"][file.name] = {
-        "size": file.stat().st_size,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-    }
-    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="holds something other than tensors and plain values"):
-        train(*SMALL, variant="dcgan", batch=32, steps=10, out=run)
-    assert not (tmp_path / "executed").exists()
-
-
-def test_old_checkpoints_go_only_after_the_new_one_is_whole(tmp_path: Path) -> None:
-    for seen in (10, 20, 30):
-        save(tmp_path, seen, {"net": {"w": torch.full((2,), float(seen))}}, {"opt": {"step": seen}}, keep=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000020", "000000030"]
-    (tmp_path / ".000000040.new").mkdir()  # What a kill in the middle of writing leaves.
-    found = newest(tmp_path, pytest.fail)
-    assert found is not None
-    assert found.tensors("net")["w"].tolist() == [30.0, 30.0]
-    assert found.state("opt") == {"step": 30}
-
-
-def test_damaged_checkpoints_never_push_out_a_whole_one(tmp_path: Path) -> None:
-    for seen in (10, 20, 30):
-        save(tmp_path, seen, {"net": {"w": torch.ones(2)}}, {}, keep=9)
-    for seen in (20, 30):
-        truncate(tmp_path / f"{seen:09d}" / "net.safetensors")
-    (tmp_path / ".000000040.new").mkdir()  # What a kill in the middle of writing leaves.
-    save(tmp_path, 15, {"net": {"w": torch.ones(2)}}, {}, keep=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["000000015"]
 
 
 def test_metrics_are_rewound_to_the_checkpoint_and_a_torn_line_is_dropped(tmp_path: Path) -> None:

@@ -82,22 +82,31 @@ class RunFolder:
         replace(self.facts, json.dumps(self.read_facts() | facts, indent=2) + "\n")
 
     def append_metrics(self, line: Mapping[str, float]) -> None:
-        """Adds one line for a log point."""
+        """Adds one line for a log point, and sees it on disk: a checkpoint that follows must not outlive it."""
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """Returns the lines, without one that a crash tore."""
+        if not self.metrics.exists():
+            return []
+        lines = []
+        for text in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if isinstance(line, dict) and "images_seen" in line and text.endswith("\n"):
+                lines.append(line)
+        return lines
 
     def rewind_metrics(self, images_seen: int) -> None:
         """Drops the lines of work that a resumed run will do again, and a line that a crash tore."""
-        if not self.metrics.exists():
-            return
-        kept = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
-            try:
-                if json.loads(line)["images_seen"] <= images_seen and line.endswith("\n"):
-                    kept.append(line)
-            except ValueError:
-                continue
-        replace(self.metrics, "".join(kept))
+        kept = [json.dumps(line) + "\n" for line in self.read_metrics() if line["images_seen"] <= images_seen]
+        if self.metrics.exists():
+            replace(self.metrics, "".join(kept))
 
 
 def replace(path: Path, text: str) -> None:

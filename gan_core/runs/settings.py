@@ -71,6 +71,12 @@ class Settings(BaseModel):
     """Write a checkpoint every so many thousand images; likewise. Every run ends with one."""
     keep_checkpoints: int = Field(3, ge=1)
     """How many checkpoints are kept, the newest ones."""
+    keep_every: float | None = Field(None, gt=0)
+    """Also keep the first checkpoint at or after every multiple of so many thousand images, for good."""
+    keep_lowest: str | None = None
+    """Also keep the checkpoint where this figure of metrics.jsonl, such as generator/adversarial, was lowest."""
+    keep_highest: str | None = None
+    """Also keep the checkpoint where this figure of metrics.jsonl was highest."""
     track: Literal["wandb", "tensorboard"] | None = None
     """Also log to Weights & Biases or TensorBoard."""
     threads: int | None = Field(None, ge=1)
@@ -96,6 +102,9 @@ FREE = {
     "sample_every",
     "checkpoint_every",
     "keep_checkpoints",
+    "keep_every",
+    "keep_lowest",
+    "keep_highest",
     "track",
     "threads",
     "deadline",

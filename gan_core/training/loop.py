@@ -8,6 +8,7 @@ from accelerate import Accelerator
 
 from gan_core.distributed.stop import StopRequests
 from gan_core.runs.folder import RunFolder
+from gan_core.runs.retention import prune
 from gan_core.runs.settings import Settings
 from gan_core.training.dealer import Dealer
 from gan_core.training.meter import Meter
@@ -91,7 +92,8 @@ def train(run: Training) -> Status:
             # Save.
             if saving and state.images_seen > resumed_at:
                 if accelerator.is_main_process:
-                    state.save(run.folder.checkpoints, settings.keep_checkpoints)
+                    state.save(run.folder.checkpoints)
+                    prune(run.folder, settings, state.images_seen)
                 accelerator.wait_for_everyone()
             if done or stopping:
                 return "finished" if done else "interrupted"

@@ -24,6 +24,7 @@ class PhaseModule(nn.Module):
             parameter for name in phase.trains for parameter in networks[name].parameters() if parameter.requires_grad
         ]
         self.unreached: list[nn.Parameter] = []
+        self.terms: tuple[str, ...] = ()
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Evaluates the loss.
@@ -57,7 +58,7 @@ class PhaseModule(nn.Module):
             parameter.requires_grad_(id(parameter) in mine)
 
     def find_unreached(self, batch: Batch) -> None:
-        """Learns from one backward, before anything is wrapped, which trained parameters the loss does not reach.
+        """Learns from one backward, before anything is wrapped, its terms and the parameters that it does not reach.
 
         Changes running statistics and the like: the caller puts the state back.
 
@@ -65,7 +66,8 @@ class PhaseModule(nn.Module):
             UserError: It reaches none of them.
         """
         self.play_alone()
-        total, _ = self(batch)
+        total, terms = self(batch)
+        self.terms = tuple(terms)
         gradients = torch.autograd.grad(total, self.trained, allow_unused=True)
         self.unreached = [p for p, gradient in zip(self.trained, gradients, strict=True) if gradient is None]
         if len(self.unreached) == len(self.trained):

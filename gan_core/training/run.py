@@ -1,7 +1,7 @@
 """One run from beginning to end: join the others, check, read, build, train, and leave the folder explained."""
 
 from collections.abc import Collection
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from accelerate import Accelerator
 from rich.console import Console
@@ -10,7 +10,9 @@ from rich.text import Text
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.roll import Roll
 from gan_core.distributed.world import describe, join_world
+from gan_core.runs.disk import naming_a_full_disk
 from gan_core.runs.folder import RunFolder
+from gan_core.runs.life import this_process
 from gan_core.sampling.sampler import Sampler
 from gan_core.training.job import Job, check_job, facts_of
 from gan_core.training.loop import Observer, Status, Training, train
@@ -37,7 +39,8 @@ def start(job: Job, allowed: Collection[str], console: Console) -> Status:
     check_job(job, started_processes(), allowed)
     roll = Roll(settings.deadline)
     try:
-        return _join(job, allowed, roll, console)
+        with naming_a_full_disk(settings.folder):
+            return _join(job, allowed, roll, console)
     except Exception as error:
         explained = roll.explain(error)
         if explained is error:
@@ -92,10 +95,9 @@ def _run(job: Job, allowed: Collection[str], accelerator: Accelerator, roll: Rol
         folder.write_config(job.config())
         if saved is None:
             folder.facts.unlink(missing_ok=True)  # Of a run that left nothing else.
-        folder.write_facts(**facts, status="running")
+        folder.write_facts(**facts, status="running", process=this_process())
         folder.rewind_metrics(state.images_seen if saved else -1)
 
-    status: Status | None = None
     with ExitStack() as stack:
         observers: list[Observer] = []
         if accelerator.is_main_process:
@@ -119,9 +121,13 @@ def _run(job: Job, allowed: Collection[str], accelerator: Accelerator, roll: Rol
         )
         try:
             status = train(run)
-        finally:
+        except BaseException:
             if accelerator.is_main_process:
-                folder.write_facts(status=status or "failed", images_seen=state.images_seen)
+                with suppress(OSError):  # A disk that is full is the error to tell of, not that this cannot be noted.
+                    folder.write_facts(status="failed", images_seen=state.images_seen)
+            raise
+        if accelerator.is_main_process:
+            folder.write_facts(status=status, images_seen=state.images_seen)
     _say_how_it_ended(console, status, state.images_seen, folder)
     accelerator.wait_for_everyone()  # Nobody leaves while somebody may still be spoken to.
     return status

@@ -12,10 +12,12 @@ from accelerate.utils import broadcast_object_list
 from gan_core.data.dataset import Images
 from gan_core.distributed.batchnorm import synchronise
 from gan_core.distributed.world import share_of
+from gan_core.errors import UserError, did_you_mean
 from gan_core.game.game import Game
 from gan_core.runs.checkpoint import Checkpoint, newest
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.resume import check_resume, flatten
+from gan_core.runs.settings import Settings
 from gan_core.training.dealer import Dealer, blank
 from gan_core.training.ema import Ema
 from gan_core.training.job import Job
@@ -41,6 +43,7 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, dealer: Dealer, 
     put_back = remember()
     _probe(modules, dealer)
     put_back()
+    _check_figures(settings, modules)
     schedule = Schedule(
         kind=settings.lr_schedule, begin=int(settings.lr_decay_from * length), end=length, final=settings.lr_final
     )
@@ -51,10 +54,19 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, dealer: Dealer, 
 
 
 def _probe(modules: list[PhaseModule], dealer: Dealer) -> None:
-    """Tells every phase which of its parameters its loss does not reach."""
+    """Tells every phase its terms, and which of its parameters its loss does not reach."""
     reals = next(dealer.rounds(0))
     for module in modules:
         module.find_unreached(dealer.deal(module.phase, reals[0], 0)[0])
+
+
+def _check_figures(settings: Settings, modules: list[PhaseModule]) -> None:
+    figures = [f"{module.phase.name}/{term}" for module in modules for term in (*module.terms, "gradient norm")]
+    for key in ("keep_lowest", "keep_highest"):
+        value = getattr(settings, key)
+        if value is not None and value not in figures:
+            hint = did_you_mean(value, figures)
+            raise UserError(f"{key}: {value!r} is no figure of this run.{hint} Allowed: {', '.join(figures)}")
 
 
 def _warn(text: str) -> None:

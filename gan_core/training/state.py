@@ -25,12 +25,12 @@ class TrainingState:
     memory: Mapping[str, Stateful]
     images_seen: int = 0
 
-    def save(self, folder: Path, keep: int) -> Path:
+    def save(self, folder: Path) -> Path:
         """Writes a checkpoint of it; see `gan_core.runs.checkpoint`."""
         tensors = {name: network.state_dict() for name, network in self.networks.items()}
         tensors |= {f"ema-{name}": average.network.state_dict() for name, average in self.averages.items()}
         states = {name: owner.state_dict() for name, owner in self._stateful().items()}
-        return checkpoint.save(folder, self.images_seen, tensors, states, keep)
+        return checkpoint.save(folder, self.images_seen, tensors, states)
 
     def load(self, saved: Checkpoint) -> None:
         """Takes a checkpoint back, bit for bit.

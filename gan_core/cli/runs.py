@@ -1,0 +1,59 @@
+"""`gan_core runs`."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look, in all folders below too.")] = Path(
+        "runs"
+    ),
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """List runs: status, progress, variant, data, and the last terms that were logged.
+
+    A run is running, finished, interrupted (it saved, and the same command goes on), failed, or killed: it could not
+    even say goodbye, and the same command goes on from its last checkpoint.
+    """
+    from gan_core.runs.listing import Row, list_runs
+    from gan_core.view.live import brief
+
+    rows = list_runs(folder)
+    if as_json:
+        print(json.dumps([row.as_json() for row in rows], indent=2))
+        return
+    if not rows:
+        print(f"No runs in {folder}.")
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+
+    def progress(row: Row) -> str:
+        if row.length is None:
+            return ""
+        seen = row.images_seen or 0
+        return f"{seen / 1000:g}/{row.length / 1000:g} kimg {100 * seen // row.length}%"
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("run", "status", "progress", "variant", "data", "last sign", "terms"):
+        table.add_column(column, overflow="fold" if column == "run" else "ellipsis", no_wrap=column != "run")
+    for row in rows:
+        since = _ago(time.time() - row.last_sign)
+        table.add_row(row.run, row.status, progress(row), row.variant, row.dataset, since, brief(row.metrics))
+    # What reads a pipe has no width.
+    Console(width=None if sys.stdout.isatty() else 240).print(table)
+
+
+def _ago(seconds: float) -> str:
+    """Returns a time span in its largest unit: "5 s ago", "3 h ago"."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{max(0.0, seconds):.0f} s ago"

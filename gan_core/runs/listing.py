@@ -1,0 +1,84 @@
+"""What runs there are below a folder, how far they are, and whether they are still alive."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gan_core.errors import UserError
+from gan_core.runs.folder import RunFolder
+from gan_core.runs.life import is_gone
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One run.
+
+    Attributes:
+        run: Its folder, from the one that was asked for.
+        status: "running", "finished", "interrupted" (it saved, and goes on), "failed", "killed" (it says that it runs,
+            but its process is gone), or "damaged".
+        images_seen: Images at the last log point, or None before the first.
+        length: Images in all, or None where that is not known yet.
+        variant: The GAN.
+        dataset: What it learns from.
+        last_sign: When anything was last written (Unix seconds).
+        metrics: The last line of its metrics.
+    """
+
+    run: str
+    status: str
+    images_seen: int | None = None
+    length: int | None = None
+    variant: str = ""
+    dataset: str = ""
+    last_sign: float
+    metrics: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns it as plain values."""
+        return asdict(self)
+
+
+def list_runs(parent: Path) -> list[Row]:
+    """Returns the runs in a folder and below, those that wrote last first.
+
+    Raises:
+        UserError: It is no folder.
+    """
+    if not parent.is_dir():
+        raise UserError(f"{str(parent)!r} is no folder")
+    rows = [_row(folder, str(folder.root.relative_to(parent))) for folder in _folders(parent)]
+    return sorted(rows, key=lambda row: row.last_sign, reverse=True)
+
+
+def _folders(parent: Path) -> Iterator[RunFolder]:
+    for root, below, files in os.walk(parent):
+        if "config.yaml" in files and "run.json" in files:
+            below.clear()  # There are no runs within runs.
+            yield RunFolder(Path(root))
+
+
+def _row(folder: RunFolder, name: str) -> Row:
+    files = (folder.facts, folder.metrics)
+    last_sign = max((file.stat().st_mtime for file in files if file.exists()), default=time.time())
+    try:
+        config, facts, lines = folder.read_config(), folder.read_facts(), folder.read_metrics()
+    except UserError:
+        return Row(run=name, status="damaged", last_sign=last_sign, metrics={})
+    status = str(facts.get("status", "damaged"))
+    if status == "running" and is_gone(facts.get("process", {})):
+        status = "killed"
+    last = lines[-1] if lines else {}
+    return Row(
+        run=name,
+        status=status,
+        images_seen=int(last["images_seen"]) if last else None,
+        length=facts.get("length"),
+        variant=str(config.get("variant", "")),
+        dataset=str(config.get("dataset", "")),
+        last_sign=last_sign,
+        metrics=last,
+    )

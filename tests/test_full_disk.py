@@ -1,0 +1,80 @@
+"""A full disk stops the run with a message, and leaves the last checkpoint whole. On a small disk of its own."""
+
+import errno
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_core.errors import DiskFullError
+from gan_core.runs.checkpoint import newest, save
+from gan_core.runs.disk import naming_a_full_disk
+from tests.conftest import difference, gan_core, weights
+
+TRAIN = (
+    *("train", "--variant", "vanilla", "--set", "width=48", "--batch", "32", "--set", "log_every=0.32"),
+    *("--checkpoint-every", "0.32", "--sample-every", "1000", "--set", "keep_checkpoints=1000", "--precision", "fp64"),
+)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of four megabytes."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it mounts a small tmpfs")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs a tmpfs, which cannot be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.mark.parametrize("processes", [None, 2])
+def test_a_full_disk_is_named_before_a_checkpoint_is_torn(
+    small_disk: Path, tmp_path: Path, processes: int | None
+) -> None:
+    run = small_disk / "run"
+    output = gan_core(*TRAIN, "--steps", 100_000, "--out", run, processes=processes, expect=1)
+    assert re.search(rf"error: no room for a checkpoint of 0\.\d MB in '{run}/checkpoints', which has \d", output)
+    assert "Those before it are whole" in output
+    if processes is None:
+        assert "Traceback" not in output
+    names = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert len(names) > 2
+    assert all(name.isdecimal() for name in names)
+    found = newest(run / "checkpoints", pytest.fail)
+    assert found is not None
+    # With room, the same command goes on; here to where the disk was full, so that it can be compared.
+    steps = found.images_seen // 32 + 10
+    for name in names[:-1]:
+        subprocess.run(["rm", "-r", run / "checkpoints" / name], check=True)
+    assert f"resuming at {found.images_seen / 1000:g} kimg" in gan_core(*TRAIN, "--steps", steps, "--out", run)
+    gan_core(*TRAIN, "--steps", steps, "--out", tmp_path / "straight")
+    assert difference(weights(run), weights(tmp_path / "straight")) < (1e-15 if processes is None else 1e-9)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "torch"])
+def test_a_disk_that_fills_up_while_a_checkpoint_is_written_costs_none(
+    small_disk: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big = torch.ones(2_000_000)
+    tensors, states = ({"net": {"w": big}}, {}) if kind == "safetensors" else ({}, {"opt": {"w": big}})
+    save(small_disk, 10, {"net": {"w": torch.ones(9)}}, {})
+    # Somebody else takes the room after it was looked for.
+    monkeypatch.setattr("gan_core.runs.checkpoint.check_room", lambda folder, size: None)
+    with pytest.raises(DiskFullError, match="is full"), naming_a_full_disk(small_disk):
+        save(small_disk, 20, tensors, states)
+    assert [path.name for path in small_disk.iterdir()] == ["000000010"]
+
+
+def test_every_other_error_keeps_its_own_words(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), naming_a_full_disk(tmp_path):
+        raise PermissionError(errno.EACCES, "no")

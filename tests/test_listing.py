@@ -1,0 +1,72 @@
+"""`gan_core runs`: what runs there are, how far they are, and which only say that they run."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gan_core.errors import UserError
+from gan_core.runs.folder import RunFolder
+from gan_core.runs.life import this_process
+from gan_core.runs.listing import list_runs
+from tests.conftest import ROOT, command, gan_core
+
+Train = Callable[..., str]
+
+
+def made_by_hand(root: Path, *, status: str, process: dict[str, object], seen: int) -> None:
+    folder = RunFolder(root)
+    folder.create()
+    folder.write_config({"variant": "dcgan", "dataset": "digits"})
+    folder.write_facts(status=status, process=process, length=4000)
+    folder.append_metrics({"images_seen": seen, "generator/adversarial": 1.5})
+
+
+def test_runs_are_listed_with_status_progress_variant_and_last_terms(tmp_path: Path, train: Train) -> None:
+    train("width=4", "log_every=0.032", variant="dcgan", batch=32, steps=4, out=tmp_path / "deep" / "first")
+    made_by_hand(tmp_path / "second", status="running", process=this_process(), seen=1000)
+    rows = {row.run: row for row in list_runs(tmp_path)}
+    assert list(rows) == ["second", "deep/first"]
+    first, second = rows["deep/first"], rows["second"]
+    assert (first.status, first.images_seen, first.length, first.variant) == ("finished", 128, 128, "dcgan")
+    assert (second.status, second.images_seen, second.length) == ("running", 1000, 4000)
+    output = gan_core("runs", tmp_path)
+    row = next(line for line in output.splitlines() if line.startswith("second"))
+    assert row.split()[1:7] == ["running", "1/4", "kimg", "25%", "dcgan", "digits"]
+    assert "generator adversarial 1.5" in row
+    listed = json.loads(gan_core("runs", tmp_path, "--json"))
+    assert [row["run"] for row in listed] == ["second", "deep/first"]
+    assert listed[0]["metrics"] == {"images_seen": 1000, "generator/adversarial": 1.5}
+
+
+def test_a_run_that_was_killed_does_not_pass_for_one_that_runs(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = command("train", "--variant", "vanilla", "--kimg", "1e6", "--set", "log_every=1", "--out", run)
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
+    while not (run / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.02)
+    assert [row.status for row in list_runs(tmp_path)] == ["running"]
+    process.kill()
+    process.wait()
+    assert [row.status for row in list_runs(tmp_path)] == ["killed"]
+
+
+def test_what_other_machines_do_is_not_known(tmp_path: Path) -> None:
+    elsewhere = {"host": "another-machine", "pid": os.getpid(), "began": 0.0}
+    made_by_hand(tmp_path / "there", status="running", process=elsewhere, seen=10)
+    recycled = {**this_process(), "began": 1.0}  # This number, but of a process long ago.
+    made_by_hand(tmp_path / "here", status="running", process=recycled, seen=10)
+    assert {row.run: row.status for row in list_runs(tmp_path)} == {"there": "running", "here": "killed"}
+
+
+def test_a_damaged_run_is_listed_too(tmp_path: Path) -> None:
+    made_by_hand(tmp_path / "run", status="finished", process={}, seen=10)
+    (tmp_path / "run" / "run.json").write_text("{")
+    assert [(row.run, row.status) for row in list_runs(tmp_path)] == [("run", "damaged")]
+    assert list_runs(tmp_path / "run" / "samples") == []
+    with pytest.raises(UserError, match="is no folder"):
+        list_runs(tmp_path / "nowhere")
