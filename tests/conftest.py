@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# Threads that wait must not keep the cores from processes that work: tests start many of them.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState

@@ -1,8 +1,6 @@
 """The promise of the house: the same numbers on any number of processes, and after any resume."""
 
 import json
-import os
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -107,39 +105,3 @@ def test_killed_with_9_and_started_again_equals_straight_bit_for_bit(straight: P
     assert difference(weights(run), weights(straight)) == 0.0
     seen = [json.loads(line)["images_seen"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert seen == sorted(set(seen))
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_saves_and_marks_the_run_interrupted(number: signal.Signals, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    process = subprocess.Popen(command(*DCGAN, "--steps", 100_000, "--out", run), cwd=ROOT, stdout=subprocess.PIPE)
-    while not (run / "metrics.jsonl").exists() and process.poll() is None:
-        time.sleep(0.01)
-    os.kill(process.pid, number)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert b"The same command goes on" in output
-    facts = json.loads((run / "run.json").read_text())
-    assert facts["status"] == "interrupted"
-    assert (run / "checkpoints" / f"{facts['images_seen']:09d}" / "manifest.json").exists()
-
-
-@pytest.mark.parametrize(
-    "flags",
-    [
-        # A gradient penalty: double backward through the wrapped phase, and ε drawn for the global batch.
-        ("--variant", "wgan", "--set", "penalty=gradient", "--set", "width=8"),
-        # Micro-batches on two processes, clipping, and a label for each image.
-        ("--variant", "acgan", "--set", "r1=1", "--set", "width=4", "--set", "maps=8", "--set", "clip_norm=0.1"),
-        # Twice as many fakes as reals in the generator's turn.
-        ("--variant", "vanilla", "--set", "width=8", "--set", "accumulate=2", "--set", "generator_fakes=2"),
-        # What is normalised together is the micro-batch of all processes.
-        ("--variant", "dcgan", "--set", "width=4", "--set", "accumulate=2"),
-    ],
-    ids=lambda flags: flags[1],
-)
-def test_two_processes_equal_one_for_other_games(flags: tuple[str, ...], tmp_path: Path) -> None:
-    common = ("train", *flags, "--batch", "16", "--precision", "fp64", "--steps", 10)
-    gan_core(*common, "--out", tmp_path / "one")
-    gan_core(*common, "--out", tmp_path / "two", processes=2)
-    assert difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-9

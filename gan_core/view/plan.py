@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 from torch import nn
 
+from gan_core.distributed.invariance import depends_on_processes, with_batchnorm
 from gan_core.distributed.launcher import started_processes
 from gan_core.game.game import Game
 from gan_core.game.variant import Options
@@ -19,6 +20,9 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
     round_images = settings.batch * game.turns
     schedule = "" if settings.lr_schedule == "constant" else f", {settings.lr_schedule} decay of the learning rate"
     micro = "" if settings.accumulate == 1 else f" in {settings.accumulate} micro-batches"
+    if micro and (normalised := with_batchnorm(game.networks)):
+        micro += f", each normalised by itself in {' and '.join(normalised)}"
+    varies = depends_on_processes(game.networks, local_batchnorm=settings.batchnorm == "local")
     colour = "grey" if spec.channels == 1 else "RGB"
     return {
         "variant": f"{plugin.name} ({plugin.distribution} {plugin.version}, {plugin.source})",
@@ -35,6 +39,9 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
         ),
         "precision": f"{settings.precision}, {settings.batchnorm} batch normalisation",
         "batch": f"{settings.batch}{micro}",
+        "result": f"depends on the number of processes: {', '.join(varies)}"
+        if varies
+        else "the same on any number of processes",
         "length": f"{length / 1000:g} kimg = {length / spec.count:.4g} epochs = "
         f"{length // round_images:,} steps{schedule}",
         "folder": str(settings.folder),

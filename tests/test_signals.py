@@ -1,0 +1,95 @@
+"""Signals: whoever gets one, all processes save and leave together. And a launcher that restarts what crashed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT, command, difference, gan_core, weights
+
+TRAIN = (
+    *("train", "--variant", "dcgan", "--set", "width=4", "--batch", "16", "--precision", "fp64"),
+    *("--set", "log_every=0.032", "--sample-every", "1000"),
+)
+
+
+def start(words: list[str], run: Path) -> subprocess.Popen[str]:
+    """Starts a run as the leader of a group of its own, as a terminal does, and waits until it plays."""
+    process = subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    while not (run / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.02)
+    return process
+
+
+def ranks(launcher: subprocess.Popen[str]) -> dict[str, psutil.Process]:
+    children = psutil.Process(launcher.pid).children(recursive=True)
+    return {child.environ()["RANK"]: child for child in children if "RANK" in child.environ()}
+
+
+def assert_interrupted(run: Path, output: str) -> None:
+    assert output.count("saved. The same command goes on from there") == 1
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["status"] == "interrupted"
+    assert (run / "checkpoints" / f"{facts['images_seen']:09d}" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_saves_and_marks_the_run_interrupted(number: signal.Signals, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(command(*TRAIN, "--steps", 1_000_000, "--out", run), run)
+    os.kill(process.pid, number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert_interrupted(run, output)
+
+
+@pytest.mark.parametrize(
+    ("number", "who"),
+    [
+        (signal.SIGUSR1, "rank 0"),  # What SLURM sends before it takes a node away.
+        (signal.SIGTERM, "rank 1"),
+        (signal.SIGTERM, "launcher"),  # What a container's end looks like.
+        (signal.SIGINT, "all"),  # Ctrl-C in a terminal; the launcher then sends it to all once more.
+    ],
+)
+def test_whoever_gets_the_signal_both_processes_agree_and_save(
+    number: signal.Signals, who: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = start(command(*TRAIN, "--steps", 1_000_000, "--out", run, processes=2), run)
+    if who == "all":
+        os.killpg(process.pid, number)
+    elif who == "launcher":
+        process.send_signal(number)
+    else:
+        ranks(process)[who[-1]].send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert_interrupted(run, output)
+
+
+def test_a_launcher_that_restarts_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
+    run, straight = tmp_path / "run", tmp_path / "straight"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--max_restarts", "1"]
+    words = (*TRAIN, "--checkpoint-every", "0.32", "--steps", "600")
+    process = start([*torchrun, "-m", "gan_core", *words, "--out", str(run)], run)
+    while not list(run.glob("checkpoints/*/manifest.json")) and process.poll() is None:
+        time.sleep(0.02)
+    ranks(process)["1"].kill()
+    output, _ = process.communicate(timeout=180)
+    assert process.returncode == 0, output
+    assert "resuming at" in output
+    gan_core(*words, "--out", straight)
+    assert difference(weights(run), weights(straight)) < 1e-9
+    steps = [
+        [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (run, straight)
+    ]
+    assert steps[0] == steps[1]

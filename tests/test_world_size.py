@@ -1,0 +1,67 @@
+"""The result does not depend on how many processes compute it: 1 x 64 = 2 x 32 = 4 x 16 images."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gan_core.view.plan import plan_rows
+from tests.conftest import ROOT, difference, make_job, weights
+from tests.worlds import GAMES, WITHOUT_BATCH_NORM
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Every variant, played by one, two and four processes."""
+    root = tmp_path_factory.mktemp("worlds")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-m", "tests.worlds", root], cwd=ROOT, env=environment, check=True)
+    return {world: root / str(world) for world in (1, 2, 4)}
+
+
+@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("kind", ["double", "halves", "plain", "plain-halves"])
+@pytest.mark.parametrize("name", GAMES)
+def test_float64_agrees_to_1e_9_after_20_steps(worlds: dict[int, Path], name: str, kind: str, world: int) -> None:
+    one, many = (weights(worlds[count] / kind / name) for count in (1, world))
+    assert difference(one, many) < 1e-9
+
+
+@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("name", GAMES)
+def test_float32_agrees_to_2e_6_after_one_step(worlds: dict[int, Path], name: str, world: int) -> None:
+    one, many = (weights(worlds[count] / "single" / name) for count in (1, world))
+    assert difference(one, many) < 2e-6
+
+
+@pytest.mark.parametrize("name", WITHOUT_BATCH_NORM)
+def test_64_images_equal_two_micro_batches_of_32(worlds: dict[int, Path], name: str) -> None:
+    whole, halves = (weights(worlds[1] / kind / name) for kind in ("plain", "plain-halves"))
+    assert difference(whole, halves) < 1e-9
+
+
+def test_batch_normalisation_over_micro_batches_is_another_computation(worlds: dict[int, Path]) -> None:
+    whole, halves = (weights(worlds[1] / kind / "dcgan") for kind in ("double", "halves"))
+    learnt = [name for name in whole if name.endswith("weight")]
+    assert difference(*({name: run[name] for name in learnt} for run in (whole, halves))) > 1e-6
+
+
+def plan_of(*assignments: str, **flags: object) -> dict[str, str]:
+    job = make_job(*assignments, **flags)
+    return plan_rows(job, job.build(), 6400)
+
+
+def test_the_plan_says_what_depends_on_the_number_of_processes() -> None:
+    assert plan_of(variant="dcgan")["result"] == "the same on any number of processes"
+    assert plan_of("dropout=0.0", variant="acgan")["result"] == "the same on any number of processes"
+    result = plan_of("dropout=0.3", "batchnorm=local", variant="acgan")["result"]
+    parts = "dropout (discriminator), local batch normalisation (generator)"
+    assert result == f"depends on the number of processes: {parts}"
+
+
+def test_the_plan_says_what_is_normalised_together() -> None:
+    assert plan_of("accumulate=2", variant="vanilla")["batch"] == "64 in 2 micro-batches"
+    micro = "64 in 2 micro-batches, each normalised by itself in generator and discriminator"
+    assert plan_of("accumulate=2", variant="dcgan")["batch"] == micro
