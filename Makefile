@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: train test test-slow lint format clean
+.PHONY: train test test-slow test-faults lint format clean
 
 train: $(INSTALLED)  ## Install, and train DCGAN on the embedded digits.
 	$(BIN)/accelerate launch -m gan_core train --config configs/dcgan-digits.yaml
@@ -14,6 +14,9 @@ test: $(INSTALLED)  ## Install, and run the whole suite but for what is marked s
 
 test-slow: $(INSTALLED)  ## The checks that take minutes each.
 	$(BIN)/python -m pytest -m slow
+
+test-faults: $(INSTALLED)  ## Thirty kills of each kind, a full disk, and two machines: whole, as root.
+	$(BIN)/python -m pytest tests/test_kills.py tests/test_full_disk.py tests/test_two_machines.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

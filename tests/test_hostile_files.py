@@ -1,0 +1,111 @@
+"""Files and names that mean harm: nothing in them is executed, and none leads out of its folder."""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_core.errors import UserError
+from gan_core.game.game import Game
+from gan_core.runs.checkpoint import newest
+from gan_core.runs.folder import RunFolder
+from gan_core.runs.resolve import resolve
+from gan_core.runs.settings import Settings
+from tests.test_turns import product
+from tests.toys import Scale, toy_phase
+
+Train = Callable[..., str]
+
+
+class Malicious:
+    """What unpickles to an act: it makes a file."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.trace,)
+
+
+def sign(checkpoint: Path) -> None:
+    """Makes the manifest true again, as whoever can write the files can."""
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    for name in manifest["files"]:
+        content = (checkpoint / name).read_bytes()
+        manifest["files"][name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("optimizer-generator.pt", torch.save, "holds something other than tensors and plain values"),
+        (
+            "optimizer-generator.pt",
+            lambda it, file: file.write_bytes(pickle.dumps(it, 2)),
+            "holds something other than",
+        ),
+        ("generator.safetensors", torch.save, "is no safetensors file"),
+        ("generator.safetensors", lambda it, file: file.write_bytes(pickle.dumps(it)), "is no safetensors file"),
+    ],
+)
+def test_no_pickle_is_executed(
+    tmp_path: Path, train: Train, name: str, write: Callable[[object, Path], object], message: str
+) -> None:
+    run, trace = tmp_path / "run", tmp_path / "executed"
+    train("width=4", variant="dcgan", batch=32, steps=2, out=run)
+    checkpoint = run / "checkpoints" / "000000064"
+    write(Malicious(trace), checkpoint / name)
+    sign(checkpoint)
+    with pytest.raises(UserError, match=message):
+        train("width=4", variant="dcgan", batch=32, steps=4, out=run)
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Malicious(trace)))  # It would have been.
+    assert trace.exists()
+
+
+def test_yaml_is_only_data(tmp_path: Path) -> None:
+    trace = tmp_path / "executed"
+    act = f"!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{trace}']]"
+    (tmp_path / "config.yaml").write_text(f"variant: {act}\n")
+    with pytest.raises(UserError, match="cannot be read"):
+        resolve({}, config=tmp_path / "config.yaml")
+    with pytest.raises(UserError, match="cannot be read"):
+        RunFolder(tmp_path).read_config()
+    with pytest.raises(UserError, match="not readable as YAML"):
+        resolve({"variant": "dcgan"}, [f"width={act}"])
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("variant", ["../../evil", "some-dist:../../evil", "/etc/evil", ".."])
+@pytest.mark.parametrize("dataset", ["folder:../..", "folder:/data/../..", "folder:/", "digits"])
+def test_no_name_leads_out_of_the_folder_of_runs(variant: str, dataset: str) -> None:
+    folder = Settings(variant=variant, dataset=dataset).folder
+    assert folder.resolve().parent == Path("runs").resolve()
+
+
+@pytest.mark.parametrize("name", ["../generator", "a/b", "..", ""])
+def test_no_name_of_a_network_leads_out_of_a_checkpoint(name: str) -> None:
+    with pytest.raises(ValueError, match="is no name for a network"):
+        Game(
+            networks={name: Scale()},
+            phases=[toy_phase("phase", product, trains=(name,))],
+            draw=lambda random, count, labels: {},
+            generate=lambda networks, inputs: networks[name](**inputs),
+        )
+
+
+def test_a_manifest_that_points_elsewhere_is_passed_over(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.pt"
+    outside.write_bytes(b"secret")
+    checkpoint = tmp_path / "checkpoints" / "000000064"
+    checkpoint.mkdir(parents=True)
+    digest = {"size": 6, "sha256": hashlib.sha256(b"secret").hexdigest()}
+    (checkpoint / "manifest.json").write_text(json.dumps({"images_seen": 64, "files": {"../../outside.pt": digest}}))
+    said: list[str] = []
+    assert newest(tmp_path / "checkpoints", said.append) is None
+    assert "outside.pt is missing" in said[0]

@@ -1,0 +1,113 @@
+"""Nobody hangs: a process that does not come, goes away, or wants something else is named, within a deadline."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_core.sampling.files import picture
+from tests.conftest import command
+
+TRAIN = ("train", "--variant", "vanilla", "--set", "width=4", "--batch", "8", "--sample-every", "1000")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def processes(*words: list[object], folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
+    """Starts two processes of a run without a launcher, as a cluster does; one without a command line is missing."""
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    started = []
+    for rank, mine in enumerate(words):
+        if mine:
+            (folder / str(rank)).mkdir(exist_ok=True)
+            environment = os.environ | where | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+            pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+            started.append(subprocess.Popen(command(*mine), cwd=folder / str(rank), env=environment, **pipes))  # type: ignore[call-overload]
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def ends(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, errors = process.communicate(timeout=120)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_process_that_does_not_come_is_named_with_the_deadline(missing: int, tmp_path: Path) -> None:
+    words = [*TRAIN, "--steps", 4, "--set", "deadline=3"]
+    with processes(*([] if rank == missing else words for rank in range(2)), folder=tmp_path) as (there,):
+        code, errors = ends(there)
+    assert code == 1
+    assert f"process {missing} of 2 did not come within 3 s" in errors
+    assert "Traceback" not in errors
+
+
+def test_processes_that_want_something_else_are_refused_side_by_side(tmp_path: Path) -> None:
+    one = [*TRAIN, "--steps", 4, "--seed", 1]
+    other = [*TRAIN, "--steps", 4, "--set", "layers=3", "--set", "threads=1"]
+    with processes(one, other, folder=tmp_path) as both:
+        (code, errors), (other_code, other_errors) = map(ends, both)
+    assert code == other_code == 2
+    assert "seed: 1 in process 0, 0 in process 1" in errors
+    assert "options.layers: 2 in process 0, 3 in process 1" in errors
+    assert "threads" not in errors  # Each machine's own affair.
+    assert "Traceback" not in errors + other_errors
+
+
+def test_processes_with_other_data_are_refused(tmp_path: Path) -> None:
+    for rank in range(2):
+        images = tmp_path / str(rank) / "images"
+        images.mkdir(parents=True)
+        for number in range(8):
+            pixels = torch.full((1, 8, 8), number, dtype=torch.uint8)
+            pixels[0, 0, 0] += rank
+            picture(pixels).save(images / f"{number}.png")
+    words = [*TRAIN, "--steps", 4, "--dataset", "folder:images"]
+    with processes(words, words, folder=tmp_path) as both:
+        (code, errors), (other_code, _) = map(ends, both)
+    assert code == other_code == 2
+    assert "disagree on the data" in errors
+    assert not (tmp_path / "0" / "runs").exists()
+
+
+def steps_done(run: Path) -> int:
+    metrics = run / "metrics.jsonl"
+    return len(metrics.read_text().splitlines()) if metrics.exists() else 0
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    while not condition() and process.poll() is None:
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_process_that_dies_or_hangs_is_named_and_the_run_goes_on_later(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = [*TRAIN, "--steps", 1_000_000, "--checkpoint-every", 0.08, "--set", "log_every=0.08", "--out", run]
+    with processes(*[[*words, "--set", "deadline=6"]] * 2, folder=tmp_path) as (first, second):
+        until(lambda: steps_done(run) > 2, first)
+        second.send_signal(number)
+        code, errors = ends(first)
+    assert code == 1
+    assert "process 1 of 2 is gone or does not answer (after 6 s at most)" in errors
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors
+    assert list((run / "checkpoints").glob("*/manifest.json"))
