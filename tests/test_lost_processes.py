@@ -102,12 +102,12 @@ def test_a_process_that_dies_or_hangs_is_named_and_the_run_goes_on_later(
 ) -> None:
     run = tmp_path / "run"
     words = [*TRAIN, "--steps", 1_000_000, "--checkpoint-every", 0.08, "--set", "log_every=0.08", "--out", run]
-    with processes(*[[*words, "--set", "deadline=6"]] * 2, folder=tmp_path) as (first, second):
+    with processes(*[[*words, "--set", "deadline=12"]] * 2, folder=tmp_path) as (first, second):
         until(lambda: steps_done(run) > 2, first)
         second.send_signal(number)
         code, errors = ends(first)
     assert code == 1
-    assert "process 1 of 2 is gone or does not answer (after 6 s at most)" in errors
+    assert "process 1 of 2 is gone or does not answer (after 12 s at most)" in errors
     assert "the same command goes on" in errors
     assert "Traceback" not in errors
     assert list((run / "checkpoints").glob("*/manifest.json"))
