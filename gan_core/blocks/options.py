@@ -11,12 +11,14 @@ from gan_core.game.variant import Options
 
 
 class OptimizerOptions(Options):
-    """The optimizer of both networks."""
+    """The optimizers of both networks."""
 
     optimizer: Literal["adam", "sgd"] = "adam"
     """Adam, or gradient descent with Nesterov's momentum."""
     lr: float = Field(2e-4, gt=0)
     """The learning rate."""
+    discriminator_lr: float | None = Field(None, gt=0)
+    """The discriminator's learning rate, where it has one of its own (TTUR, Heusel et al. 2017, section 2)."""
     beta1: float = Field(0.5, ge=0, lt=1)
     """Adam's first beta, or the momentum of sgd."""
     beta2: float = Field(0.999, ge=0, lt=1)
@@ -24,11 +26,14 @@ class OptimizerOptions(Options):
     epsilon: float = Field(1e-8, gt=0)
     """Adam's epsilon."""
 
-    def make_optimizer(self) -> MakeOptimizer:
-        """Returns what `Phase.optimizer` wants."""
+    def make_optimizers(self) -> tuple[MakeOptimizer, MakeOptimizer]:
+        """Returns what `Phase.optimizer` wants, for the generator and for the discriminator."""
+        return self._make_optimizer(self.lr), self._make_optimizer(self.discriminator_lr or self.lr)
+
+    def _make_optimizer(self, lr: float) -> MakeOptimizer:
         if self.optimizer == "sgd":
-            return sgd(lr=self.lr, momentum=self.beta1, nesterov=self.beta1 > 0)
-        return adam(lr=self.lr, betas=(self.beta1, self.beta2), epsilon=self.epsilon)
+            return sgd(lr=lr, momentum=self.beta1, nesterov=self.beta1 > 0)
+        return adam(lr=lr, betas=(self.beta1, self.beta2), epsilon=self.epsilon)
 
 
 class StackOptions(Options):

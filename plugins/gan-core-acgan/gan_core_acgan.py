@@ -167,19 +167,24 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
             "class": options.class_weight * F.cross_entropy(category, batch.inputs["labels"]),
         }
 
-    optimizer = options.make_optimizer()
+    generator_optimizer, discriminator_optimizer = options.make_optimizers()
     return Game(
         networks={
             "generator": ConditionalGenerator(options, data),
             "discriminator": TwoHeadedDiscriminator(options, data),
         },
         phases=[
-            Phase(name="discriminator", trains=("discriminator",), loss=discriminate, optimizer=optimizer),
+            Phase(
+                name="discriminator",
+                trains=("discriminator",),
+                loss=discriminate,
+                optimizer=discriminator_optimizer,
+            ),
             Phase(
                 name="generator",
                 trains=("generator",),
                 loss=deceive,
-                optimizer=optimizer,
+                optimizer=generator_optimizer,
                 fakes=options.generator_fakes,
             ),
         ],

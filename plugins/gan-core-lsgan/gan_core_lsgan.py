@@ -50,13 +50,14 @@ class LeastSquares:
 def build(options: LsganOptions, data: DataSpec) -> Game:
     """Makes the game for square images of 8, 12, 16, ... pixels a side."""
     generator, discriminator = dcgan_networks(options, data)
+    generator_optimizer, discriminator_optimizer = options.make_optimizers()
     return two_player(
         generator=generator,
         discriminator=discriminator,
         loss=LeastSquares(options.a, options.b, options.c),
         draw=normal_latents(options.latent),
-        generator_optimizer=options.make_optimizer(),
-        discriminator_optimizer=options.make_optimizer(),
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
     )
 
 

@@ -127,13 +127,14 @@ def build(options: VanillaOptions, data: DataSpec) -> Game:
         if options.discriminator
         else FullyConnectedDiscriminator(options, data)
     )
+    generator_optimizer, discriminator_optimizer = options.make_optimizers()
     return two_player(
         generator=generator,
         discriminator=discriminator,
         loss=Logistic(options.objective, options.label_smoothing, options.discriminator_weight),
         draw=normal_latents(options.latent, options.latent_std),
-        generator_optimizer=options.make_optimizer(),
-        discriminator_optimizer=options.make_optimizer(),
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
         generator_fakes=options.generator_fakes,
     )
 

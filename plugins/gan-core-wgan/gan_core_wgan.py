@@ -3,6 +3,7 @@
 The networks are DCGAN's, without batch normalisation in the critic.
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -26,6 +27,8 @@ class WganOptions(DcganNetworkOptions):
     """Turns of the critic, each on fresh data, for each turn of the generator."""
     lr: float | None = Field(None, gt=0)
     """The learning rate; without it the papers' own: 5e-5 with clip, 1e-4 with gradient."""
+    critic_lr: float | None = Field(None, gt=0)
+    """The critic's learning rate, where it has one of its own (TTUR, Heusel et al. 2017, section 2)."""
 
 
 def gradient_penalty(critic: torch.nn.Module, real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
@@ -71,7 +74,8 @@ def build(options: WganOptions, data: DataSpec) -> Game:
             parameter.clamp_(-options.clip, options.clip)
 
     clipped = options.penalty == "clip"
-    optimizer = rmsprop(options.lr or 5e-5) if clipped else adam(options.lr or 1e-4, betas=(0.0, 0.9))
+    lr = options.lr or (5e-5 if clipped else 1e-4)
+    make_optimizer = rmsprop if clipped else partial(adam, betas=(0.0, 0.9))
     return Game(
         networks={"generator": generator, "critic": critic},
         phases=[
@@ -79,11 +83,11 @@ def build(options: WganOptions, data: DataSpec) -> Game:
                 name="critic",
                 trains=("critic",),
                 loss=criticise,
-                optimizer=optimizer,
+                optimizer=make_optimizer(options.critic_lr or lr),
                 repeats=options.critic_steps,
                 after=clip if clipped else None,
             ),
-            Phase(name="generator", trains=("generator",), loss=deceive, optimizer=optimizer),
+            Phase(name="generator", trains=("generator",), loss=deceive, optimizer=make_optimizer(lr)),
         ],
         draw=normal_latents(options.latent),
         generate=lambda networks, inputs: networks["generator"](**inputs),
