@@ -127,8 +127,9 @@ def test_a_signal_saves_and_marks_the_run_interrupted(number: signal.Signals, tm
 @pytest.mark.parametrize(
     "flags",
     [
-        # A gradient penalty: double backward through the wrapped phase, and ε drawn for the global batch.
-        ("--variant", "wgan", "--set", "penalty=gradient", "--set", "width=8"),
+        # A gradient penalty: double backward through the wrapped phase, and ε drawn for the global batch; and spectral
+        # normalisation, whose power iteration goes on at every forward.
+        ("--variant", "wgan", "--set", "penalty=gradient", "--set", "width=8", "--set", "discriminator_norm=spectral"),
         # Micro-batches on two processes, clipping, and a label for each image.
         ("--variant", "acgan", "--set", "r1=1", "--set", "width=4", "--set", "maps=8", "--set", "clip_norm=0.1"),
         # Twice as many fakes as reals in the generator's turn.

@@ -1,10 +1,15 @@
 """Options that several variants have in common; a variant's own options inherit those that it wants."""
 
+from collections.abc import Callable
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo
+from torch import nn
 
-from gan_core.blocks.stack import Initialisation, Stack
+from gan_core.blocks.layers import BatchNorm
+from gan_core.blocks.spectral import normalise_spectrally
+from gan_core.blocks.stack import Initialisation, Stack, StackedDiscriminator, StackedGenerator, parse
+from gan_core.game.data_spec import DataSpec
 from gan_core.game.optimizers import adam, sgd
 from gan_core.game.phase import MakeOptimizer
 from gan_core.game.variant import Options
@@ -37,7 +42,7 @@ class OptimizerOptions(Options):
 
 
 class StackOptions(Options):
-    """Networks as lists of layers, in place of the variant's own."""
+    """Networks as lists of layers, in place of the variant's own, and the discriminator's normalisation."""
 
     generator: Stack | None = None
     """The generator's layers, instead of the variant's own; see gan_core/blocks/stack.py."""
@@ -45,3 +50,55 @@ class StackOptions(Options):
     """The discriminator's layers, instead of the variant's own."""
     initialisation: Initialisation = "torch"
     """Initial weights of such layers: torch's, Glorot's uniform ones (as Keras), or N(0, 0.02²)."""
+    discriminator_norm: Literal["none", "batch", "spectral"] = "none"
+    """The discriminator's normalisation. Listed layers bring their own batch normalisation; spectral holds for any."""
+
+    @staticmethod
+    def refuse_batch_norm(info: ValidationInfo, allowed: str) -> None:
+        """Refuses, in the validator of an option, a penalty on slopes beside batch normalisation in the discriminator.
+
+        Args:
+            info: What the validator knows of the other options.
+            allowed: The value that the option may have nevertheless.
+
+        Raises:
+            ValueError: The discriminator has batch normalisation, its own or a listed one.
+        """
+        listed = info.data.get("discriminator")
+        if listed:
+            batch_norm = any(isinstance(parse(entry), BatchNorm) for entry in listed)
+        else:
+            batch_norm = info.data.get("discriminator_norm") == "batch"
+        if batch_norm:
+            raise ValueError(
+                f"{allowed} with batch normalisation in the discriminator, which mixes the images whose slopes are to "
+                "be taken one by one: set discriminator_norm=none, and list no batch_norm"
+            )
+
+    def make_networks(
+        self, data: DataSpec, latent: int, generator: Callable[[], nn.Module], discriminator: Callable[[], nn.Module]
+    ) -> tuple[nn.Module, nn.Module]:
+        """Makes generator and discriminator: those that are listed, and else the variant's own.
+
+        Args:
+            data: The images.
+            latent: The size of the generator's input z, (B, latent).
+            generator: Makes the variant's own.
+            discriminator: Makes the variant's own, with batch normalisation where `discriminator_norm` is "batch".
+
+        Raises:
+            ValueError: A listed layer does not fit.
+        """
+        image = (data.channels, data.image_size, data.image_size)
+        return (
+            StackedGenerator(self.generator, latent, image, self.initialisation) if self.generator else generator(),
+            self.normalise(
+                StackedDiscriminator(self.discriminator, image, self.initialisation)
+                if self.discriminator
+                else discriminator()
+            ),
+        )
+
+    def normalise(self, discriminator: nn.Module) -> nn.Module:
+        """Returns the discriminator, with spectral normalisation where that is asked for."""
+        return normalise_spectrally(discriminator) if self.discriminator_norm == "spectral" else discriminator

@@ -110,11 +110,12 @@ def default_generator(options: AcganOptions, data: DataSpec) -> Sequence[Any]:
 
 
 def default_discriminator(options: AcganOptions) -> Sequence[Any]:
-    """Strided convolutions without batch normalisation."""
+    """Strided convolutions."""
     stack: list[Any] = []
     for channels, stride in ((options.width, 2), (2 * options.width, 2), (4 * options.width, 1)):
-        convolution = {"conv": {"channels": channels, "kernel": 3, "stride": stride}}
-        stack += [convolution, {"leaky_relu": 0.2}, *([{"dropout": options.dropout}] if options.dropout else [])]
+        stack.append({"conv": {"channels": channels, "kernel": 3, "stride": stride}})
+        stack += ["batch_norm"] if options.discriminator_norm == "batch" else []
+        stack += [{"leaky_relu": 0.2}, *([{"dropout": options.dropout}] if options.dropout else [])]
     return stack
 
 
@@ -171,7 +172,7 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
     return Game(
         networks={
             "generator": ConditionalGenerator(options, data),
-            "discriminator": TwoHeadedDiscriminator(options, data),
+            "discriminator": options.normalise(TwoHeadedDiscriminator(options, data)),
         },
         phases=[
             Phase(

@@ -18,8 +18,6 @@ from gan_core import (
     Discriminator,
     Game,
     OptimizerOptions,
-    StackedDiscriminator,
-    StackedGenerator,
     StackOptions,
     Terms,
     Variant,
@@ -80,11 +78,12 @@ class Logistic:
         return {"adversarial": F.softplus(-logits).mean()}
 
 
-def perceptron(inputs: int, outputs: int, options: VanillaOptions) -> nn.Sequential:
+def perceptron(inputs: int, outputs: int, options: VanillaOptions, batch_norm: bool = False) -> nn.Sequential:
     """Linear layers with leaky ReLUs between them: (B, inputs) -> (B, outputs)."""
-    widths = [inputs, *[options.width] * options.layers, outputs]
-    layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.LeakyReLU(0.2))]
-    return nn.Sequential(*layers[:-1])
+    layers: list[nn.Module] = []
+    for before, after in pairwise([inputs, *[options.width] * options.layers]):
+        layers += [nn.Linear(before, after), *([nn.BatchNorm1d(after)] if batch_norm else []), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Linear(options.width, outputs))
 
 
 class FullyConnectedGenerator(nn.Module):
@@ -106,7 +105,8 @@ class FullyConnectedDiscriminator(nn.Module):
 
     def __init__(self, options: VanillaOptions, data: DataSpec) -> None:
         super().__init__()
-        self.layers = perceptron(data.channels * data.image_size**2, 1, options)
+        batch_norm = options.discriminator_norm == "batch"
+        self.layers = perceptron(data.channels * data.image_size**2, 1, options, batch_norm)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns one logit an image: positive means real."""
@@ -116,16 +116,11 @@ class FullyConnectedDiscriminator(nn.Module):
 
 def build(options: VanillaOptions, data: DataSpec) -> Game:
     """Makes the game for data of any size and channels."""
-    image = (data.channels, data.image_size, data.image_size)
-    generator = (
-        StackedGenerator(options.generator, options.latent, image, options.initialisation)
-        if options.generator
-        else FullyConnectedGenerator(options, data)
-    )
-    discriminator = (
-        StackedDiscriminator(options.discriminator, image, options.initialisation)
-        if options.discriminator
-        else FullyConnectedDiscriminator(options, data)
+    generator, discriminator = options.make_networks(
+        data,
+        options.latent,
+        lambda: FullyConnectedGenerator(options, data),
+        lambda: FullyConnectedDiscriminator(options, data),
     )
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
     return two_player(
