@@ -4,12 +4,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
+from gan_core import Batch, squared_slope
 from gan_core.errors import UserError
 from gan_core.game.game import Game
 from tests.conftest import difference, make_job, weights
@@ -78,8 +80,8 @@ def test_spectral_normalisation_against_a_singular_value_decomposition() -> None
 
 
 def test_spectral_normalisation_resumes_bit_for_bit(tmp_path: Path, train: Callable[..., str]) -> None:
-    flags = {"variant": "dcgan", "batch": 8}
-    options = ("width=4", "discriminator_norm=spectral")
+    flags = {"variant": "vanilla", "batch": 8}
+    options = ("width=8", "discriminator_norm=spectral")
     train(*options, **flags, steps=6, out=tmp_path / "straight")
     train(*options, **flags, steps=3, out=tmp_path / "halves")
     halfway = weights(tmp_path / "halves")
@@ -91,9 +93,76 @@ def test_spectral_normalisation_resumes_bit_for_bit(tmp_path: Path, train: Calla
     assert all(not torch.equal(resumed[name], halfway[name]) for name in vectors if resumed[name].numel() > 1)
 
 
+class LinearJudge(nn.Module):
+    """D(x) = 0.5 · x₁ - 2 · x₂ + 1 · x₃ on three pixels: its squared slope is 0.25 + 4 + 1 everywhere."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1) @ torch.tensor([0.5, -2.0, 1.0], dtype=images.dtype)
+
+
+class QuadraticJudge(nn.Module):
+    """D(x) = Σ x² / 2: its slope at x is x."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.square().flatten(1).sum(1) / 2
+
+
+def test_the_squared_slope_of_a_linear_judge_is_that_of_its_weights() -> None:
+    assert float(squared_slope(LinearJudge(), torch.randn(7, 1, 1, 3)).detach()) == pytest.approx(5.25)
+
+
+def test_the_squared_slope_is_a_mean_over_images_and_teaches_the_weights() -> None:
+    images = torch.tensor([[1.0, 2.0], [3.0, 0.0]]).view(2, 1, 1, 2)
+    assert float(squared_slope(QuadraticJudge(), images).detach()) == pytest.approx((5 + 9) / 2)
+    dense = nn.Linear(2, 1)
+    nn.init.constant_(dense.weight, 3.0)
+    squared_slope(lambda x: dense(x.flatten(1)).squeeze(1), images).backward()
+    # ‖w‖² has the slope 2w.
+    assert dense.weight.grad is not None
+    assert dense.weight.grad.flatten().tolist() == pytest.approx([6.0, 6.0])
+
+
+def test_the_squared_slope_is_float32_under_bf16() -> None:
+    dense = nn.Linear(9, 1)
+    nn.init.constant_(dense.weight, 1 / 3)  # bf16 has 0.33398 for it.
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        slope = squared_slope(lambda x: dense(x.flatten(1)).squeeze(1), torch.randn(5, 1, 3, 3).bfloat16())
+    assert slope.dtype == torch.float32
+    assert float(slope.detach()) == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("variant", ["vanilla", "dcgan", "lsgan", "acgan"])
+def test_r1_is_on_real_images_and_r2_on_generated_ones(variant: str) -> None:
+    class Judge(QuadraticJudge):
+        """As `QuadraticJudge`, with the second head of AC-GAN's where that is wanted."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits = super().forward(images)
+            return (logits, torch.zeros(len(images), 10)) if variant == "acgan" else logits  # type: ignore[return-value]
+
+    game = build(variant, "r1=3", "r2=5", "discriminator_norm=none")
+    inputs = game.draw(np.random.default_rng(0), 6, None)
+    batch = Batch(images=torch.full((6, 1, 8, 8), 0.5), labels=torch.arange(6), inputs=inputs, random=None)  # type: ignore[arg-type]
+    # The generator has batch statistics, so it must draw the same batch again.
+    fake = game.networks["generator"](**inputs).detach()
+    terms = game.phases[0].loss({**game.networks, "discriminator": Judge()}, batch)
+    assert float(terms["r1"].detach()) == pytest.approx(3 / 2 * 64 * 0.25)
+    assert float(terms["r2"].detach()) == pytest.approx(5 / 2 * float(fake.square().sum()) / 6, rel=1e-5)
+    without = build(variant).phases[0].loss({**game.networks, "discriminator": Judge()}, batch)
+    assert without.keys() == terms.keys() - {"r1", "r2"}
+    assert all(torch.equal(without[name], terms[name]) for name in without)
+
+
+NO_BATCH_NORM = "is not allowed. It must be 0 with batch normalisation in the discriminator, which mixes the images"
+
+
 @pytest.mark.parametrize(
     ("variant", "assignments", "message"),
     [
+        ("dcgan", ("r1=0.1",), f"r1: 0.1 {NO_BATCH_NORM}"),
+        ("lsgan", ("r2=0.1",), f"r2: 0.1 {NO_BATCH_NORM}"),
+        ("vanilla", ("r1=0.1", "discriminator_norm=batch"), f"r1: 0.1 {NO_BATCH_NORM}"),
+        ("acgan", ("r1=0.1", "discriminator=[{conv: [4, 3]}, batch_norm]"), f"r1: 0.1 {NO_BATCH_NORM}"),
         (
             "wgan",
             ("penalty=gradient", "discriminator_norm=batch"),
@@ -114,3 +183,7 @@ def test_spectral_normalisation_resumes_bit_for_bit(tmp_path: Path, train: Calla
 def test_options_that_exclude_each_other(variant: str, assignments: tuple[str, ...], message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         make_job(*assignments, variant=variant)
+
+
+def test_listed_layers_without_batch_normalisation_may_be_penalised() -> None:
+    make_job("r1=0.1", "discriminator=[flatten, {dense: 1}]", variant="dcgan")

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from typing import Literal
 
-from pydantic import Field, ValidationInfo
+from pydantic import Field, ValidationInfo, field_validator
 from torch import nn
 
 from gan_core.blocks.layers import BatchNorm
+from gan_core.blocks.penalties import Penalised
 from gan_core.blocks.spectral import normalise_spectrally
 from gan_core.blocks.stack import Initialisation, Stack, StackedDiscriminator, StackedGenerator, parse
 from gan_core.game.data_spec import DataSpec
 from gan_core.game.optimizers import adam, sgd
 from gan_core.game.phase import MakeOptimizer
+from gan_core.game.protocols import Loss
 from gan_core.game.variant import Options
 
 
@@ -102,3 +104,23 @@ class StackOptions(Options):
     def normalise(self, discriminator: nn.Module) -> nn.Module:
         """Returns the discriminator, with spectral normalisation where that is asked for."""
         return normalise_spectrally(discriminator) if self.discriminator_norm == "spectral" else discriminator
+
+
+class PenaltyOptions(StackOptions):
+    """Penalties on the discriminator's slope, beside any loss."""
+
+    r1: float = Field(0.0, ge=0)
+    """Weight γ of the penalty (γ / 2) E[‖∇D(x)‖²] on real images (Mescheder et al. 2018, equation 9)."""
+    r2: float = Field(0.0, ge=0)
+    """The same on generated images (equation 10)."""
+
+    @field_validator("r1", "r2")
+    @classmethod
+    def _needs_each_image_alone(cls, weight: float, info: ValidationInfo) -> float:
+        if weight:
+            cls.refuse_batch_norm(info, allowed="0")
+        return weight
+
+    def penalise(self, loss: Loss) -> Loss:
+        """Returns the loss, with the penalties where they have a weight."""
+        return Penalised(loss, self.r1, self.r2) if self.r1 or self.r2 else loss

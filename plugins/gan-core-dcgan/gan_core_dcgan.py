@@ -16,6 +16,7 @@ from gan_core import (
     Discriminator,
     Game,
     OptimizerOptions,
+    PenaltyOptions,
     StackOptions,
     Terms,
     Variant,
@@ -37,7 +38,7 @@ class DcganNetworkOptions(StackOptions):
     """The most feature maps in any layer."""
 
 
-class DcganOptions(DcganNetworkOptions, OptimizerOptions):
+class DcganOptions(DcganNetworkOptions, PenaltyOptions, OptimizerOptions):
     """What can be set with `--set key=value`. The paper has lr = 2e-4 and beta1 = 0.5."""
 
 
@@ -153,7 +154,7 @@ def build(options: DcganOptions, data: DataSpec) -> Game:
     return two_player(
         generator=generator,
         discriminator=discriminator,
-        loss=NonSaturating(),
+        loss=options.penalise(NonSaturating()),
         draw=normal_latents(options.latent),
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,

@@ -18,7 +18,7 @@ from gan_core import (
     Discriminator,
     Game,
     OptimizerOptions,
-    StackOptions,
+    PenaltyOptions,
     Terms,
     Variant,
     normal_latents,
@@ -26,7 +26,7 @@ from gan_core import (
 )
 
 
-class VanillaOptions(StackOptions, OptimizerOptions):
+class VanillaOptions(PenaltyOptions, OptimizerOptions):
     """What can be set with `--set key=value`."""
 
     objective: Literal["non-saturating", "minimax"] = "non-saturating"
@@ -123,10 +123,11 @@ def build(options: VanillaOptions, data: DataSpec) -> Game:
         lambda: FullyConnectedDiscriminator(options, data),
     )
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
+    loss = Logistic(options.objective, options.label_smoothing, options.discriminator_weight)
     return two_player(
         generator=generator,
         discriminator=discriminator,
-        loss=Logistic(options.objective, options.label_smoothing, options.discriminator_weight),
+        loss=options.penalise(loss),
         draw=normal_latents(options.latent, options.latent_std),
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,
