@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gan_core.blocks.losses import RelativisticPairing as RelativisticPairing
     from gan_core.blocks.options import OptimizerOptions as OptimizerOptions
     from gan_core.blocks.options import PenaltyOptions as PenaltyOptions
     from gan_core.blocks.options import StackOptions as StackOptions
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "RelativisticPairing": "blocks.losses",
     "OptimizerOptions": "blocks.options",
     "PenaltyOptions": "blocks.options",
     "StackOptions": "blocks.options",

@@ -1,5 +1,7 @@
 """Options that variants share: what each does, against values worked out by hand, and what goes with what."""
 
+import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
-from gan_core import Batch, squared_slope
+from gan_core import Batch, RelativisticPairing, squared_slope
 from gan_core.errors import UserError
 from gan_core.game.game import Game
 from tests.conftest import difference, make_job, weights
@@ -153,12 +155,53 @@ def test_r1_is_on_real_images_and_r2_on_generated_ones(variant: str) -> None:
     assert all(torch.equal(without[name], terms[name]) for name in without)
 
 
+def test_the_relativistic_losses_by_hand() -> None:
+    # In the first pair the real image is ahead by log 3, in the second behind by log 4.
+    real = torch.tensor([math.log(3), 0.5], dtype=torch.float64, requires_grad=True)
+    fake = torch.tensor([0.0, 0.5 + math.log(4)], dtype=torch.float64, requires_grad=True)
+    terms = RelativisticPairing().discriminator(lambda images: images, real, fake)
+    # -log sigmoid(log 3) = log(1 + 1/3), and -log sigmoid(-log 4) = log(1 + 4).
+    assert float(terms["relativistic"].detach()) == pytest.approx((math.log(4 / 3) + math.log(5)) / 2)
+    assert float(terms["D(fake)"] - terms["D(real)"]) == pytest.approx((math.log(4) - math.log(3)) / 2)
+    assert not terms["D(real)"].requires_grad
+    terms["relativistic"].backward()
+    # The slope of softplus(t) is sigmoid(t): 1 / 4 at -log 3 and 4 / 5 at log 4, halved by the mean.
+    assert real.grad is not None
+    assert real.grad.tolist() == pytest.approx([-1 / 8, -2 / 5])
+    generator = RelativisticPairing().generator(lambda images: images, real.detach(), fake.detach())
+    assert float(generator["adversarial"]) == pytest.approx((math.log(4) + math.log(5 / 4)) / 2)
+
+
+@pytest.mark.parametrize("variant", ["vanilla", "dcgan"])
+def test_the_objective_chooses_the_loss(variant: str, tmp_path: Path, train: Callable[..., str]) -> None:
+    train("objective=relativistic", "width=4", variant=variant, batch=8, steps=1, out=tmp_path)
+    logged = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert "discriminator/relativistic" in logged
+    assert "discriminator/real" not in logged
+
+
+RELATIVISTIC = "is not allowed. It must be {} with objective=relativistic, whose one term has no labels"
 NO_BATCH_NORM = "is not allowed. It must be 0 with batch normalisation in the discriminator, which mixes the images"
 
 
 @pytest.mark.parametrize(
     ("variant", "assignments", "message"),
     [
+        (
+            "vanilla",
+            ("objective=relativistic", "label_smoothing=0.1"),
+            f"label_smoothing: 0.1 {RELATIVISTIC.format(0.0)}",
+        ),
+        (
+            "vanilla",
+            ("objective=relativistic", "discriminator_weight=0.5"),
+            f"discriminator_weight: 0.5 {RELATIVISTIC.format(1.0)}",
+        ),
+        (
+            "vanilla",
+            ("objective=relativistic", "generator_fakes=2"),
+            f"generator_fakes: 2 {RELATIVISTIC.format(1)}",
+        ),
         ("dcgan", ("r1=0.1",), f"r1: 0.1 {NO_BATCH_NORM}"),
         ("lsgan", ("r2=0.1",), f"r2: 0.1 {NO_BATCH_NORM}"),
         ("vanilla", ("r1=0.1", "discriminator_norm=batch"), f"r1: 0.1 {NO_BATCH_NORM}"),

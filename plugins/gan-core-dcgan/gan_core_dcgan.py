@@ -17,6 +17,7 @@ from gan_core import (
     Game,
     OptimizerOptions,
     PenaltyOptions,
+    RelativisticPairing,
     StackOptions,
     Terms,
     Variant,
@@ -40,6 +41,9 @@ class DcganNetworkOptions(StackOptions):
 
 class DcganOptions(DcganNetworkOptions, PenaltyOptions, OptimizerOptions):
     """What can be set with `--set key=value`. The paper has lr = 2e-4 and beta1 = 0.5."""
+
+    objective: Literal["non-saturating", "relativistic"] = "non-saturating"
+    """Whether the discriminator judges images one by one, as in the paper, or real and generated ones in pairs."""
 
 
 class NonSaturating:
@@ -151,10 +155,11 @@ def build(options: DcganOptions, data: DataSpec) -> Game:
     """Makes the game for square images of 8, 12, 16, ... pixels a side."""
     generator, discriminator = dcgan_networks(options, data)
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
+    loss = RelativisticPairing() if options.objective == "relativistic" else NonSaturating()
     return two_player(
         generator=generator,
         discriminator=discriminator,
-        loss=options.penalise(NonSaturating()),
+        loss=options.penalise(loss),
         draw=normal_latents(options.latent),
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,

@@ -10,7 +10,7 @@ from math import prod
 from typing import Literal
 
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from gan_core import (
@@ -19,6 +19,7 @@ from gan_core import (
     Game,
     OptimizerOptions,
     PenaltyOptions,
+    RelativisticPairing,
     Terms,
     Variant,
     normal_latents,
@@ -29,8 +30,9 @@ from gan_core import (
 class VanillaOptions(PenaltyOptions, OptimizerOptions):
     """What can be set with `--set key=value`."""
 
-    objective: Literal["non-saturating", "minimax"] = "non-saturating"
-    """What the generator minimises: -log D(G(z)), or log(1 - D(G(z))), which fades where D is sure of itself."""
+    objective: Literal["non-saturating", "minimax", "relativistic"] = "non-saturating"
+    """What the generator minimises: -log D(G(z)); log(1 - D(G(z))), which fades where D is sure of itself; or how
+    much more real a real image looks than a generated one."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     """One-sided: the discriminator's target for real images is 1 less this (Salimans et al. 2016, section 3.4)."""
     discriminator_weight: float = Field(1.0, gt=0)
@@ -45,6 +47,17 @@ class VanillaOptions(PenaltyOptions, OptimizerOptions):
     """Units in each hidden layer of both networks."""
     layers: int = Field(2, ge=1, le=16)
     """Hidden layers in each network."""
+
+    @field_validator("label_smoothing", "discriminator_weight", "generator_fakes")
+    @classmethod
+    def _goes_with_the_objective(cls, value: float, info: ValidationInfo) -> float:
+        assert info.field_name is not None
+        default = cls.model_fields[info.field_name].default
+        if info.data.get("objective") == "relativistic" and value != default:
+            raise ValueError(
+                f"{default} with objective=relativistic, whose one term has no labels and compares pairs of images"
+            )
+        return value
 
 
 class Logistic:
@@ -123,7 +136,11 @@ def build(options: VanillaOptions, data: DataSpec) -> Game:
         lambda: FullyConnectedDiscriminator(options, data),
     )
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
-    loss = Logistic(options.objective, options.label_smoothing, options.discriminator_weight)
+    loss = (
+        RelativisticPairing()
+        if options.objective == "relativistic"
+        else Logistic(options.objective, options.label_smoothing, options.discriminator_weight)
+    )
     return two_player(
         generator=generator,
         discriminator=discriminator,
