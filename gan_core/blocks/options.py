@@ -92,14 +92,13 @@ class StackOptions(Options):
             ValueError: A listed layer does not fit.
         """
         image = (data.channels, data.image_size, data.image_size)
-        return (
-            StackedGenerator(self.generator, latent, image, self.initialisation) if self.generator else generator(),
-            self.normalise(
-                StackedDiscriminator(self.discriminator, image, self.initialisation)
-                if self.discriminator
-                else discriminator()
-            ),
+        made = StackedGenerator(self.generator, latent, image, self.initialisation) if self.generator else generator()
+        judge = (
+            StackedDiscriminator(self.discriminator, image, self.initialisation)
+            if self.discriminator
+            else discriminator()
         )
+        return made, self.normalise(judge)
 
     def normalise(self, discriminator: nn.Module) -> nn.Module:
         """Returns the discriminator, with spectral normalisation where that is asked for."""
