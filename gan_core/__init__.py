@@ -8,8 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gan_core.blocks.losses import RelativisticPairing as RelativisticPairing
     from gan_core.blocks.options import OptimizerOptions as OptimizerOptions
+    from gan_core.blocks.options import PenaltyOptions as PenaltyOptions
     from gan_core.blocks.options import StackOptions as StackOptions
+    from gan_core.blocks.penalties import Penalised as Penalised
+    from gan_core.blocks.penalties import slope_penalties as slope_penalties
     from gan_core.blocks.penalties import squared_slope as squared_slope
     from gan_core.blocks.stack import StackedDiscriminator as StackedDiscriminator
     from gan_core.blocks.stack import StackedGenerator as StackedGenerator
@@ -36,8 +40,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "RelativisticPairing": "blocks.losses",
     "OptimizerOptions": "blocks.options",
+    "PenaltyOptions": "blocks.options",
     "StackOptions": "blocks.options",
+    "Penalised": "blocks.penalties",
+    "slope_penalties": "blocks.penalties",
     "squared_slope": "blocks.penalties",
     "StackedDiscriminator": "blocks.stack",
     "StackedGenerator": "blocks.stack",

@@ -58,8 +58,7 @@ def build(options, data):
         balance.k.add_(0.1 * (terms["real"] - terms["fake"])).clamp_(-0.5, 0.5)
 
     def regularise(n, b):
-        images = b.images.detach().requires_grad_()
-        return {"r1": 0.5 * squared_slope(n["first"](images), images)}
+        return {"r1": 0.5 * squared_slope(lambda x: n["first"](x).squeeze(1), b.images)}
 
     def deceive(n, b):
         fake = n["generator"](**b.inputs)

@@ -29,8 +29,8 @@ GAMES = {
     "dcgan": ("dcgan", "width=4", "lr_schedule=cosine"),
     "lsgan": ("lsgan", "width=4", "ema_kimg=0.1"),
     "wgan": ("wgan", "width=4", "critic_steps=2"),
-    "wgan-gp": ("wgan", "width=4", "critic_steps=2", "penalty=gradient"),
-    "acgan": ("acgan", "width=2", "maps=4", "r1=1", "generator_fakes=2"),
+    "wgan-gp": ("wgan", "width=4", "critic_steps=2", "penalty=gradient", "discriminator_norm=spectral"),
+    "acgan": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", "generator_fakes=2"),
 }
 """Each with its default networks, batch normalisation among them: weight clipping, penalties, labels, averages."""
 

@@ -19,17 +19,17 @@ from gan_core import (
     Inputs,
     Networks,
     OptimizerOptions,
+    PenaltyOptions,
     Phase,
-    StackOptions,
     Terms,
     Variant,
     build_stack,
     initialise,
-    squared_slope,
+    slope_penalties,
 )
 
 
-class AcganOptions(StackOptions, OptimizerOptions):
+class AcganOptions(PenaltyOptions, OptimizerOptions):
     """What can be set with `--set key=value`."""
 
     latent: int = Field(100, ge=1)
@@ -42,8 +42,6 @@ class AcganOptions(StackOptions, OptimizerOptions):
     """Feature maps of the discriminator's first layer, and half of those of the generator's middle."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout in the discriminator."""
-    r1: float = Field(0.0, ge=0)
-    """Weight γ of the penalty (γ / 2) E[‖∇D(x)‖²] on real images (Mescheder et al. 2018, equation 9)."""
     class_weight: float = Field(1.0, ge=0)
     """Weight of the class terms, for both players."""
     fake_class_weight: float = Field(1.0, ge=0)
@@ -110,20 +108,13 @@ def default_generator(options: AcganOptions, data: DataSpec) -> Sequence[Any]:
 
 
 def default_discriminator(options: AcganOptions) -> Sequence[Any]:
-    """Strided convolutions without batch normalisation."""
+    """Strided convolutions."""
     stack: list[Any] = []
     for channels, stride in ((options.width, 2), (2 * options.width, 2), (4 * options.width, 1)):
-        convolution = {"conv": {"channels": channels, "kernel": 3, "stride": stride}}
-        stack += [convolution, {"leaky_relu": 0.2}, *([{"dropout": options.dropout}] if options.dropout else [])]
+        stack.append({"conv": {"channels": channels, "kernel": 3, "stride": stride}})
+        stack += ["batch_norm"] if options.discriminator_norm == "batch" else []
+        stack += [{"leaky_relu": 0.2}, *([{"dropout": options.dropout}] if options.dropout else [])]
     return stack
-
-
-def slope_on(discriminator: nn.Module, images: Tensor) -> Tensor:
-    """The mean squared slope of the source logits at the images, in float32 or better whatever the run's precision."""
-    with torch.autocast(images.device.type, enabled=False):
-        images = images.detach().requires_grad_()
-        source, _ = discriminator(images)
-        return squared_slope(source, images)
 
 
 def build(options: AcganOptions, data: DataSpec) -> Game:
@@ -147,11 +138,10 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
 
     def discriminate(networks: Networks, batch: Batch) -> Terms:
         assert batch.labels is not None
-        fake = networks["generator"](**batch.inputs)
-        source_real, class_real = networks["discriminator"](batch.images)
-        source_fake, class_fake = networks["discriminator"](fake)
-        penalty = {"r1": 0.5 * options.r1 * slope_on(networks["discriminator"], batch.images)} if options.r1 else {}
-        return penalty | {
+        fake, D = networks["generator"](**batch.inputs), networks["discriminator"]
+        source_real, class_real = D(batch.images)
+        source_fake, class_fake = D(fake)
+        return slope_penalties(lambda images: D(images)[0], batch.images, fake, options.r1, options.r2) | {
             "real": F.softplus(-source_real).mean(),
             "fake": F.softplus(source_fake).mean(),
             "class of real": options.class_weight * F.cross_entropy(class_real, batch.labels),
@@ -167,19 +157,24 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
             "class": options.class_weight * F.cross_entropy(category, batch.inputs["labels"]),
         }
 
-    optimizer = options.make_optimizer()
+    generator_optimizer, discriminator_optimizer = options.make_optimizers()
     return Game(
         networks={
             "generator": ConditionalGenerator(options, data),
-            "discriminator": TwoHeadedDiscriminator(options, data),
+            "discriminator": options.normalise(TwoHeadedDiscriminator(options, data)),
         },
         phases=[
-            Phase(name="discriminator", trains=("discriminator",), loss=discriminate, optimizer=optimizer),
+            Phase(
+                name="discriminator",
+                trains=("discriminator",),
+                loss=discriminate,
+                optimizer=discriminator_optimizer,
+            ),
             Phase(
                 name="generator",
                 trains=("generator",),
                 loss=deceive,
-                optimizer=optimizer,
+                optimizer=generator_optimizer,
                 fakes=options.generator_fakes,
             ),
         ],

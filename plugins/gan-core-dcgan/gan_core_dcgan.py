@@ -5,6 +5,7 @@ the discriminator (the guidelines of the paper's section 3), for any square imag
 """
 
 from itertools import pairwise
+from typing import Literal
 
 import torch.nn.functional as F
 from pydantic import Field
@@ -15,8 +16,8 @@ from gan_core import (
     Discriminator,
     Game,
     OptimizerOptions,
-    StackedDiscriminator,
-    StackedGenerator,
+    PenaltyOptions,
+    RelativisticPairing,
     StackOptions,
     Terms,
     Variant,
@@ -28,6 +29,8 @@ from gan_core import (
 class DcganNetworkOptions(StackOptions):
     """The networks; other variants inherit these with them."""
 
+    discriminator_norm: Literal["none", "batch", "spectral"] = "batch"
+    """The discriminator's normalisation; the paper has batch. Listed layers bring their own batch normalisation."""
     latent: int = Field(100, ge=1)
     """Size of the latent z ~ N(0, I)."""
     width: int = Field(64, ge=1)
@@ -36,8 +39,11 @@ class DcganNetworkOptions(StackOptions):
     """The most feature maps in any layer."""
 
 
-class DcganOptions(DcganNetworkOptions, OptimizerOptions):
+class DcganOptions(DcganNetworkOptions, PenaltyOptions, OptimizerOptions):
     """What can be set with `--set key=value`. The paper has lr = 2e-4 and beta1 = 0.5."""
+
+    objective: Literal["non-saturating", "relativistic"] = "non-saturating"
+    """Whether the discriminator judges images one by one, as in the paper, or real and generated ones in pairs."""
 
 
 class NonSaturating:
@@ -117,9 +123,9 @@ class DcganGenerator(nn.Module):
 class DcganDiscriminator(nn.Module):
     """Images (B, C, H, W) in [-1, 1] -> logits (B,)."""
 
-    def __init__(self, options: DcganNetworkOptions, data: DataSpec, batch_norm: bool) -> None:
+    def __init__(self, options: DcganNetworkOptions, data: DataSpec) -> None:
         super().__init__()
-        inwards = widths(options, data)
+        inwards, batch_norm = widths(options, data), options.discriminator_norm == "batch"
         # The first layer has no batch normalisation: with it, training was unstable (section 3).
         layers: list[nn.Module] = [nn.Conv2d(data.channels, inwards[0], 4, 2, 1), nn.LeakyReLU(0.2)]
         for before, after in pairwise(inwards):
@@ -135,34 +141,28 @@ class DcganDiscriminator(nn.Module):
         return logits.flatten()
 
 
-def dcgan_networks(
-    options: DcganNetworkOptions, data: DataSpec, *, discriminator_batch_norm: bool = True
-) -> tuple[nn.Module, nn.Module]:
-    """Makes generator and discriminator, DCGAN's or those that the options list, for any variant that wants them.
-
-    A variant with a penalty on each sample's gradient wants no batch normalisation in its discriminator.
-    """
-    image = (data.channels, data.image_size, data.image_size)
-    return (
-        StackedGenerator(options.generator, options.latent, image, options.initialisation)
-        if options.generator
-        else DcganGenerator(options, data),
-        StackedDiscriminator(options.discriminator, image, options.initialisation)
-        if options.discriminator
-        else DcganDiscriminator(options, data, discriminator_batch_norm),
+def dcgan_networks(options: DcganNetworkOptions, data: DataSpec) -> tuple[nn.Module, nn.Module]:
+    """Makes generator and discriminator, DCGAN's or those that the options list, for any variant that wants them."""
+    return options.make_networks(
+        data,
+        options.latent,
+        lambda: DcganGenerator(options, data),
+        lambda: DcganDiscriminator(options, data),
     )
 
 
 def build(options: DcganOptions, data: DataSpec) -> Game:
     """Makes the game for square images of 8, 12, 16, ... pixels a side."""
     generator, discriminator = dcgan_networks(options, data)
+    generator_optimizer, discriminator_optimizer = options.make_optimizers()
+    loss = RelativisticPairing() if options.objective == "relativistic" else NonSaturating()
     return two_player(
         generator=generator,
         discriminator=discriminator,
-        loss=NonSaturating(),
+        loss=options.penalise(loss),
         draw=normal_latents(options.latent),
-        generator_optimizer=options.make_optimizer(),
-        discriminator_optimizer=options.make_optimizer(),
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
     )
 
 

@@ -7,10 +7,20 @@ from gan_core_dcgan import DcganNetworkOptions, dcgan_networks
 from pydantic import Field
 from torch import Tensor
 
-from gan_core import DataSpec, Discriminator, Game, OptimizerOptions, Terms, Variant, normal_latents, two_player
+from gan_core import (
+    DataSpec,
+    Discriminator,
+    Game,
+    OptimizerOptions,
+    PenaltyOptions,
+    Terms,
+    Variant,
+    normal_latents,
+    two_player,
+)
 
 
-class LsganOptions(DcganNetworkOptions, OptimizerOptions):
+class LsganOptions(DcganNetworkOptions, PenaltyOptions, OptimizerOptions):
     """What can be set with `--set key=value`.
 
     The paper has two settings: a, b, c = 0, 1, 1 (equation 9, the default) and -1, 1, 0 (equation 8), which minimises a
@@ -50,13 +60,14 @@ class LeastSquares:
 def build(options: LsganOptions, data: DataSpec) -> Game:
     """Makes the game for square images of 8, 12, 16, ... pixels a side."""
     generator, discriminator = dcgan_networks(options, data)
+    generator_optimizer, discriminator_optimizer = options.make_optimizers()
     return two_player(
         generator=generator,
         discriminator=discriminator,
-        loss=LeastSquares(options.a, options.b, options.c),
+        loss=options.penalise(LeastSquares(options.a, options.b, options.c)),
         draw=normal_latents(options.latent),
-        generator_optimizer=options.make_optimizer(),
-        discriminator_optimizer=options.make_optimizer(),
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
     )
 
 

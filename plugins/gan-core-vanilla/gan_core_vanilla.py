@@ -10,7 +10,7 @@ from math import prod
 from typing import Literal
 
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from gan_core import (
@@ -18,9 +18,8 @@ from gan_core import (
     Discriminator,
     Game,
     OptimizerOptions,
-    StackedDiscriminator,
-    StackedGenerator,
-    StackOptions,
+    PenaltyOptions,
+    RelativisticPairing,
     Terms,
     Variant,
     normal_latents,
@@ -28,11 +27,12 @@ from gan_core import (
 )
 
 
-class VanillaOptions(StackOptions, OptimizerOptions):
+class VanillaOptions(PenaltyOptions, OptimizerOptions):
     """What can be set with `--set key=value`."""
 
-    objective: Literal["non-saturating", "minimax"] = "non-saturating"
-    """What the generator minimises: -log D(G(z)), or log(1 - D(G(z))), which fades where D is sure of itself."""
+    objective: Literal["non-saturating", "minimax", "relativistic"] = "non-saturating"
+    """What the generator minimises: -log D(G(z)); log(1 - D(G(z))), which fades where D is sure of itself; or how
+    much more real a real image looks than a generated one."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     """One-sided: the discriminator's target for real images is 1 less this (Salimans et al. 2016, section 3.4)."""
     discriminator_weight: float = Field(1.0, gt=0)
@@ -47,6 +47,17 @@ class VanillaOptions(StackOptions, OptimizerOptions):
     """Units in each hidden layer of both networks."""
     layers: int = Field(2, ge=1, le=16)
     """Hidden layers in each network."""
+
+    @field_validator("label_smoothing", "discriminator_weight", "generator_fakes")
+    @classmethod
+    def _goes_with_the_objective(cls, value: float, info: ValidationInfo) -> float:
+        assert info.field_name is not None
+        default = cls.model_fields[info.field_name].default
+        if info.data.get("objective") == "relativistic" and value != default:
+            raise ValueError(
+                f"{default} with objective=relativistic, whose one term has no labels and compares pairs of images"
+            )
+        return value
 
 
 class Logistic:
@@ -80,11 +91,12 @@ class Logistic:
         return {"adversarial": F.softplus(-logits).mean()}
 
 
-def perceptron(inputs: int, outputs: int, options: VanillaOptions) -> nn.Sequential:
+def perceptron(inputs: int, outputs: int, options: VanillaOptions, batch_norm: bool = False) -> nn.Sequential:
     """Linear layers with leaky ReLUs between them: (B, inputs) -> (B, outputs)."""
-    widths = [inputs, *[options.width] * options.layers, outputs]
-    layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.LeakyReLU(0.2))]
-    return nn.Sequential(*layers[:-1])
+    layers: list[nn.Module] = []
+    for before, after in pairwise([inputs, *[options.width] * options.layers]):
+        layers += [nn.Linear(before, after), *([nn.BatchNorm1d(after)] if batch_norm else []), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Linear(options.width, outputs))
 
 
 class FullyConnectedGenerator(nn.Module):
@@ -106,7 +118,8 @@ class FullyConnectedDiscriminator(nn.Module):
 
     def __init__(self, options: VanillaOptions, data: DataSpec) -> None:
         super().__init__()
-        self.layers = perceptron(data.channels * data.image_size**2, 1, options)
+        batch_norm = options.discriminator_norm == "batch"
+        self.layers = perceptron(data.channels * data.image_size**2, 1, options, batch_norm)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns one logit an image: positive means real."""
@@ -116,24 +129,25 @@ class FullyConnectedDiscriminator(nn.Module):
 
 def build(options: VanillaOptions, data: DataSpec) -> Game:
     """Makes the game for data of any size and channels."""
-    image = (data.channels, data.image_size, data.image_size)
-    generator = (
-        StackedGenerator(options.generator, options.latent, image, options.initialisation)
-        if options.generator
-        else FullyConnectedGenerator(options, data)
+    generator, discriminator = options.make_networks(
+        data,
+        options.latent,
+        lambda: FullyConnectedGenerator(options, data),
+        lambda: FullyConnectedDiscriminator(options, data),
     )
-    discriminator = (
-        StackedDiscriminator(options.discriminator, image, options.initialisation)
-        if options.discriminator
-        else FullyConnectedDiscriminator(options, data)
+    generator_optimizer, discriminator_optimizer = options.make_optimizers()
+    loss = (
+        RelativisticPairing()
+        if options.objective == "relativistic"
+        else Logistic(options.objective, options.label_smoothing, options.discriminator_weight)
     )
     return two_player(
         generator=generator,
         discriminator=discriminator,
-        loss=Logistic(options.objective, options.label_smoothing, options.discriminator_weight),
+        loss=options.penalise(loss),
         draw=normal_latents(options.latent, options.latent_std),
-        generator_optimizer=options.make_optimizer(),
-        discriminator_optimizer=options.make_optimizer(),
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
         generator_fakes=options.generator_fakes,
     )
 

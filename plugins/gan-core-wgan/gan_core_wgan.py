@@ -3,11 +3,12 @@
 The networks are DCGAN's, without batch normalisation in the critic.
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
 from gan_core_dcgan import DcganNetworkOptions, dcgan_networks
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from gan_core import Batch, DataSpec, Game, Networks, Phase, Terms, Variant, adam, normal_latents, rmsprop
@@ -16,6 +17,8 @@ from gan_core import Batch, DataSpec, Game, Networks, Phase, Terms, Variant, ada
 class WganOptions(DcganNetworkOptions):
     """What can be set with `--set key=value`."""
 
+    discriminator_norm: Literal["none", "batch", "spectral"] = "none"
+    """The critic's normalisation. With a gradient penalty it cannot be batch, with clipping not spectral."""
     penalty: Literal["clip", "gradient"] = "clip"
     """clip is WGAN, with RMSProp; gradient is WGAN-GP, with Adam (0, 0.9)."""
     clip: float = Field(0.01, gt=0)
@@ -26,6 +29,17 @@ class WganOptions(DcganNetworkOptions):
     """Turns of the critic, each on fresh data, for each turn of the generator."""
     lr: float | None = Field(None, gt=0)
     """The learning rate; without it the papers' own: 5e-5 with clip, 1e-4 with gradient."""
+    critic_lr: float | None = Field(None, gt=0)
+    """The critic's learning rate, where it has one of its own (TTUR, Heusel et al. 2017, section 2)."""
+
+    @field_validator("penalty")
+    @classmethod
+    def _suits_the_critic(cls, penalty: str, info: ValidationInfo) -> str:
+        if penalty == "gradient":
+            cls.refuse_batch_norm(info, allowed="clip")
+        elif info.data.get("discriminator_norm") == "spectral":
+            raise ValueError("gradient with discriminator_norm=spectral, which takes away the scale that clipping sets")
+        return penalty
 
 
 def gradient_penalty(critic: torch.nn.Module, real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
@@ -49,7 +63,7 @@ def gradient_penalty(critic: torch.nn.Module, real: Tensor, fake: Tensor, epsilo
 
 def build(options: WganOptions, data: DataSpec) -> Game:
     """Makes the game for square images of 8, 12, 16, ... pixels a side."""
-    generator, critic = dcgan_networks(options, data, discriminator_batch_norm=False)
+    generator, critic = dcgan_networks(options, data)
 
     def criticise(networks: Networks, batch: Batch) -> Terms:
         """E[D(x̃)] - E[D(x)] (+ λ penalty): minus the estimate of the distance."""
@@ -71,7 +85,8 @@ def build(options: WganOptions, data: DataSpec) -> Game:
             parameter.clamp_(-options.clip, options.clip)
 
     clipped = options.penalty == "clip"
-    optimizer = rmsprop(options.lr or 5e-5) if clipped else adam(options.lr or 1e-4, betas=(0.0, 0.9))
+    lr = options.lr or (5e-5 if clipped else 1e-4)
+    make_optimizer = rmsprop if clipped else partial(adam, betas=(0.0, 0.9))
     return Game(
         networks={"generator": generator, "critic": critic},
         phases=[
@@ -79,11 +94,11 @@ def build(options: WganOptions, data: DataSpec) -> Game:
                 name="critic",
                 trains=("critic",),
                 loss=criticise,
-                optimizer=optimizer,
+                optimizer=make_optimizer(options.critic_lr or lr),
                 repeats=options.critic_steps,
                 after=clip if clipped else None,
             ),
-            Phase(name="generator", trains=("generator",), loss=deceive, optimizer=optimizer),
+            Phase(name="generator", trains=("generator",), loss=deceive, optimizer=make_optimizer(lr)),
         ],
         draw=normal_latents(options.latent),
         generate=lambda networks, inputs: networks["generator"](**inputs),

@@ -41,20 +41,6 @@ def test_equations_2_and_3_by_hand() -> None:
     assert float(terms["class"]) == pytest.approx((3 * right + wrong) / 4)
 
 
-def test_the_penalty_on_the_slope() -> None:
-    class Sum(nn.Module):
-        """The source logit is twice the sum of the pixels: its squared slope is 4 · 64."""
-
-        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-            return 2 * images.flatten(1).sum(1), torch.zeros(len(images), 10)
-
-    game = build(AcganOptions(width=4, r1=0.5), DIGITS)
-    inputs = {"z": torch.randn(4, 100), "labels": torch.tensor([3, 3, 3, 0])}
-    batch = Batch(images=torch.randn(4, 1, 8, 8), labels=torch.tensor([3, 3, 0, 0]), inputs=inputs, random=None)  # type: ignore[arg-type]
-    terms = game.phases[0].loss({**game.networks, "discriminator": Sum()}, batch)
-    assert float(terms["r1"].detach()) == pytest.approx(0.25 * 4 * 64)
-
-
 def test_labels_are_those_asked_for_or_drawn() -> None:
     game = build(AcganOptions(width=4), DIGITS)
     assert game.classes == 10
