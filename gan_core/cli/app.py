@@ -38,7 +38,7 @@ def options(
 def main() -> None:
     """Runs a command. Errors leave with a message and without a traceback.
 
-    The exit code is 2 for what the user can mend, and 1 for a training that diverged.
+    The exit code is 2 for what the user can mend, 1 for a training that diverged, and 75 for one that was interrupted.
     """
     try:
         app()
