@@ -96,8 +96,9 @@ def finished(processes: list[subprocess.Popen[bytes]]) -> list[int]:
 def wait_until_training(run: Path, processes: list[subprocess.Popen[bytes]]) -> None:
     """Waits for a run's first logged step."""
     deadline = time.monotonic() + LIMIT
-    while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline:
+    while not (run / "metrics.jsonl").exists():
         assert all(process.poll() is None for process in processes)
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
