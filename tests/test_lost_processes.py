@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,14 +13,9 @@ import torch
 
 from gan_core.sampling.files import picture
 from tests.conftest import command
+from tests.launchers import free_port
 
 TRAIN = ("train", "--variant", "vanilla", "--set", "width=4", "--batch", "8", "--sample-every", "1000")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

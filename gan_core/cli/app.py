@@ -39,7 +39,8 @@ def options(
 def main() -> None:
     """Runs a command. Errors leave with a message and without a traceback.
 
-    The exit code is 2 for what the user can mend, and 1 for a training that could not go on.
+    The exit code is 2 for what the user can mend, 1 for a training that could not go on, and 75 for one that was
+    interrupted and saved.
     """
     try:
         app()

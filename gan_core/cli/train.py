@@ -97,4 +97,5 @@ def train(
 
     from gan_core.training.run import start
 
-    start(job, allow_change or (), console)
+    if start(job, allow_change or (), console) == "interrupted":
+        raise typer.Exit(75)  # EX_TEMPFAIL of sysexits.h, "try again": with 0, schedulers would take it for finished.
