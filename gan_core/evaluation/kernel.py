@@ -6,7 +6,10 @@ Bińkowski et al. 2018, Demystifying MMD GANs, section 4; the estimator is equat
 import torch
 from torch import Tensor
 
-_BLOCK, _BLOCKS = 1000, 10
+BLOCKS = 10
+"""Parts of the data, at least, from whose spread comes the error."""
+
+_BLOCK = 1000
 
 
 def squared_mmd(fake: Tensor, real: Tensor) -> float:
@@ -32,7 +35,7 @@ def kernel_distance(fake: Tensor, real: Tensor) -> tuple[float, float]:
     KID is the mean over ten blocks of the data, or over more of 1,000 images each. The blocks share no image, so their
     spread gives an honest error, as that of the subsets that overlap, which are usual, does not.
     """
-    size = min(_BLOCK, len(fake) // _BLOCKS)
+    size = min(_BLOCK, len(fake) // BLOCKS)
     blocks = len(fake) // size
     pairs = zip(fake[: blocks * size].split(size), real[: blocks * size].split(size), strict=True)
     estimates = torch.tensor([squared_mmd(x, y) for x, y in pairs], dtype=torch.float64)
