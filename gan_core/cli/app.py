@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gan_core.cli import check, evaluate, plugins, sample, train
+from gan_core.cli import check, compare, evaluate, plugins, sample, train
 from gan_core.errors import NotFiniteError, UserError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("list")(plugins.list_variants)
 app.command("show")(plugins.show)
 app.command("check")(check.check)
