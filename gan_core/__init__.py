@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from gan_core.blocks.stack import StackedGenerator as StackedGenerator
     from gan_core.blocks.stack import build_stack as build_stack
     from gan_core.blocks.stack import initialise as initialise
+    from gan_core.features.space import Embedding as Embedding
+    from gan_core.features.space import Features as Features
+    from gan_core.features.space import FeatureSpace as FeatureSpace
+    from gan_core.features.space import SpaceUnavailableError as SpaceUnavailableError
     from gan_core.game.batch import Batch as Batch
     from gan_core.game.batch import Inputs as Inputs
     from gan_core.game.data_spec import DataSpec as DataSpec
@@ -51,6 +55,10 @@ _HOME = {
     "StackedGenerator": "blocks.stack",
     "build_stack": "blocks.stack",
     "initialise": "blocks.stack",
+    "Embedding": "features.space",
+    "Features": "features.space",
+    "FeatureSpace": "features.space",
+    "SpaceUnavailableError": "features.space",
     "Batch": "game.batch",
     "Inputs": "game.batch",
     "DataSpec": "game.data_spec",

@@ -34,6 +34,14 @@ def _fresh_accelerator() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What gan_core caches is made anew, and kept while the tests run, also for the processes that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def make_job(*assignments: str, config: Path | None = None, **flags: object) -> Job:
     """Resolves settings as the command line does."""
     settings = resolve(flags, assignments, config)

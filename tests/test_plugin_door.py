@@ -28,6 +28,7 @@ def install(
     value: str | None = None,
     version: str = "1.0",
     requires: tuple[str, ...] = ("gan-core>=0.1,<0.2",),
+    group: str = "gan_core.variants",
 ) -> None:
     """Installs a plugin into a folder, as pip would lay it out."""
     module = distribution.replace("-", "_")
@@ -36,7 +37,7 @@ def install(
     info.mkdir(parents=True)
     lines = ["Metadata-Version: 2.1", f"Name: {distribution}", f"Version: {version}", "Summary: made by hand"]
     (info / "METADATA").write_text("\n".join([*lines, *(f"Requires-Dist: {r}" for r in requires)]) + "\n")
-    (info / "entry_points.txt").write_text(f"[gan_core.variants]\n{name} = {value or f'{module}:variant'}\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value or f'{module}:variant'}\n")
 
 
 @pytest.fixture

@@ -52,8 +52,8 @@ def run_in_order(lines: list[str], folder: Path, site: Path | None = None) -> No
 
 def test_the_readme_s_commands(tmp_path: Path) -> None:
     lines = commands(README)
-    ours = [line for line in lines if re.search(r"gan_core (train|sample|list|show|runs)", line)]
-    assert len(ours) == 14
+    ours = [line for line in lines if re.search(r"gan_core (train|sample|evaluate|compare|list|show|runs)", line)]
+    assert len(ours) == 17
     run_in_order(ours, tmp_path)
     assert (tmp_path / "runs" / "dcgan-digits" / "samples" / "000000128.png").exists()
     assert (tmp_path / "samples.npz").stat().st_size > 10_000 * 64

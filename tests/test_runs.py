@@ -266,13 +266,13 @@ def test_sampling_refuses_what_no_file_can_be(run: Path, words: list[str], messa
     ],
 )
 def test_a_damaged_run_folder_is_explained(run: Path, name: str, content: str | None, message: str) -> None:
-    from gan_core.sampling.load import load_sampler
+    from gan_core.sampling.load import load_run
 
     (run / name).unlink()
     if content is not None:
         (run / name).write_text(content)
     with pytest.raises(UserError, match=message):
-        load_sampler(run, 0)
+        load_run(run, 0)
 
 
 def test_a_finished_run_says_so_even_if_it_was_killed_before_it_could(run: Path, train: Train) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gan_core.cli import check, plugins, runs, sample, train
+from gan_core.cli import check, compare, evaluate, plugins, runs, sample, train
 from gan_core.errors import LostProcessError, TrainingError, UserError
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
+app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("runs")(runs.runs)
 app.command("list")(plugins.list_variants)
 app.command("show")(plugins.show)

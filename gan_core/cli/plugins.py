@@ -7,14 +7,18 @@ from typing import Annotated
 
 import typer
 
-from gan_core.plugins.find import find_plugins, status
+from gan_core.plugins.find import FEATURES, VARIANTS, find_plugins, status
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-def list_variants(*, as_json: JsonFlag = False) -> None:
-    """List the variants installed, without importing any of them."""
-    plugins = find_plugins()
+def list_variants(
+    *,
+    features: Annotated[bool, typer.Option("--features", help="List feature spaces, for `gan_core evaluate`.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the variants (or feature spaces) installed, without importing any of them."""
+    plugins = find_plugins(FEATURES if features else VARIANTS)
     rows = [
         {
             "name": plugin.name,
@@ -29,7 +33,7 @@ def list_variants(*, as_json: JsonFlag = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
     elif not rows:
-        print("No variants are installed. From a checkout, run: pip install -r requirements.txt")
+        print("None are installed. From a checkout, run: pip install -r requirements.txt")
     else:
         _print_table(rows)
 

@@ -25,9 +25,9 @@ def sample(
     if out.is_dir() or (out.exists() and not kind):
         raise UserError(f"out: {str(out)!r} exists already. Give FILE.png, FILE.npz, or a new folder")
     from gan_core.sampling.files import save_folder, save_grid, save_npz
-    from gan_core.sampling.load import load_sampler
+    from gan_core.sampling.load import load_run
 
-    sampler = load_sampler(run, seed)
+    sampler = load_run(run, seed).sampler
     classes = sampler.game.classes
     if label is not None and not 0 <= label < classes:
         allowed = f"0 to {classes - 1}" if classes else "none, for this run's generator is not conditional"

@@ -14,7 +14,9 @@ def train(
     variant: Annotated[str | None, typer.Option(help="The GAN to train; see `gan_core list`.")] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="digits (default), mnist, fashion-mnist, kmnist, usps, cifar10 or folder:PATH."),
+        typer.Option(
+            help="digits (default), mnist, fashion-mnist, kmnist, usps, cifar10, stacked-mnist or folder:PATH."
+        ),
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="A torchvision root that has the files already.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Resize images to this many pixels a side.")] = None,

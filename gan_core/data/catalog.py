@@ -1,6 +1,5 @@
 """The data sets that can be asked for by name: scikit-learn's digits, torchvision's classics, and image folders."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -8,8 +7,10 @@ from urllib.error import URLError
 import torch
 from torch import Tensor
 
+from gan_core.data.cache import cache_folder
 from gan_core.data.dataset import RESIDENT_BYTES, Dataset, Images, ResidentImages, convert
 from gan_core.data.folder import open_folder
+from gan_core.data.stacked import stack
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.data_spec import DataSpec
 
@@ -34,6 +35,7 @@ _KNOWN = {
     "usps": _Known(image_size=16, channels=1, train=7291, test=2007, torchvision="USPS"),
     "cifar10": _Known(image_size=32, channels=3, train=50_000, test=10_000, torchvision="CIFAR10"),
 }
+_STACKED = "stacked-mnist"
 
 
 def open_dataset(
@@ -42,7 +44,8 @@ def open_dataset(
     """Describes the data set called `name`; its images are read later.
 
     Args:
-        name: "digits", "mnist", "fashion-mnist", "kmnist", "usps", "cifar10", or "folder:PATH".
+        name: "digits", "mnist", "fashion-mnist", "kmnist", "usps", "cifar10", "stacked-mnist", or
+            "folder:PATH".
         data_dir: A torchvision root that holds the files already. Without it they are downloaded to a cache folder.
         image_size: Resize to this; None keeps the data's own size.
         channels: 1 converts to grey, 3 to RGB; None keeps what the data has.
@@ -52,10 +55,14 @@ def open_dataset(
     """
     if name.removeprefix("folder:") and name.startswith("folder:"):
         return open_folder(Path(name.removeprefix("folder:")).expanduser(), image_size=image_size, channels=channels)
+    if name == _STACKED:
+        digits = open_dataset("mnist", data_dir=data_dir, image_size=image_size)
+        return stack(name, digits, channels)
     known = _KNOWN.get(name)
     if known is None:
+        names = (*_KNOWN, _STACKED)
         raise UserError(
-            f"dataset: {name!r} is not known.{did_you_mean(name, _KNOWN)} Allowed: {', '.join(_KNOWN)}, folder:PATH"
+            f"dataset: {name!r} is not known.{did_you_mean(name, names)} Allowed: {', '.join(names)}, folder:PATH"
         )
     size = image_size or known.image_size
     depth = channels or known.channels
@@ -83,8 +90,7 @@ def _read_digits(split: str) -> tuple[Tensor, Tensor]:
 def _read_torchvision(name: str, known: _Known, split: str, data_dir: Path | None) -> tuple[Tensor, Tensor]:
     from torchvision import datasets
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan_core"
-    root = (data_dir or cache).expanduser()
+    root = (data_dir or cache_folder()).expanduser()
     try:
         data = getattr(datasets, known.torchvision)(root, train=split == "train", download=data_dir is None)
     except (RuntimeError, OSError, URLError, ValueError, EOFError, AssertionError) as error:

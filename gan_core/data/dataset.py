@@ -22,6 +22,10 @@ class Images(Protocol):
     """The images of one split, resident in memory or read from disk as they are wanted."""
 
     @property
+    def labels(self) -> Tensor | None:
+        """The classes of all of them, (N,) int64, or None where there are none."""
+
+    @property
     def fingerprint(self) -> str:
         """A hash that changes when the data does."""
 
@@ -40,11 +44,13 @@ class Dataset:
         spec: Its shape, after the resizing and the colour conversion that were asked for.
         splits: How many images each split has ("train", and "test" where there is one).
         read: `read(split)` reads the images.
+        channel: The data set of which each channel is an image, where images are stacked (Stacked-MNIST).
     """
 
     spec: DataSpec
     splits: dict[str, int]
     read: Callable[[str], Images]
+    channel: "Dataset | None" = None
 
 
 class ResidentImages:
@@ -75,8 +81,11 @@ class ResidentImages:
         """Gathers the images at each list of indices."""
         for chosen in indices:
             at = torch.tensor(chosen).to(self.images.device, non_blocking=True)
-            images = self.images[at] if self.shape is None else convert(self.images[at], *self.shape)
-            yield images, None if self.labels is None else self.labels[at]
+            yield self.gather(at), None if self.labels is None else self.labels[at]
+
+    def gather(self, at: Tensor) -> Tensor:
+        """Returns the images at indices (B,) as they are shown: (B, C, H, W) uint8."""
+        return self.images[at] if self.shape is None else convert(self.images[at], *self.shape)
 
 
 def convert(images: Tensor, image_size: int, channels: int) -> Tensor:

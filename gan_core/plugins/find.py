@@ -17,15 +17,33 @@ from packaging.utils import canonicalize_name
 
 import gan_core
 
-GROUP = "gan_core.variants"
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """Something that distributions can offer.
+
+    Attributes:
+        group: The entry-point group.
+        noun: What error messages call one.
+        flag: The flag of the command line that takes its name.
+    """
+
+    group: str
+    noun: str
+    flag: str
+
+
+VARIANTS = Kind(group="gan_core.variants", noun="variant", flag="--variant")
+FEATURES = Kind(group="gan_core.features", noun="feature space", flag="--features")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plugin:
-    """A variant that some installed distribution offers, not imported yet.
+    """A variant or a feature space that some installed distribution offers, not imported yet.
 
     Attributes:
-        name: What the user types after `--variant`.
+        kind: Which of the two.
+        name: What the user types after the flag.
         distribution: The distribution that offers it.
         version: That distribution's version.
         summary: That distribution's one-line description.
@@ -35,6 +53,7 @@ class Plugin:
         entry_point: Where the object is: "module:attribute".
     """
 
+    kind: Kind
     name: str
     distribution: str
     version: str
@@ -46,18 +65,18 @@ class Plugin:
 
     @property
     def full_name(self) -> str:
-        """What tells it from another distribution's variant of the same name."""
+        """What tells it from another distribution's of the same name."""
         return f"{self.distribution}:{self.name}"
 
     @property
     def label(self) -> str:
         """How error messages name it."""
-        return f"variant {self.name!r} ({self.distribution} {self.version})"
+        return f"{self.kind.noun} {self.name!r} ({self.distribution} {self.version})"
 
 
-def find_plugins() -> list[Plugin]:
-    """Returns every variant installed, sorted by name and distribution, so that all processes agree."""
-    return sorted(_find(), key=lambda plugin: (plugin.name, plugin.distribution))
+def find_plugins(kind: Kind = VARIANTS) -> list[Plugin]:
+    """Returns every one installed, sorted by name and distribution, so that all processes agree."""
+    return sorted(_find(kind), key=lambda plugin: (plugin.name, plugin.distribution))
 
 
 def status(plugin: Plugin, plugins: list[Plugin]) -> str:
@@ -69,7 +88,7 @@ def status(plugin: Plugin, plugins: list[Plugin]) -> str:
     return "ok" if plugin.bound else "ok, but declares no gan-core bound"
 
 
-def _find() -> Iterator[Plugin]:
+def _find(kind: Kind) -> Iterator[Plugin]:
     seen: set[str] = set()
     for distribution in distributions():
         # A distribution can be met twice on sys.path; the first one is the one that Python would import.
@@ -77,9 +96,10 @@ def _find() -> Iterator[Plugin]:
         if not name or canonicalize_name(name) in seen:
             continue
         seen.add(canonicalize_name(name))
-        for entry_point in distribution.entry_points.select(group=GROUP):
+        for entry_point in distribution.entry_points.select(group=kind.group):
             bound, unmet = _requirements(distribution)
             yield Plugin(
+                kind=kind,
                 name=entry_point.name,
                 distribution=name,
                 version=distribution.version,
@@ -93,8 +113,9 @@ def _find() -> Iterator[Plugin]:
 
 def _requirements(distribution: Distribution) -> tuple[str | None, tuple[str, ...]]:
     """Returns the bound on gan-core and what is not met, from metadata alone (as OpenTelemetry checks its own)."""
-    bound: str | None = None
-    unmet = []
+    name, unmet = canonicalize_name(distribution.metadata["Name"]), []
+    # What comes with gan-core itself is of its version.
+    bound = f"gan-core=={distribution.version}" if name == "gan-core" else None
     for text in distribution.requires or ():
         try:
             requirement = Requirement(text)

@@ -1,16 +1,29 @@
-"""Loading the one variant that was named, and saying what is wrong with it, if anything is."""
+"""Loading the one plugin that was named, and saying what is wrong with it, if anything is."""
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.data_spec import DataSpec
 from gan_core.game.variant import API, Options, Variant
-from gan_core.plugins.find import GROUP, Plugin, find_plugins
+from gan_core.plugins.find import VARIANTS, Kind, Plugin, find_plugins
 
 if TYPE_CHECKING:
     from gan_core.game.game import Game
+
+
+class _Exported(Protocol):
+    """What every kind of plugin exports: an object that says for which interface it was written, and its options."""
+
+    @property
+    def api(self) -> int: ...
+
+    @property
+    def options(self) -> type[Options]: ...
+
+
+T = TypeVar("T", bound=_Exported)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,33 +62,44 @@ def load_variant(name: str) -> LoadedVariant:
         UserError: Nobody offers that name, two do, its requirements are not met, it fails to import, or what it names
             is not a `Variant` written for this interface. The message names the distribution and the way out.
     """
-    plugin = _choose(name, find_plugins())
+    plugin, variant = load_plugin(name, VARIANTS, Variant, API)
+    return LoadedVariant(plugin=plugin, variant=variant)
+
+
+def load_plugin(name: str, kind: Kind, like: type[T], api: int) -> tuple[Plugin, T]:
+    """Imports the plugin of that kind and name; what it names must be a `like` of this `api`.
+
+    Raises:
+        UserError: As `load_variant` says.
+    """
+    plugin = _choose(name, kind)
     if plugin.unmet:
         raise UserError(
             f"{plugin.label} {'; '.join(plugin.unmet)}.\n"
             f"Upgrade or install what is missing: pip install -U {plugin.distribution}"
         )
-    return LoadedVariant(plugin=plugin, variant=_check(plugin, _import(plugin)))
+    return plugin, _check(plugin, _import(plugin), like, api)
 
 
-def _choose(name: str, plugins: list[Plugin]) -> Plugin:
+def _choose(name: str, kind: Kind) -> Plugin:
+    plugins = find_plugins(kind)
     matches = [plugin for plugin in plugins if name in (plugin.name, plugin.full_name)]
     if len(matches) == 1:
         return matches[0]
     if matches:
         rows = "\n".join(f"  {m.full_name}  ({m.distribution} {m.version}, {m.entry_point.value})" for m in matches)
         raise UserError(
-            f"{len(matches)} distributions provide a variant named {name!r}:\n{rows}\n"
-            f"Name one of them in full (--variant {matches[0].full_name}), or uninstall the other."
+            f"{len(matches)} distributions provide a {kind.noun} named {name!r}:\n{rows}\n"
+            f"Name one of them in full ({kind.flag} {matches[0].full_name}), or uninstall the other."
         )
     names = sorted({plugin.name for plugin in plugins})
     if not names:
         raise UserError(
-            f"no variant named {name!r} is installed, nor any other: gan_core finds them in the entry-point group "
-            f"{GROUP!r}. From a checkout, run: pip install -r requirements.txt"
+            f"no {kind.noun} named {name!r} is installed, nor any other: gan_core finds them in the entry-point group "
+            f"{kind.group!r}. From a checkout, run: pip install -r requirements.txt"
         )
     raise UserError(
-        f"no variant named {name!r} is installed.{did_you_mean(name, names)}\nInstalled: {', '.join(names)}"
+        f"no {kind.noun} named {name!r} is installed.{did_you_mean(name, names)}\nInstalled: {', '.join(names)}"
     )
 
 
@@ -89,15 +113,16 @@ def _import(plugin: Plugin) -> object:
         ) from error
 
 
-def _check(plugin: Plugin, found: object) -> Variant:
-    if not isinstance(found, Variant):
+def _check(plugin: Plugin, found: object, like: type[T], api: int) -> T:
+    if not isinstance(found, like):
         raise UserError(
-            f"{plugin.label}: {plugin.entry_point.value!r} is {_article(found)}, not a gan_core.Variant.\n"
-            f'Point the entry point at the instance: {plugin.name} = "{plugin.entry_point.module}:variant"'
+            f"{plugin.label}: {plugin.entry_point.value!r} is {_article(found)}, not a gan_core.{like.__name__}.\n"
+            f"Point the entry point at the instance: {plugin.name} = "
+            f'"{plugin.entry_point.module}:{like.__name__.lower()}"'
         )
-    if found.api != API:
+    if found.api != api:
         raise UserError(
-            f"{plugin.label} was written for plugin API {found.api}; this gan_core speaks {API}.\n"
+            f"{plugin.label} was written for plugin API {found.api}; this gan_core speaks {api}.\n"
             f"Upgrade one of the two: pip install -U {plugin.distribution} gan-core"
         )
     if not (isinstance(found.options, type) and issubclass(found.options, Options)):

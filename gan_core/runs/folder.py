@@ -3,6 +3,7 @@
 config.yaml      every setting, resolved: `train --config` takes it back
 run.json         what it ran on: status, data, variant and library versions
 metrics.jsonl    one line for each log point
+evaluation.json  see gan_core.evaluation.record
 samples/         grids of samples, named by images seen
 checkpoints/     see gan_core.runs.checkpoint
 """
@@ -26,6 +27,7 @@ class RunFolder:
         self.config = root / "config.yaml"
         self.facts = root / "run.json"
         self.metrics = root / "metrics.jsonl"
+        self.evaluation = root / "evaluation.json"
         self.samples = root / "samples"
         self.checkpoints = root / "checkpoints"
 

@@ -82,6 +82,15 @@ def _explain(model: type[BaseModel], what: str, problem: dict[str, Any]) -> str:
     return f"{key}: {value!r} is not allowed. It must be {text}.{hint}"
 
 
+def options_of(assignments: Sequence[str]) -> dict[str, object]:
+    """Returns the options that `--set key=value` names, not yet checked.
+
+    Raises:
+        UserError: One is not written so.
+    """
+    return dict(map(_assignment, assignments))
+
+
 def _assignment(text: str) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():

@@ -17,7 +17,7 @@ class Settings(BaseModel):
     """The variant's own options; `gan_core show NAME` describes them."""
 
     dataset: str = "digits"
-    """digits, mnist, fashion-mnist, kmnist, usps, cifar10, or folder:PATH."""
+    """digits, mnist, fashion-mnist, kmnist, usps, cifar10, stacked-mnist, or folder:PATH."""
     data_dir: Path | None = None
     """A folder that holds the data set's files already (a torchvision root); without it they are downloaded."""
     image_size: int | None = Field(None, ge=4, le=4096)

@@ -8,6 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+MOST_ROWS = 100
+"""Of more classes than this, a grid shows no row each."""
+
 _PADDING = 2
 
 
@@ -31,8 +34,8 @@ def picture(image: Tensor) -> Image.Image:
 
 
 def rows_of(count: int, classes: int) -> int:
-    """Returns the rows of a grid: one for each class, or else a square."""
-    return min(classes, count) if classes else max(1, round(count**0.5))
+    """Returns the rows of a grid: one for each class where there are some, or else a square."""
+    return min(classes, count) if 0 < classes <= MOST_ROWS else max(1, round(count**0.5))
 
 
 def save_grid(images: Tensor, classes: int, path: Path) -> None:

@@ -1,7 +1,9 @@
 """Taking a run's generator back from its folder, without its data set, optimizers or discriminator."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,8 +18,24 @@ from gan_core.sampling.sampler import Sampler
 from gan_core.training.dealer import blank
 
 
-def load_sampler(run: Path, seed: int) -> Sampler:
-    """Returns a sampler over the averaged networks of a run's newest whole checkpoint.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedRun:
+    """A run's generator as its newest whole checkpoint has it, and what is known of the run."""
+
+    folder: RunFolder
+    settings: Settings
+    facts: dict[str, Any]
+    images_seen: int
+    sampler: Sampler
+
+
+def load_run(run: Path, seed: int, device: torch.device | None = None) -> LoadedRun:
+    """Takes the averaged networks of a run's newest whole checkpoint.
+
+    Args:
+        run: The run's folder.
+        seed: Seed of the samples.
+        device: Where they are computed; None takes an accelerator where there is one.
 
     Raises:
         UserError: The folder holds no run, no checkpoint, or one of another version of the variant.
@@ -34,7 +52,8 @@ def load_sampler(run: Path, seed: int) -> Sampler:
     spec = DataSpec(name=settings.dataset, **{key: value for key, value in data.items() if key != "fingerprint"})
     loaded = load_variant(settings.variant)
     game = loaded.build(spec, resolve_options(settings, loaded.variant.options))
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if device is None and torch.accelerator.is_available():
+        device = torch.accelerator.current_accelerator()
     like = blank(device or torch.device("cpu"), settings.precision)
     networks = {name: game.networks[name].to(like.device, like.dtype).eval().requires_grad_(False) for name in game.ema}
     for name, network in networks.items():
@@ -45,4 +64,10 @@ def load_sampler(run: Path, seed: int) -> Sampler:
                 f"checkpoint {checkpoint.path} does not fit {loaded.plugin.label}; the run was made with version "
                 f"{facts.get('variant_version')}: {error}"
             ) from error
-    return Sampler(game, networks, seed, like)
+    return LoadedRun(
+        folder=folder,
+        settings=settings,
+        facts=facts,
+        images_seen=checkpoint.images_seen,
+        sampler=Sampler(game, networks, seed, like),
+    )

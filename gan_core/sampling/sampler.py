@@ -27,16 +27,24 @@ class Sampler:
             return None
         return torch.arange(count) % self.game.classes if label is None else torch.full((count,), label)
 
+    @property
+    def classes(self) -> int:
+        """How many labels can be asked for; 0 where the game is unconditional."""
+        return self.game.classes
+
     @torch.no_grad()
+    def block(self, number: int, labels: Tensor | None) -> Tensor:
+        """Returns samples 64 `number` to 64 `number` + 63: (64, C, H, W) uint8 on the CPU, of labels (64,) int64."""
+        inputs = self.game.draw(self.streams.at("samples", number), BLOCK, labels)
+        self.streams.seed_modules("modules in samples", number, 0)  # For generators that draw noise.
+        images = self.game.generate(self.networks, place(inputs, self.like))
+        return images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+
     def draw(self, count: int, label: int | None = None) -> Iterator[Tensor]:
         """Yields samples 0 to count - 1 in blocks: (up to 64, C, H, W) uint8 on the CPU."""
         for first in range(0, count, BLOCK):
             labels = self.labels(first + BLOCK, label)
-            block = None if labels is None else labels[first:]
-            inputs = self.game.draw(self.streams.at("samples", first // BLOCK), BLOCK, block)
-            self.streams.seed_modules("modules in samples", first // BLOCK, 0)  # For generators that draw noise.
-            images = self.game.generate(self.networks, place(inputs, self.like))
-            yield images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()[: count - first]
+            yield self.block(first // BLOCK, None if labels is None else labels[first:])[: count - first]
 
     def draw_all(self, count: int, label: int | None = None) -> Tensor:
         """Returns them at once: (count, C, H, W) uint8."""

@@ -1,7 +1,7 @@
 """The recorder: what every run leaves in its folder, whoever else is watching."""
 
 from gan_core.runs.folder import RunFolder
-from gan_core.sampling.files import save_grid
+from gan_core.sampling.files import MOST_ROWS, save_grid
 from gan_core.sampling.sampler import Sampler
 
 
@@ -21,4 +21,5 @@ class Recorder:
     def sample(self, images_seen: int) -> None:
         """Draws the grid."""
         classes = self.sampler.game.classes
-        save_grid(self.sampler.draw_all(classes * 8 or 64), classes, self.folder.samples / f"{images_seen:09d}.png")
+        count = classes * 8 if 0 < classes <= MOST_ROWS else 64
+        save_grid(self.sampler.draw_all(count), classes, self.folder.samples / f"{images_seen:09d}.png")

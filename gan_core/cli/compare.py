@@ -1,0 +1,65 @@
+"""`gan_core compare`."""
+
+import json
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Annotated
+
+import typer
+
+from gan_core.errors import UserError
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="The folders of evaluated runs.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Compare evaluated runs: mean and spread over seeds, and which differences are larger than the spread.
+
+    Runs that differ in the seed only are one group. Where two groups share seeds, they are compared seed by seed.
+    """
+    if len(runs) < 2:
+        raise UserError("compare: one run is given. Give two or more")
+    from gan_core.evaluation.compare import differences, group, read_runs
+
+    groups = group(read_runs(runs))
+    found = differences(groups)
+    if not as_json:
+        from rich.console import Console
+
+        from gan_core.view.comparison import print_comparison
+
+        print_comparison(groups, found, Console())
+        return
+    described = {
+        "protocol": next(iter(groups.values()))[0].protocol,
+        "groups": {
+            name: {
+                "runs": [str(run.folder) for run in members],
+                "seeds": [run.settings["seed"] for run in members],
+                "images_seen": [run.images_seen for run in members],
+                "figures": {
+                    figure: {
+                        "mean": fmean(run.figures[figure] for run in members),
+                        "spread": stdev(run.figures[figure] for run in members) if len(members) > 1 else None,
+                    }
+                    for figure in members[0].figures
+                    if all(figure in run.figures for run in members)
+                },
+            }
+            for name, members in groups.items()
+        },
+        "differences": [
+            {
+                "groups": list(one.groups),
+                "figure": one.figure,
+                "difference": one.difference,
+                "spread": one.spread,
+                "seeds": list(one.seeds),
+                "larger": one.larger,
+            }
+            for one in found
+        ],
+    }
+    print(json.dumps(described, indent=2))

@@ -1,0 +1,60 @@
+"""What an evaluation leaves in a run's folder.
+
+evaluation.json           the figures and their protocol; the newest evaluation only
+evaluation-closest.png    the samples nearest to a training image, each above that image
+metrics.jsonl             one more line: {"images_seen": 500000, "evaluation/samples": 10000, "evaluation/fid": 12.3}
+
+That line has all figures that are one number, by name below "evaluation/". Like any other line, one is
+dropped when a run is resumed before it (`RunFolder.rewind_metrics`).
+"""
+
+import json
+from typing import Any
+
+from gan_core.errors import UserError
+from gan_core.evaluation.evaluation import Evaluation
+from gan_core.runs.folder import RunFolder, replace
+from gan_core.sampling.files import save_grid
+
+
+def record(evaluation: Evaluation, facts: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
+    """Writes it, and returns what evaluation.json now says. Only the main process calls it.
+
+    Args:
+        evaluation: What was found.
+        facts: What else is known: "images_seen" and "seed".
+        folder: The run's.
+
+    Raises:
+        UserError: The folder cannot be written to.
+    """
+    written = {**facts, **evaluation.to_json()}
+    numbers = {f"evaluation/{name}": m.value for name, m in evaluation.fakes.measured.items() if _is_number(m.value)}
+    line = {"images_seen": facts["images_seen"], "evaluation/samples": evaluation.protocol["samples"], **numbers}
+    try:
+        replace(folder.evaluation, json.dumps(written, indent=2) + "\n")
+        folder.append_metrics(line)
+        if evaluation.closest is not None:
+            save_grid(evaluation.closest, 2, folder.root / "evaluation-closest.png")
+    except OSError as error:
+        raise UserError(f"{str(folder.root)!r} cannot be written: {error}") from error
+    return written
+
+
+def read_evaluation(folder: RunFolder) -> dict[str, Any]:
+    """Returns what `record` wrote.
+
+    Raises:
+        UserError: The run was not evaluated, or the file is damaged.
+    """
+    if not folder.evaluation.exists():
+        raise UserError(f"{str(folder.root)!r} was not evaluated yet: gan_core evaluate {folder.root}")
+    try:
+        written = json.loads(folder.evaluation.read_text(encoding="utf-8"))
+        return {"protocol": dict(written["protocol"]), "figures": dict(written["figures"]), **written}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{str(folder.evaluation)!r} is damaged; evaluate the run again: {error}") from None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)

@@ -1,0 +1,118 @@
+"""Evaluating a run: its newest checkpoint against the data set that it was trained on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from rich.console import Console
+
+from gan_core.data.catalog import open_dataset
+from gan_core.data.real import RealData
+from gan_core.distributed.world import join_world
+from gan_core.errors import UserError
+from gan_core.evaluation.evaluate import evaluate
+from gan_core.evaluation.record import record
+from gan_core.evaluation.reference import make_reference
+from gan_core.features.load import load_features, open_space
+from gan_core.features.space import FeatureSpace, SpaceUnavailableError
+from gan_core.runs.folder import RunFolder
+from gan_core.runs.resolve import validated
+from gan_core.runs.settings import Settings
+from gan_core.sampling.load import load_run
+
+_SAMPLES, _STACKED_SAMPLES = 10_000, 26_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """How a run is to be evaluated.
+
+    Attributes:
+        run: Its folder.
+        samples: How many images to draw; None takes 10,000, or 26,000 of stacked images, as the field does.
+        seed: Seed of the latents.
+        features: The feature space's name.
+        options: Its options.
+        data_dir: Where the data set is now; None takes the run's.
+        small_fid: Compute FID also on fewer than 2,000 images.
+        gan_train: Also train a classifier on samples.
+    """
+
+    run: Path
+    samples: int | None
+    seed: int
+    features: str
+    options: Mapping[str, object]
+    data_dir: Path | None
+    small_fid: bool
+    gan_train: bool
+
+
+def evaluate_run(request: Request, console: Console) -> dict[str, Any] | None:
+    """Draws, judges, and writes the result into the run's folder.
+
+    Args:
+        request: What to do.
+        console: Where the main process shows progress.
+
+    Returns:
+        What evaluation.json says, on the main process; None on the others.
+
+    Raises:
+        UserError: Something is wrong that can be mended.
+    """
+    settings = validated(Settings, RunFolder(request.run).read_config())
+    load_features(request.features, request.options)
+    accelerator = join_world(
+        precision=settings.precision,
+        deadline=settings.deadline,
+        threads=settings.threads,
+        tracker=None,
+        folder=settings.folder,
+    )
+    try:
+        return _evaluate(
+            request, settings, accelerator, console if accelerator.is_main_process else Console(quiet=True)
+        )
+    finally:
+        accelerator.end_training()
+
+
+def _evaluate(
+    request: Request, settings: Settings, accelerator: Accelerator, console: Console
+) -> dict[str, Any] | None:
+    dataset = open_dataset(
+        settings.dataset,
+        data_dir=request.data_dir or settings.data_dir,
+        image_size=settings.image_size,
+        channels=settings.channels,
+    )
+    run = load_run(request.run, request.seed, accelerator.device)
+    data = RealData(dataset, accelerator.device)
+    plugin, features, options = load_features(request.features, request.options)
+    with accelerator.local_main_process_first():  # It may have to download.
+        fingerprint = data.read("train").fingerprint
+    if fingerprint != run.facts["data"]["fingerprint"]:
+        raise UserError(f"{str(request.run)!r} was trained on another {settings.dataset!r} than there is here now")
+    space: FeatureSpace | str
+    try:
+        space = open_space(plugin, features, options, data, accelerator, console)
+    except SpaceUnavailableError as error:
+        space = str(error)
+    reference = make_reference(data, request.features, space, accelerator, console)
+    samples = request.samples or (_SAMPLES if dataset.channel is None else _STACKED_SAMPLES)
+    evaluation = evaluate(
+        run.sampler,
+        samples,
+        reference,
+        accelerator,
+        console,
+        small_fid=request.small_fid,
+        with_gan_train=request.gan_train,
+    )
+    facts = {"images_seen": run.images_seen, "seed": request.seed}
+    written = None if evaluation is None else record(evaluation, facts, run.folder)
+    accelerator.wait_for_everyone()
+    return written

@@ -1,0 +1,74 @@
+"""Training the small classifier: the same weights each time on one machine."""
+
+from collections.abc import Iterator
+from math import ceil
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from torch import Tensor
+
+from gan_core.data.dataset import RealBatch
+from gan_core.features.network import SmallCnn, jittered
+from gan_core.training.randomness import ImageOrder, Streams
+from gan_core.view.progress import progress
+
+_LR, _BATCHES = 4e-3, (64, 256)
+_EPOCHS, _IMAGES = 5, 80_000
+_AT_ONCE = 64
+RECIPE = f"AdamW, one cycle to {_LR}, batches of {_BATCHES}, {_EPOCHS} epochs or {_IMAGES} images, most jittered"
+"""What makes the weights besides the data, the network and the seed: part of the cache's key."""
+
+
+class LabelledImages(Protocol):
+    """Images that a classifier can learn from."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The classes of all of them, (N,) int64."""
+
+    def batches(self, indices: list[list[int]]) -> Iterator[RealBatch]:
+        """Yields the images at each list of indices, on the device."""
+
+
+def train_classifier(
+    network: SmallCnn, images: LabelledImages, seed: int, device: torch.device, what: str, console: Console
+) -> None:
+    """Trains the network, in place, on labelled images; it is left in eval mode.
+
+    AdamW (Loshchilov & Hutter 2019) with a one-cycle schedule (Smith & Topin 2019).
+    """
+    assert images.labels is not None
+    count = len(images.labels)
+    streams, batch = Streams(seed), _batch(count)
+    steps = ceil(max(_EPOCHS * count, _IMAGES) / batch)
+    order = ImageOrder(streams, count)
+    places = [order[slice(step * batch, (step + 1) * batch)] for step in range(steps)]
+    network.to(device).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=_LR)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LR, total_steps=steps)
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        for step, (real, labels) in enumerate(progress(images.batches(places), steps, what, console)):
+            assert labels is not None
+            _, logits = network(jittered(real, streams.at("classifier's jitter", step)))
+            optimizer.zero_grad()
+            F.cross_entropy(logits, labels).backward()
+            optimizer.step()
+            schedule.step()
+    network.eval()
+
+
+def _batch(count: int) -> int:
+    """Returns small batches for small data, whose few epochs would else be too few steps."""
+    small, large = _BATCHES
+    return min(count, max(small, min(large, count // 128)))
+
+
+@torch.no_grad()
+def accuracy(network: SmallCnn, images: LabelledImages) -> float:
+    """Returns the share of images whose class the network names."""
+    assert images.labels is not None
+    places = torch.arange(len(images.labels)).split(_AT_ONCE)
+    right = [(network(real)[1].argmax(1) == labels) for real, labels in images.batches([at.tolist() for at in places])]
+    return float(torch.cat(right).double().mean())

@@ -1,0 +1,51 @@
+"""The feature space `random`: a network that has learnt nothing. For smoke runs, and for data without labels.
+
+Its figures rank generators of one data set roughly; their size means nothing.
+"""
+
+import hashlib
+
+import torch
+from pydantic import Field
+from rich.console import Console
+from torch import Tensor
+
+from gan_core.data.real import RealData
+from gan_core.features.network import SmallCnn
+from gan_core.features.space import Embedding, Features, FeatureSpace
+from gan_core.game.variant import Options
+from gan_core.training.randomness import Streams
+
+
+class UntrainedOptions(Options):
+    """Which of all untrained networks it is."""
+
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Seed of the weights."""
+
+
+class Untrained:
+    """A network with its first weights as a feature space: 128 features, no classes."""
+
+    provenance = "untrained network, for ranking only"
+
+    def __init__(self, network: SmallCnn) -> None:
+        self.network = network
+        weights = [tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values()]
+        self.fingerprint = hashlib.sha256(b"".join(weights)).hexdigest()
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Embedding:
+        """Embeds images (N, C, H, W) uint8."""
+        return Embedding(features=self.network(images)[0])
+
+
+def open_untrained(options: UntrainedOptions, data: RealData, device: torch.device, console: Console) -> FeatureSpace:
+    """Makes the network for this data's shape."""
+    del console  # It is made at once.
+    Streams(options.seed).seed_modules("untrained feature space", 0, 0)
+    spec = data.dataset.spec
+    return Untrained(SmallCnn(spec.channels, spec.image_size, 1).to(device).eval())
+
+
+features = Features(api=1, options=UntrainedOptions, open=open_untrained)

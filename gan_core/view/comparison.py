@@ -1,0 +1,64 @@
+"""The tables of a comparison: groups of runs side by side, and the differences between every two."""
+
+import sys
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gan_core.evaluation.compare import Difference, Groups, common_figures
+from gan_core.view.figures import TITLES
+
+
+def print_comparison(groups: Groups, found: Sequence[Difference], console: Console) -> None:
+    """Prints a column for each group and a row for each figure, then what differs by more than the spread."""
+    protocol = next(iter(groups.values()))[0].protocol
+    space = f"{protocol['features']} {(protocol['features_hash'] or '')[:8]}"
+    console.print(Text(f"{protocol['dataset']}, {protocol['samples']:,} samples, {space}"), soft_wrap=True)
+    table = _table("figure", *groups)
+    table.add_row("seeds", *(_counted(len(members), "seed") for members in groups.values()))
+    table.add_row("kimg", *(_range([run.images_seen / 1000 for run in members]) for members in groups.values()))
+    for name in common_figures([run for members in groups.values() for run in members]):
+        table.add_row(
+            TITLES.get(name, name),
+            *(_mean_and_spread([run.figures[name] for run in members]) for members in groups.values()),
+        )
+    # What reads a pipe has no width.
+    out = console if sys.stdout.isatty() else Console(width=240)
+    out.print(table)
+    for one, other in dict.fromkeys(difference.groups for difference in found):
+        these = [difference for difference in found if difference.groups == (one, other)]
+        out.print(Text(f"\n{one} less {other}, {_how(these[0])}"), soft_wrap=True)
+        table = _table("figure", "difference", "spread", "")
+        for each in these:
+            spread = "unknown" if each.spread is None else f"{each.spread:.3g}"
+            verdict = "larger than the spread" if each.larger else ""
+            table.add_row(TITLES.get(each.figure, each.figure), f"{each.difference:+.4g}", spread, verdict)
+        out.print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(Text(column), overflow="fold")
+    return table
+
+
+def _how(difference: Difference) -> str:
+    if difference.seeds:
+        return f"paired by {_counted(len(difference.seeds), 'seed')}"
+    return "one seed on a side: no spread is known" if difference.spread is None else "not paired"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _range(values: list[float]) -> str:
+    return f"{min(values):g}" if min(values) == max(values) else f"{min(values):g} to {max(values):g}"
+
+
+def _mean_and_spread(values: list[float]) -> str:
+    return f"{fmean(values):.4g}" + (f" ± {stdev(values):.2g}" if len(values) > 1 else "")

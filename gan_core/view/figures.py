@@ -1,0 +1,64 @@
+"""The table of an evaluation: under each figure, what real images score in the generator's place."""
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+TITLES = {
+    "fid": "FID",
+    "fid_per_trace": "FID / trace",
+    "kid": "KID",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "modes": "classes drawn",
+    "kl": "KL to the real histogram",
+    "histogram": "share of each class",
+    "confidence": "mean confidence",
+    "agreement": "agreement (GAN-test)",
+    "agreement_by_class": "agreement of each class",
+    "gan_train": "GAN-train",
+    "unique": "unique images",
+    "copies": "copies",
+    "copying_z": "nearness to training images (z)",
+}
+_AT_MOST = 20
+
+
+def print_figures(written: dict[str, Any], console: Console) -> None:
+    """Prints what `gan_core.evaluation.record` wrote."""
+    protocol, figures = written["protocol"], written["figures"]
+    console.print(Text(f"{protocol['dataset']} at {written['images_seen'] / 1000:g} kimg"), soft_wrap=True)
+    space = f"{protocol['features']} {(protocol['features_hash'] or '')[:8]}"
+    console.print(Text(f"feature space {space}: {protocol['provenance']}"), soft_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("figure", "value", "samples", "measured in"):
+        table.add_column(column, overflow="fold")
+    for name, title in TITLES.items():
+        if (figure := figures.get(name)) is None:
+            continue
+        if "skipped" in figure:
+            table.add_row(title, Text(f"skipped: {figure['skipped']}"), "", "")
+            continue
+        where = "pixels" if name == "unique" else space
+        table.add_row(Text(title, style="bold"), Text(shown(figure), style="bold"), f"{figure['samples']:,}", where)
+        if "floor" in figure:
+            table.add_row("  real images", shown(figure["floor"]), f"{figure['floor']['samples']:,}", where)
+    # What reads a pipe has no width.
+    (console if sys.stdout.isatty() else Console(width=240)).print(table)
+    for note in written["notes"]:
+        console.print(Text(note), soft_wrap=True)
+
+
+def shown(figure: dict[str, Any]) -> str:
+    """Returns a figure's value, and its error where it has one: "0.0123 ± 0.0004"."""
+    value = figure["value"]
+    if isinstance(value, list):
+        more = f" and {len(value) - _AT_MOST} more" if len(value) > _AT_MOST else ""
+        return " ".join(f"{share:.3f}" for share in value[:_AT_MOST]) + more
+    error = f" ± {figure['error']:.2g}" if "error" in figure else ""
+    return f"{value:.4g}{error}"

@@ -1,0 +1,21 @@
+"""Progress of work that is not training: a bar that moves in a terminal, one line where there is none."""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], total: int, what: str, console: Console) -> Iterator[T]:
+    """Yields the items, of which there are `total`, and shows how many are done."""
+    if not console.is_terminal:
+        console.print(Text(what), soft_wrap=True)
+        yield from items
+        return
+    columns = TextColumn(what), BarColumn(bar_width=20), TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield from bar.track(items, total=total)

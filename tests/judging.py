@@ -1,0 +1,56 @@
+"""Judging sources of images that are no GAN, by the function that judges runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from torch import Tensor
+
+from gan_core.data.catalog import open_dataset
+from gan_core.data.dataset import ResidentImages
+from gan_core.data.real import RealData
+from gan_core.evaluation.evaluate import evaluate
+from gan_core.evaluation.evaluation import Evaluation
+from gan_core.evaluation.reference import Reference, make_reference
+from gan_core.features.load import load_features, open_space
+
+QUIET = Console(quiet=True)
+
+
+def real_data(dataset: str, data_dir: Path | None = None) -> RealData:
+    return RealData(open_dataset(dataset, data_dir=data_dir), torch.device("cpu"))
+
+
+def reference_of(data: RealData, features: str = "classifier", options: dict[str, object] | None = None) -> Reference:
+    accelerator = Accelerator(cpu=True)
+    plugin, kind, checked = load_features(features, options or {})
+    space = open_space(plugin, kind, checked, data, accelerator, QUIET)
+    return make_reference(data, features, space, accelerator, QUIET)
+
+
+def judge(source: "Images", count: int, reference: Reference, **flags: bool) -> Evaluation:
+    evaluation = evaluate(source, count, reference, Accelerator(cpu=True), QUIET, **flags)
+    assert evaluation is not None
+    return evaluation
+
+
+class Images:
+    """A source that draws each block of images by chance from what it was given, or as a function makes them."""
+
+    def __init__(self, draw: Tensor | Callable[[torch.Generator, Tensor | None], Tensor], classes: int = 0) -> None:
+        self.pool, self.classes = draw, classes
+
+    def block(self, number: int, labels: Tensor | None) -> Tensor:
+        random = torch.Generator().manual_seed(number)
+        if isinstance(self.pool, Tensor):
+            return self.pool[torch.randint(len(self.pool), (64,), generator=random)]
+        return self.pool(random, labels)
+
+
+def training_images(data: RealData) -> tuple[Tensor, Tensor]:
+    images = data.read("train")
+    assert isinstance(images, ResidentImages)
+    assert images.labels is not None
+    return images.images, images.labels

@@ -1,0 +1,192 @@
+"""`gan_core evaluate`: the same figures on any number of processes, and what it writes, skips and refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gan_core.errors import UserError
+from gan_core.evaluation.run import Request, evaluate_run
+from gan_core.runs.folder import RunFolder
+from gan_core.sampling.load import load_run
+from tests.conftest import gan_core
+from tests.judging import QUIET, Images, judge, real_data, reference_of
+
+SHORT = ("--set", "width=8", "--set", "threads=1", "--set", "log_every=0.64", "--batch", 64)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run of AC-GAN on digits."""
+    out = tmp_path_factory.mktemp("run") / "acgan"
+    gan_core("train", "--variant", "acgan", "--dataset", "digits", *SHORT, "--steps", 20, "--out", out)
+    return out
+
+
+def evaluated(run: Path, *, samples: int = 300, features: str = "random", **request: Any) -> dict[str, Any]:
+    defaults = {"seed": 0, "options": {}, "data_dir": None, "small_fid": False, "gan_train": False}
+    whole = Request(run=run, samples=samples, features=features, **(defaults | request))
+    written = evaluate_run(whole, QUIET)
+    assert written is not None
+    return written
+
+
+def numbers(figures: dict[str, Any]) -> dict[str, float]:
+    """Flattens figures to numbers by path."""
+    flat: dict[str, float] = {}
+
+    def walk(path: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{path}.{key}", inner)
+        elif isinstance(value, list):
+            for at, inner in enumerate(value):
+                walk(f"{path}.{at}", inner)
+        elif not isinstance(value, str):
+            flat[path] = float(value)
+
+    walk("", figures)
+    return flat
+
+
+def test_two_processes_find_what_one_finds_and_json_is_what_is_written(run: Path) -> None:
+    words = ("evaluate", run, "--samples", 1000, "--small-fid", "--json")
+    one, two = (
+        json.loads(output[output.index("{\n") : output.rindex("}") + 1])
+        for output in (gan_core(*words, processes=processes) for processes in (1, 2))
+    )
+    assert json.loads((run / "evaluation.json").read_text()) == two
+    assert one["protocol"] == two["protocol"]
+    assert one["protocol"]["samples"] == 1000
+    first, second = numbers(one["figures"]), numbers(two["figures"])
+    assert {".fid.value", ".kid.error", ".coverage.floor.value", ".agreement_by_class.value.9"} <= first.keys()
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        # Networks that run on another number of threads round otherwise, and so may a pixel.
+        assert second[key] == pytest.approx(value, rel=1e-3, abs=1e-3), key
+
+
+def test_the_same_again_is_the_same_and_another_seed_is_not(run: Path) -> None:
+    first, again, other = (evaluated(run, seed=seed)["figures"] for seed in (0, 0, 1))
+    assert first == again
+    assert first["kid"]["value"] != other["kid"]["value"]
+    assert first["kid"]["floor"] == other["kid"]["floor"]
+
+
+def test_sample_i_is_the_same_however_many_are_drawn(run: Path) -> None:
+    sampler = load_run(run, 3).sampler
+    drawn = sampler.draw_all(200)
+    labels = sampler.labels(256)
+    assert labels is not None
+    for number in (2, 0):
+        block = sampler.block(number, labels[64 * number : 64 * number + 64])
+        assert torch.equal(block[:8], drawn[64 * number : 64 * number + 8])
+
+
+def test_labels_are_as_frequent_as_in_training(run: Path) -> None:
+    asked = []
+
+    class Noting(Images):
+        def block(self, number: int, labels: torch.Tensor | None) -> torch.Tensor:
+            asked.append((number, labels))
+            return super().block(number, labels)
+
+    data = real_data("digits")
+    judge(Noting(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), classes=10), 1203, reference_of(data, "random"))
+    labels = torch.cat([labels for _, labels in dict(asked).items() if labels is not None])
+    assert sorted(labels[:1203].tolist()) == sorted(data.train.labels.tolist())  # type: ignore[union-attr]
+
+
+def test_small_fids_are_refused_and_cut_counts_are_said(run: Path) -> None:
+    written = evaluated(run, samples=500)
+    assert written["figures"]["fid"]["skipped"].startswith(
+        "on 297 samples, below 2,000, it is mostly bias; --small-fid"
+    )
+    assert written["figures"]["kid"]["samples"] == 297
+    assert written["figures"]["unique"]["samples"] == 500
+    assert written["notes"][0] == (
+        "297 of 500 samples are compared with as many real images: the test split has 297, the held-out fold 297."
+    )
+    assert evaluated(run, samples=500, small_fid=True)["figures"]["fid"]["samples"] == 297
+
+
+def test_what_a_space_cannot_tell_is_skipped_with_the_reason(run: Path) -> None:
+    figures = evaluated(run)["figures"]
+    assert figures["modes"] == {"skipped": "the feature space 'random' knows no classes"}
+    figures = evaluated(run, features="inception")["figures"]
+    assert figures["fid"] == figures["modes"] == {"skipped": "inception needs its file of weights: --set weights=FILE"}
+    assert figures["unique"]["value"] > 0
+    reference = reference_of(real_data("digits"), "random")
+    found = judge(Images(torch.zeros(1, 1, 8, 8, dtype=torch.uint8)), 15, reference, with_gan_train=True)
+    assert found.fakes.skipped["kid"] == "it needs 20 images of each kind, and there are 15"
+    assert found.fakes.skipped["gan_train"] == "the generator is not conditional"
+
+
+def test_the_table_has_the_floor_below_each_figure_and_its_protocol(run: Path) -> None:
+    output = gan_core("evaluate", run, "--samples", 300, "--features", "random")
+    lines = [line.rstrip() for line in output.splitlines()]
+    written = json.loads((run / "evaluation.json").read_text())
+    at = next(number for number, line in enumerate(lines) if line.startswith("coverage"))
+    hash_ = written["protocol"]["features_hash"][:8]
+    for line, figure in ((lines[at], written["figures"]["coverage"]),):
+        assert line.split() == ["coverage", f"{figure['value']:.4g}", "297", "random", hash_]
+    assert lines[at + 1].split() == [
+        "real",
+        "images",
+        f"{written['figures']['coverage']['floor']['value']:.4g}",
+        "297",
+        "random",
+        hash_,
+    ]
+    assert any(line.startswith("FID ") and "skipped: on 297 samples" in line for line in lines)
+    assert "untrained network, for ranking only" in output
+
+
+def test_the_run_keeps_the_figures_and_a_resume_drops_those_of_work_to_be_done_again(run: Path) -> None:
+    written = evaluated(run)
+    folder = RunFolder(run)
+    line = json.loads(folder.metrics.read_text().splitlines()[-1])
+    assert line["images_seen"] == written["images_seen"] == 1280
+    assert line["evaluation/coverage"] == written["figures"]["coverage"]["value"]
+    assert line["evaluation/samples"] == 300
+    assert not any(isinstance(value, list | str) for value in line.values())
+    assert (run / "evaluation-closest.png").exists()
+    folder.rewind_metrics(1280)
+    assert json.loads(folder.metrics.read_text().splitlines()[-1]) == line
+    folder.rewind_metrics(1279)
+    kept = [json.loads(text) for text in folder.metrics.read_text().splitlines()]
+    assert kept
+    assert not any("evaluation/samples" in each for each in kept)
+
+
+def test_other_data_than_the_run_s_is_refused(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    copy.mkdir()
+    for name in ("config.yaml", "checkpoints"):
+        (copy / name).symlink_to(run / name)
+    facts = RunFolder(run).read_facts()
+    facts["data"]["fingerprint"] = "0" * 64
+    RunFolder(copy).write_facts(**facts)
+    with pytest.raises(UserError, match="was trained on another 'digits' than there is here now"):
+        evaluated(copy)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--features", "clasifier"], "no feature space named 'clasifier' is installed. Did you mean 'classifier'?"),
+        (["--set", "min_acuracy=1"], "min_acuracy: no such option of classifier. Did you mean 'min_accuracy'?"),
+        (["--set", "min_accuracy"], "--set 'min_accuracy': write it as key=value"),
+        (["--set", "min_accuracy=0.9999"], "must read 99.99%: it is no judge"),
+    ],
+)
+def test_bad_input_says_how_to_mend_it(run: Path, words: list[str], message: str) -> None:
+    output = gan_core("evaluate", run, "--samples", 300, *words, expect=2)
+    assert message in output
+    assert "Traceback" not in output
+
+
+def test_what_is_no_run_is_named(tmp_path: Path) -> None:
+    assert "is not a run: it has no config.yaml" in gan_core("evaluate", tmp_path, expect=2)

@@ -1,0 +1,104 @@
+"""Stacked-MNIST: which images it has, that nothing is materialised, and how its modes are counted."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_core.data.catalog import open_dataset
+from gan_core.data.dataset import ResidentImages
+from gan_core.data.stacked import StackedImages, triples
+from gan_core.errors import UserError
+from gan_core.features.classifier import PerChannel
+from gan_core.features.space import Embedding
+from tests.judging import Images, judge, real_data, reference_of
+
+
+def digits(count: int = 300) -> ResidentImages:
+    """Images of 2 x 2 pixels whose every pixel tells which they are."""
+    pixels = (torch.arange(count) % 256).to(torch.uint8)[:, None, None, None].expand(-1, 1, 2, 2)
+    return ResidentImages(pixels, torch.arange(count) % 10)
+
+
+def test_every_class_is_equally_often_and_made_of_its_digits() -> None:
+    images = digits()
+    assert images.labels is not None
+    chosen = triples(images.labels, 26_000, "test")
+    assert set(Counter(StackedImages(images, chosen).labels.tolist()).values()) == {26}
+    ((pixels, labels),) = StackedImages(images, chosen).batches([[437, 5, 21_999]])
+    assert (pixels.shape, labels is None) == ((3, 3, 2, 2), False)
+    assert labels is not None
+    assert labels.tolist() == [437, 5, 999]
+    for image, label in zip(pixels, labels.tolist(), strict=True):
+        for channel, digit in zip(image, f"{label:03d}", strict=True):
+            number = [at for at in range(300) if at % 256 == int(channel[0, 0])]
+            assert int(digit) in [at % 10 for at in number]
+    assert len(chosen.unique()) == 300  # All digits are used.
+
+
+def test_the_list_is_always_the_same_and_another_for_each_split() -> None:
+    labels = torch.arange(300) % 10
+    assert torch.equal(triples(labels, 5000, "train"), triples(labels, 5000, "train"))
+    assert not torch.equal(triples(labels, 5000, "train"), triples(labels, 5000, "test"))
+
+
+def test_a_channel_space_multiplies_probabilities() -> None:
+    class Reads:
+        fingerprint, provenance = "0", "reads the pixel"
+
+        def __call__(self, images: torch.Tensor) -> Embedding:
+            digit = images[:, 0, 0, 0].long()
+            sure = torch.full((len(images), 10), 0.01).scatter(1, digit[:, None], 0.91)
+            return Embedding(features=digit[:, None].float(), probabilities=sure)
+
+    images = torch.tensor([[4, 0, 7], [9, 9, 9]], dtype=torch.uint8)[:, :, None, None].expand(-1, -1, 2, 2)
+    found = PerChannel(Reads())(images)
+    assert found.features.tolist() == [[4, 0, 7], [9, 9, 9]]
+    assert found.probabilities is not None
+    assert found.probabilities.shape == (2, 1000)
+    assert found.probabilities.argmax(1).tolist() == [407, 999]
+    assert found.probabilities.max(1).values.tolist() == pytest.approx([0.91**3] * 2)
+    assert found.probabilities.sum(1).tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_stacked_mnist_is_mnist_in_three_channels(mnist_root: Path) -> None:
+    dataset = open_dataset("stacked-mnist", data_dir=mnist_root)
+    assert (dataset.spec.channels, dataset.spec.classes, dataset.spec.count) == (3, 1000, 240_000)
+    train = dataset.read("train")
+    assert isinstance(train, StackedImages)
+    assert train.digits.images.shape == (60_000, 1, 28, 28)
+    ((images, labels),) = train.batches([[123_456]])
+    assert labels is not None
+    assert labels.tolist() == [456]
+    flat = train.digits.images.flatten(1)
+    assert train.digits.labels is not None
+    for channel, digit in zip(images[0], (4, 5, 6), strict=True):
+        (place,) = torch.nonzero((flat == channel.flatten()).all(1)).flatten().tolist()
+        assert int(train.digits.labels[place]) == digit
+
+
+def test_grey_stacks_are_refused() -> None:
+    with pytest.raises(UserError, match="channels: 1 is not allowed for 'stacked-mnist', whose images have 3"):
+        open_dataset("stacked-mnist", channels=1)
+
+
+@pytest.mark.slow
+def test_modes_and_divergence_of_perfect_and_of_collapsed_samplers(mnist_root: Path) -> None:
+    reference = reference_of(real_data("stacked-mnist", mnist_root))
+    train = reference.data.read("train")
+
+    def perfect(random: torch.Generator, labels: torch.Tensor | None) -> torch.Tensor:
+        return next(iter(train.batches([torch.randint(240_000, (64,), generator=random).tolist()])))[0]
+
+    found = judge(Images(perfect), 26_000, reference).fakes.measured
+    assert found["modes"].value == 1000
+    # Chance alone gives 0.0192; three digits of which the classifier misreads one in a hundred add little.
+    assert found["kl"].value == pytest.approx(0.0192, abs=0.004)
+
+    def half(random: torch.Generator, labels: torch.Tensor | None) -> torch.Tensor:
+        return next(iter(train.batches([(torch.randint(120_000, (64,), generator=random) * 2).tolist()])))[0]
+
+    found = judge(Images(half), 26_000, reference).fakes.measured
+    assert found["modes"].value < 700  # The blue digit is even; misreadings find some of the other modes.
+    assert found["kl"].value == pytest.approx(0.69, abs=0.08)
