@@ -31,6 +31,9 @@ def train(
     sample_every: Annotated[
         float | None, typer.Option(metavar="KIMG", help="Draw a grid of samples (20 times in a run).")
     ] = None,
+    evaluate_every: Annotated[
+        float | None, typer.Option(metavar="KIMG", help="Judge the generator by 2,000 samples (never).")
+    ] = None,
     checkpoint_every: Annotated[
         float | None, typer.Option(metavar="KIMG", help="Write a checkpoint (20 times in a run).")
     ] = None,
@@ -67,6 +70,7 @@ def train(
         "seed": seed,
         "out": out,
         "sample_every": sample_every,
+        "evaluate_every": evaluate_every,
         "checkpoint_every": checkpoint_every,
         "precision": precision,
         "on_nan": on_nan,

@@ -24,6 +24,12 @@ from gan_core.evaluation.manifold import K, overlap
 from gan_core.evaluation.memorisation import copying
 from gan_core.evaluation.reference import Reference
 
+ONE_NUMBER = (
+    *("fid", "fid_per_trace", "kid", "precision", "recall", "density", "coverage", "modes", "kl", "confidence"),
+    *("agreement", "unique", "copies", "copying_z"),
+)
+"""The figures that are one number, and so can be terms of a log."""
+
 FEW = 2000
 """FID of fewer samples is mostly bias: on 1,000 images, three times what it is on 10,000."""
 

@@ -2,10 +2,10 @@
 
 evaluation.json           the figures and their protocol; the newest evaluation only
 evaluation-closest.png    the samples nearest to a training image, each above that image
-metrics.jsonl             one more line: {"images_seen": 500000, "evaluation/samples": 10000, "evaluation/fid": 12.3}
+metrics.jsonl             one more line: {"images_seen": 500000, "evaluation@10000/fid": 12.3, ...}
 
-That line has all figures that are one number, by name below "evaluation/". Like any other line, one is
-dropped when a run is resumed before it (`RunFolder.rewind_metrics`).
+That line has all figures that are one number, labelled with the number of samples. Like any other line, one is dropped
+when a run is resumed before it (`RunFolder.rewind_metrics`).
 """
 
 import json
@@ -29,8 +29,7 @@ def record(evaluation: Evaluation, facts: dict[str, Any], folder: RunFolder) -> 
         UserError: The folder cannot be written to.
     """
     written = {**facts, **evaluation.to_json()}
-    numbers = {f"evaluation/{name}": m.value for name, m in evaluation.fakes.measured.items() if _is_number(m.value)}
-    line = {"images_seen": facts["images_seen"], "evaluation/samples": evaluation.protocol["samples"], **numbers}
+    line = {"images_seen": facts["images_seen"], **as_terms(evaluation)}
     try:
         replace(folder.evaluation, json.dumps(written, indent=2) + "\n")
         folder.append_metrics(line)
@@ -56,5 +55,8 @@ def read_evaluation(folder: RunFolder) -> dict[str, Any]:
         raise UserError(f"{str(folder.evaluation)!r} is damaged; evaluate the run again: {error}") from None
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
+def as_terms(evaluation: Evaluation) -> dict[str, float]:
+    """Returns the figures that are one number as terms of a log line: "evaluation@SAMPLES/NAME"."""
+    phase = f"evaluation@{evaluation.protocol['samples']}"
+    measured = evaluation.fakes.measured.items()
+    return {f"{phase}/{name}": figure.value for name, figure in measured if not isinstance(figure.value, list)}

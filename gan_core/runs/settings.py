@@ -67,6 +67,12 @@ class Settings(BaseModel):
     """Log the terms every so many thousand images; without it 500 times in a run, but not below 1."""
     sample_every: float | None = Field(None, gt=0)
     """Draw a grid of samples every so many thousand images; without it 20 times in a run, but not below 1."""
+    evaluate_every: float | None = Field(None, gt=0)
+    """Judge the generator every so many thousand images and at the end, with a checkpoint; without it never."""
+    evaluate_samples: int = Field(2000, ge=64)
+    """How many samples it is judged by then; `gan_core evaluate` takes 10,000."""
+    evaluate_features: str = "classifier"
+    """The feature space in which it is judged then: classifier, inception, random, or one that a plugin offers."""
     checkpoint_every: float | None = Field(None, gt=0)
     """Write a checkpoint every so many thousand images; likewise. Every run ends with one."""
     keep_checkpoints: int = Field(3, ge=1)
@@ -100,6 +106,9 @@ FREE = {
     "resume",
     "log_every",
     "sample_every",
+    "evaluate_every",
+    "evaluate_samples",
+    "evaluate_features",
     "checkpoint_every",
     "keep_checkpoints",
     "keep_every",

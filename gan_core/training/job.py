@@ -14,6 +14,7 @@ import gan_core
 from gan_core.data.dataset import Dataset
 from gan_core.distributed.world import on_cpu
 from gan_core.errors import UserError, did_you_mean
+from gan_core.features.load import load_features
 from gan_core.game.game import Game
 from gan_core.game.variant import Options
 from gan_core.plugins.load import LoadedVariant
@@ -80,6 +81,8 @@ def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
     if settings.track is not None and find_spec(settings.track) is None:
         # accelerate would only leave it out.
         raise UserError(f"track: {settings.track!r} is not installed: pip install {settings.track}")
+    if settings.evaluate_every is not None:
+        load_features(settings.evaluate_features, {})
     keys = comparable(flatten(job.config(), {}))
     for key in allowed:
         if key not in keys:

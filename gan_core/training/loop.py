@@ -1,6 +1,7 @@
 """The loop: how every game is played, whatever the kind of GAN."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -32,7 +33,7 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A run that is set up: what plays, with what, and who watches."""
+    """A run that is set up: what plays, with what, who watches, and who judges (together with all processes)."""
 
     accelerator: Accelerator
     settings: Settings
@@ -41,6 +42,7 @@ class Training:
     dealer: Dealer
     folder: RunFolder
     observers: tuple[Observer, ...]
+    judge: Callable[[], dict[str, float]] | None = None
 
 
 def train(run: Training) -> Status:
@@ -58,6 +60,7 @@ def train(run: Training) -> Status:
     log_every = cadence(settings.log_every, run.length // 500)
     sample_every = cadence(settings.sample_every, run.length // 20)
     checkpoint_every = cadence(settings.checkpoint_every, run.length // 20)
+    evaluate_every = None if run.judge is None else cadence(settings.evaluate_every, run.length)
     meter = Meter(accelerator, settings.nan_limit)
     rounds = dealer.rounds(state.images_seen)
     resumed_at, logged_at, clock = state.images_seen, state.images_seen, time.monotonic()
@@ -68,7 +71,8 @@ def train(run: Training) -> Status:
             step = state.images_seen // step_images
             done = state.images_seen >= run.length
             stopping = stop.agreed()
-            saving = done or stopping or due(checkpoint_every, state.images_seen, step_images)
+            judging = evaluate_every is not None and (done or due(evaluate_every, state.images_seen, step_images))
+            saving = done or stopping or judging or due(checkpoint_every, state.images_seen, step_images)
 
             # Log. Always before a checkpoint: no NaN is ever saved, and a resumed run has the same log points.
             if state.images_seen > logged_at and (saving or due(log_every, state.images_seen, step_images)):
@@ -79,6 +83,8 @@ def train(run: Training) -> Status:
                     "images_per_second": round(rate, 1),
                     **meter.read(),
                 }
+                if judging and run.judge is not None:
+                    line |= run.judge()
                 for observer in observers:
                     observer.log(line)
                 logged_at = state.images_seen

@@ -10,6 +10,7 @@ from rich.text import Text
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.roll import Roll
 from gan_core.distributed.world import describe, join_world
+from gan_core.evaluation.judge import make_judge
 from gan_core.runs.disk import naming_a_full_disk
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.life import this_process
@@ -89,6 +90,17 @@ def _run(job: Job, allowed: Collection[str], accelerator: Accelerator, roll: Rol
             folder.write_facts(status="finished", images_seen=state.images_seen)
         return "finished"
 
+    averages = {name: average.network for name, average in state.averages.items()}
+    judge = None
+    if settings.evaluate_every is not None:
+        judge = make_judge(
+            job.dataset,
+            Sampler(game, averages, 0, dealer.like),
+            samples=settings.evaluate_samples,
+            features=settings.evaluate_features,
+            accelerator=accelerator,
+            console=console,
+        )
     accelerator.wait_for_everyone()  # All have read the folder; now the main process may write to it.
     if accelerator.is_main_process:
         folder.create()
@@ -101,7 +113,6 @@ def _run(job: Job, allowed: Collection[str], accelerator: Accelerator, roll: Rol
     with ExitStack() as stack:
         observers: list[Observer] = []
         if accelerator.is_main_process:
-            averages = {name: average.network for name, average in state.averages.items()}
             sampler = Sampler(game, averages, settings.seed, dealer.like)
             observers.append(Recorder(folder, sampler))
             observers.append(stack.enter_context(LiveView(console, length, state.images_seen)))
@@ -118,6 +129,7 @@ def _run(job: Job, allowed: Collection[str], accelerator: Accelerator, roll: Rol
             dealer=dealer,
             folder=folder,
             observers=tuple(observers),
+            judge=judge,
         )
         try:
             status = train(run)

@@ -13,6 +13,7 @@ from gan_core.data.dataset import Images
 from gan_core.distributed.batchnorm import synchronise
 from gan_core.distributed.world import share_of
 from gan_core.errors import UserError, did_you_mean
+from gan_core.evaluation.judge import figure_names
 from gan_core.game.game import Game
 from gan_core.runs.checkpoint import Checkpoint, newest
 from gan_core.runs.folder import RunFolder
@@ -62,6 +63,7 @@ def _probe(modules: list[PhaseModule], dealer: Dealer) -> None:
 
 def _check_figures(settings: Settings, modules: list[PhaseModule]) -> None:
     figures = [f"{module.phase.name}/{term}" for module in modules for term in (*module.terms, "gradient norm")]
+    figures += figure_names(settings.evaluate_samples) if settings.evaluate_every is not None else []
     for key in ("keep_lowest", "keep_highest"):
         value = getattr(settings, key)
         if value is not None and value not in figures:

@@ -1,0 +1,65 @@
+"""Judging a run while it trains: the figures of `gan_core evaluate`, from fewer samples, as terms of the log."""
+
+from dataclasses import dataclass
+
+from accelerate import Accelerator
+from rich.console import Console
+
+from gan_core.data.dataset import Dataset
+from gan_core.data.real import RealData
+from gan_core.evaluation.evaluate import evaluate
+from gan_core.evaluation.figures import ONE_NUMBER
+from gan_core.evaluation.record import as_terms
+from gan_core.evaluation.reference import Reference, make_reference
+from gan_core.evaluation.source import Source
+from gan_core.features.load import load_features
+from gan_core.features.space import FeatureSpace, SpaceUnavailableError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Judges the same generator again and again.
+
+    Attributes:
+        source: The generator, as it is now.
+        samples: How many images to draw.
+        reference: The real side, embedded once.
+        accelerator: This run's processes.
+    """
+
+    source: Source
+    samples: int
+    reference: Reference
+    accelerator: Accelerator
+
+    def __call__(self) -> dict[str, float]:
+        """Returns every figure that is one number, as "evaluation@SAMPLES/NAME", on the main process, and else nothing.
+
+        Every process must call it.
+        """
+        quiet = Console(quiet=True)
+        evaluation = evaluate(self.source, self.samples, self.reference, self.accelerator, quiet)
+        return {} if evaluation is None else as_terms(evaluation)
+
+
+def make_judge(
+    dataset: Dataset, source: Source, *, samples: int, features: str, accelerator: Accelerator, console: Console
+) -> Judge:
+    """Opens the feature space, which may have to be trained first, and embeds the real images. All processes must call.
+
+    Raises:
+        UserError: The feature space does not exist, or refuses this data.
+    """
+    loaded, data = load_features(features, {}), RealData(dataset, accelerator.device)
+    space: FeatureSpace | str
+    try:
+        space = loaded.open(data, accelerator, console)
+    except SpaceUnavailableError as error:
+        space = str(error)
+    reference = make_reference(data, features, space, accelerator, console)
+    return Judge(source=source, samples=samples, reference=reference, accelerator=accelerator)
+
+
+def figure_names(samples: int) -> list[str]:
+    """Returns the names under which figures of so many samples are logged."""
+    return [f"evaluation@{samples}/{name}" for name in ONE_NUMBER]

@@ -1,0 +1,85 @@
+"""`--evaluate-every`: the figures of `gan_core evaluate`, from fewer samples, in the log of the run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gan_core.errors import UserError
+from tests.conftest import difference, gan_core, weights
+
+Train = Callable[..., str]
+GAME = (
+    *("train", "--variant", "dcgan", "--set", "width=4", "--batch", "32", "--precision", "fp64"),
+    *("--set", "log_every=0.064", "--checkpoint-every", "1000", "--sample-every", "1000"),
+)
+JUDGED = ("--evaluate-every", "0.128", "--set", "evaluate_samples=256", "--set", "evaluate_features=random")
+
+
+def judged(run: Path) -> dict[int, dict[str, float]]:
+    """The figures in a run's log, by step."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    found = {line["step"]: {key: line[key] for key in line if key.startswith("evaluation")} for line in lines}
+    return {step: figures for step, figures in found.items() if figures}
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("straight") / "run"
+    gan_core(*GAME, *JUDGED, "--steps", 10, "--out", run)
+    return run
+
+
+def test_figures_are_logged_with_their_number_of_samples_and_the_end_is_judged_too(straight: Path) -> None:
+    figures = judged(straight)
+    assert list(figures) == [4, 8, 10]
+    assert {"evaluation@256/kid", "evaluation@256/coverage", "evaluation@256/unique"} <= figures[10].keys()
+    assert "evaluation@256/fid" not in figures[10]  # Of so few samples it is mostly bias.
+    assert len({figures[step]["evaluation@256/kid"] for step in figures}) == 3
+    # What was judged can be taken back.
+    assert sorted(path.name for path in (straight / "checkpoints").iterdir()) == ["000000128", "000000256", "000000320"]
+
+
+def test_they_are_what_evaluate_says_afterwards(straight: Path) -> None:
+    gan_core("evaluate", straight, "--samples", 256, "--features", "random")
+    written = json.loads((straight / "evaluation.json").read_text())
+    for key, value in judged(straight)[10].items():
+        assert written["figures"][key.partition("/")[2]]["value"] == pytest.approx(value, rel=1e-6)
+
+
+def test_they_are_the_same_on_two_processes_and_after_a_resume(straight: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    gan_core(*GAME, *JUDGED, "--steps", 6, "--out", run)
+    gan_core(*GAME, *JUDGED, "--steps", 10, "--out", run, processes=2)
+    for step in (4, 8, 10):
+        assert judged(run)[step] == pytest.approx(judged(straight)[step], rel=1e-6)
+
+
+def test_judging_changes_nothing_of_what_is_trained(straight: Path, tmp_path: Path) -> None:
+    gan_core(*GAME, "--steps", 10, "--out", tmp_path / "run")
+    assert difference(weights(straight), weights(tmp_path / "run")) == 0.0
+
+
+def test_the_best_judged_checkpoint_can_be_kept(straight: Path, tmp_path: Path) -> None:
+    keep = ("--set", "keep_checkpoints=1", "--set", "keep_lowest=evaluation@256/kid")
+    gan_core(*GAME, *JUDGED, *keep, "--steps", 10, "--out", tmp_path / "run")
+    figures = judged(straight)
+    best = min(figures, key=lambda step: figures[step]["evaluation@256/kid"])
+    kept = {int(path.name) // 32 for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert kept == {best, 10}
+
+
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        (("evaluate_features=classifer",), "Did you mean 'classifier'"),
+        (("keep_lowest=evaluation@2000/fdi",), "Did you mean 'evaluation@2000/fid'"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_the_run_begins(
+    assignments: tuple[str, ...], message: str, train: Train, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        train(*assignments, variant="dcgan", steps=2, evaluate_every=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
