@@ -14,7 +14,7 @@ from gan_core.data.real import RealData
 from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.evaluation import Evaluation
 from gan_core.evaluation.reference import Reference, make_reference
-from gan_core.features.load import load_features, open_space
+from gan_core.features.load import load_features
 
 QUIET = Console(quiet=True)
 
@@ -23,10 +23,9 @@ def real_data(dataset: str, data_dir: Path | None = None) -> RealData:
     return RealData(open_dataset(dataset, data_dir=data_dir), torch.device("cpu"))
 
 
-def reference_of(data: RealData, features: str = "classifier", options: dict[str, object] | None = None) -> Reference:
+def reference_of(data: RealData, features: str = "classifier") -> Reference:
     accelerator = Accelerator(cpu=True)
-    plugin, kind, checked = load_features(features, options or {})
-    space = open_space(plugin, kind, checked, data, accelerator, QUIET)
+    space = load_features(features, {}).open(data, accelerator, QUIET)
     return make_reference(data, features, space, accelerator, QUIET)
 
 

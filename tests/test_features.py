@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
+from accelerate import Accelerator
 
 from gan_core.data.real import RealData
 from gan_core.errors import UserError
@@ -68,12 +68,16 @@ def test_the_parts_of_a_data_set_share_no_image(digits: RealData) -> None:
 
 
 def test_a_folder_is_divided_into_three(tmp_path: Path) -> None:
-    for number in range(24):
+    for number in range(66):
         picture(tmp_path / f"class{number % 2}" / f"{number}.png", seed=number)
     data = real_data(f"folder:{tmp_path}")
     chosen = [set(part.chosen.tolist()) for part in (data.train, data.held_out, data.test)]
-    assert [len(part) for part in chosen] == [16, 4, 4]
-    assert set.union(*chosen) == set(range(24))
+    assert [len(part) for part in chosen] == [44, 11, 11]
+    assert set.union(*chosen) == set(range(66))
+    for path in tmp_path.glob("class*/1*.png"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"has 55 images, too few to be divided for an evaluation: it needs 60"):
+        real_data(f"folder:{tmp_path}")
 
 
 def test_the_classifier_is_trained_once_and_again_the_same(digits: RealData, tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def test_the_classifier_refuses_what_it_reads_badly(digits: RealData) -> None:
 
 
 def test_a_folder_needs_a_threshold_of_its_own_and_labels(tmp_path: Path) -> None:
-    for number in range(12):
+    for number in range(60):
         picture(tmp_path / "labelled" / f"class{number % 2}" / f"{number}.png", seed=number)
         picture(tmp_path / "loose" / f"{number}.png", seed=number)
     with pytest.raises(UserError, match=r"min_accuracy: there is none for 'folder:.*such as --set min_accuracy=0\.9"):
@@ -189,10 +193,11 @@ def test_listing_imports_no_feature_space(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_stranger_s_feature_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: RealData) -> None:
     install(tmp_path, distribution="pixel-space", name="pixels", code=STRANGER, **SPACE)
     monkeypatch.syspath_prepend(tmp_path)
-    plugin, features, options = load_features("pixels", {})
+    loaded = load_features("pixels", {})
     images = next(iter(digits.test.batches([[0, 1]])))[0]
-    assert torch.equal(features.open(options, digits, CPU, Console())(images).features, images.flatten(1).float())
-    assert plugin.label == "feature space 'pixels' (pixel-space 1.0)"
+    space = loaded.open(digits, Accelerator(cpu=True), QUIET)
+    assert torch.equal(space(images).features, images.flatten(1).float())
+    assert loaded.plugin.label == "feature space 'pixels' (pixel-space 1.0)"
 
 
 def test_what_is_wrong_with_a_name_or_an_option_is_named() -> None:

@@ -12,6 +12,7 @@ from gan_core.data.stacked import StackedImages, triples
 from gan_core.errors import UserError
 from gan_core.features.classifier import PerChannel
 from gan_core.features.space import Embedding
+from gan_core.sampling.files import rows_of
 from tests.judging import Images, judge, real_data, reference_of
 
 
@@ -76,6 +77,10 @@ def test_stacked_mnist_is_mnist_in_three_channels(mnist_root: Path) -> None:
     for channel, digit in zip(images[0], (4, 5, 6), strict=True):
         (place,) = torch.nonzero((flat == channel.flatten()).all(1)).flatten().tolist()
         assert int(train.digits.labels[place]) == digit
+
+
+def test_a_grid_of_a_thousand_classes_is_a_square() -> None:
+    assert (rows_of(64, 1000), rows_of(80, 10), rows_of(64, 0)) == (8, 10, 8)
 
 
 def test_grey_stacks_are_refused() -> None:

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 
 from gan_core.data.dataset import Dataset, Images, RealBatch
+from gan_core.errors import UserError
 from gan_core.training.randomness import Streams
+
+_LEAST = 60
 
 
 class Part:
@@ -45,9 +48,19 @@ class RealData:
     """
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
+        """Divides the data set; nothing is read yet.
+
+        Raises:
+            UserError: It has too few images.
+        """
         self.dataset, self.device = dataset, device
         self._read: dict[str, Images] = {}
         count = dataset.splits["train"]
+        if count < _LEAST:
+            raise UserError(
+                f"dataset: {dataset.spec.name!r} has {count} images, too few to be divided for an evaluation: "
+                f"it needs {_LEAST}"
+            )
         order = Streams(0).at("held-out images", 0).permutation(count)
         if "test" in dataset.splits:
             fold = min(dataset.splits["test"], count // 4)

@@ -25,7 +25,8 @@ class Embedded:
 
     Attributes:
         digests: A hash of each image's pixels, (N,) int64.
-        features: (N, d) on the device, or None where there is no feature space.
+        features: (N, d), or None where there is no feature space. On the GPU where that is CUDA's, else on the CPU, for
+            figures are computed in float64.
         predicted: The most probable class of each, (N,) int64 on the CPU, or None where the space knows no classes.
         confidence: The probability of that class, (N,) on the CPU, or None.
     """
@@ -69,8 +70,8 @@ def embed(
         accelerator: This run's processes.
         what: The work's name for people.
         console: Where progress is shown.
-        moments: Takes the features of the first `within` images, over all processes.
-        within: See there.
+        moments: Takes the features of the first images, over all processes.
+        within: How many images `moments` takes.
     """
     share = ceil(ceil(count / BLOCK) / accelerator.num_processes)
     mine = range(accelerator.process_index * share, (accelerator.process_index + 1) * share)
@@ -91,7 +92,7 @@ def embed(
     whole: list[Tensor] = [accelerator.gather(torch.cat(column))[:count] for column in zip(*parts, strict=True)]
     return Embedded(
         digests=whole[0].cpu(),
-        features=whole[1] if len(whole) > 1 else None,
+        features=None if len(whole) == 1 else whole[1] if whole[1].is_cuda else whole[1].cpu(),
         predicted=whole[2].cpu() if len(whole) > 2 else None,
         confidence=whole[3].cpu() if len(whole) > 2 else None,
     )

@@ -105,6 +105,10 @@ def _distances(figures: Figures, subject: Subject, moments: Moments, reference: 
     assert fake is not None
     assert real is not None
     assert reference.train.features is not None
+    if count < 2 * BLOCKS:
+        why = f"it needs {2 * BLOCKS} images of each kind, and there are {count}"
+        figures.skip(why, "fid", "fid_per_trace", "kid")
+        return
     if count >= FEW or small_fid:
         real_gaussian = Moments(moments.about).add(real[:count]).gaussian()
         distance = frechet_distance(moments.gaussian(), real_gaussian)
@@ -113,12 +117,9 @@ def _distances(figures: Figures, subject: Subject, moments: Moments, reference: 
     else:
         why = f"on {count:,} samples, below {FEW:,}, it is mostly bias; --small-fid computes it all the same"
         figures.skip(why, "fid", "fid_per_trace")
-    if count >= 2 * BLOCKS:
-        standard = Standard(reference.train.features)
-        distance, error = kernel_distance(standard(fake[:count]), standard(real[:count]))
-        figures.measured["kid"] = Measured(value=distance, samples=count, error=error)
-    else:
-        figures.skip(f"it needs {2 * BLOCKS} images of each kind, and there are {count}", "kid")
+    standard = Standard(reference.train.features)
+    distance, error = kernel_distance(standard(fake[:count]), standard(real[:count]))
+    figures.measured["kid"] = Measured(value=distance, samples=count, error=error)
 
 
 def _overlap(figures: Figures, subject: Subject, reference: Reference) -> None:

@@ -15,7 +15,7 @@ from gan_core.errors import UserError
 from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.record import record
 from gan_core.evaluation.reference import make_reference
-from gan_core.features.load import load_features, open_space
+from gan_core.features.load import LoadedFeatures, load_features
 from gan_core.features.space import FeatureSpace, SpaceUnavailableError
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.resolve import validated
@@ -64,7 +64,7 @@ def evaluate_run(request: Request, console: Console) -> dict[str, Any] | None:
         UserError: Something is wrong that can be mended.
     """
     settings = validated(Settings, RunFolder(request.run).read_config())
-    load_features(request.features, request.options)
+    loaded = load_features(request.features, request.options)
     accelerator = join_world(
         precision=settings.precision,
         deadline=settings.deadline,
@@ -72,16 +72,15 @@ def evaluate_run(request: Request, console: Console) -> dict[str, Any] | None:
         tracker=None,
         folder=settings.folder,
     )
+    heard = console if accelerator.is_main_process else Console(quiet=True)
     try:
-        return _evaluate(
-            request, settings, accelerator, console if accelerator.is_main_process else Console(quiet=True)
-        )
+        return _evaluate(request, settings, loaded, accelerator, heard)
     finally:
         accelerator.end_training()
 
 
 def _evaluate(
-    request: Request, settings: Settings, accelerator: Accelerator, console: Console
+    request: Request, settings: Settings, loaded: LoadedFeatures, accelerator: Accelerator, console: Console
 ) -> dict[str, Any] | None:
     dataset = open_dataset(
         settings.dataset,
@@ -91,14 +90,13 @@ def _evaluate(
     )
     run = load_run(request.run, request.seed, accelerator.device)
     data = RealData(dataset, accelerator.device)
-    plugin, features, options = load_features(request.features, request.options)
     with accelerator.local_main_process_first():  # It may have to download.
         fingerprint = data.read("train").fingerprint
     if fingerprint != run.facts["data"]["fingerprint"]:
         raise UserError(f"{str(request.run)!r} was trained on another {settings.dataset!r} than there is here now")
     space: FeatureSpace | str
     try:
-        space = open_space(plugin, features, options, data, accelerator, console)
+        space = loaded.open(data, accelerator, console)
     except SpaceUnavailableError as error:
         space = str(error)
     reference = make_reference(data, request.features, space, accelerator, console)

@@ -1,6 +1,7 @@
 """Opening the feature space that was named, equal on all processes."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from accelerate import Accelerator
 from accelerate.utils import gather_object
@@ -9,47 +10,55 @@ from rich.console import Console
 from gan_core.data.real import RealData
 from gan_core.errors import UserError
 from gan_core.features.space import FEATURES_API, Features, FeatureSpace, SpaceUnavailableError
+from gan_core.game.variant import Options
 from gan_core.plugins.find import FEATURES, Plugin
 from gan_core.plugins.load import load_plugin
 from gan_core.runs.resolve import validated
 
 
-def load_features(name: str, values: Mapping[str, object]) -> tuple[Plugin, Features, object]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedFeatures:
+    """A kind of feature space that is imported and checked, with where it came from and its options."""
+
+    plugin: Plugin
+    features: Features
+    options: Options
+
+    def open(self, data: RealData, accelerator: Accelerator, console: Console) -> FeatureSpace:
+        """Opens the space for this data on every process, the main one first.
+
+        Raises:
+            UserError: It refuses this data, or it is not the same on every machine.
+            SpaceUnavailableError: Something that it needs is missing here.
+        """
+        space, missing = None, ""
+        try:
+            with accelerator.main_process_first():
+                try:
+                    space = self.features.open(self.options, data, accelerator.device, console)
+                except SpaceUnavailableError as error:  # Not beyond the block, at whose end all processes meet.
+                    missing = str(error)
+        except UserError:
+            raise
+        except ValueError as error:
+            raise UserError(f"{self.plugin.label}: {error}") from error
+        found = set(gather_object([space.fingerprint if space else missing]))
+        if len(found) > 1:
+            raise UserError(
+                f"{self.plugin.label} is not the same on all machines ({', '.join(sorted(f[:8] for f in found))}): "
+                "give them one cache folder, with XDG_CACHE_HOME"
+            )
+        if space is None:
+            raise SpaceUnavailableError(missing)
+        return space
+
+
+def load_features(name: str, values: Mapping[str, object]) -> LoadedFeatures:
     """Imports the feature space called `name`, and checks its options.
 
     Raises:
         UserError: It cannot be loaded (see `load_variant`), or an option or its value is not allowed.
     """
     plugin, features = load_plugin(name, FEATURES, Features, FEATURES_API)
-    return plugin, features, validated(features.options, values, what=f"option of {name}")
-
-
-def open_space(
-    plugin: Plugin, features: Features, options: object, data: RealData, accelerator: Accelerator, console: Console
-) -> FeatureSpace:
-    """Opens it on every process, the main one first.
-
-    Raises:
-        UserError: It refuses this data, or it is not the same on every machine.
-        SpaceUnavailableError: Something that it needs is missing here.
-    """
-    space, missing = None, ""
-    try:
-        with accelerator.main_process_first():
-            try:
-                space = features.open(options, data, accelerator.device, console)
-            except SpaceUnavailableError as error:  # Not beyond the block, at whose end all processes meet.
-                missing = str(error)
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f"{plugin.label}: {error}") from error
-    found = set(gather_object([space.fingerprint if space else missing]))
-    if len(found) > 1:
-        raise UserError(
-            f"{plugin.label} is not the same on all machines ({', '.join(sorted(each[:8] for each in found))}): "
-            "give them one cache folder, with XDG_CACHE_HOME"
-        )
-    if space is None:
-        raise SpaceUnavailableError(missing)
-    return space
+    options = validated(features.options, values, what=f"option of {name}")
+    return LoadedFeatures(plugin=plugin, features=features, options=options)

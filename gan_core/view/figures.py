@@ -26,6 +26,7 @@ TITLES = {
     "copies": "copies",
     "copying_z": "nearness to training images (z)",
 }
+_ELSEWHERE = {"unique": "pixels", "gan_train": "the test split"}
 _AT_MOST = 20
 
 
@@ -44,7 +45,7 @@ def print_figures(written: dict[str, Any], console: Console) -> None:
         if "skipped" in figure:
             table.add_row(title, Text(f"skipped: {figure['skipped']}"), "", "")
             continue
-        where = "pixels" if name == "unique" else space
+        where = _ELSEWHERE.get(name, space)
         table.add_row(Text(title, style="bold"), Text(shown(figure), style="bold"), f"{figure['samples']:,}", where)
         if "floor" in figure:
             table.add_row("  real images", shown(figure["floor"]), f"{figure['floor']['samples']:,}", where)
