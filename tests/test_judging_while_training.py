@@ -18,8 +18,9 @@ JUDGED = ("--evaluate-every", "0.128", "--set", "evaluate_samples=256", "--set",
 
 
 def judged(run: Path) -> dict[int, dict[str, float]]:
-    """The figures in a run's log, by step."""
+    """The figures that a run logged while it trained, by step."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = [line for line in lines if "step" in line]  # A later evaluation's has none.
     found = {line["step"]: {key: line[key] for key in line if key.startswith("evaluation")} for line in lines}
     return {step: figures for step, figures in found.items() if figures}
 
