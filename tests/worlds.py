@@ -54,6 +54,11 @@ KINDS: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, object]]] = {
 """How they are played: whole and in two micro-batches, in float64 and in float32."""
 
 
+def games_of(world: int) -> list[tuple[str, str]]:
+    """Returns what so many processes play, by kind and name: the plain networks only one."""
+    return [(kind, name) for kind, (games, _) in KINDS.items() for name in games if world == 1 or games is GAMES]
+
+
 def play(root: Path, kind: str, name: str) -> None:
     """Trains one of them on 64 images a step, in this process and those that were started with it."""
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -69,7 +74,7 @@ def play_all(root: Path, rank: int, world: int, ports: list[int]) -> None:
     """Is one process of several, for all of them in turn; each run has a meeting point of its own."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(world)}
     os.environ["MASTER_ADDR"] = "127.0.0.1"
-    for port, (kind, name) in zip(ports, ((kind, name) for kind in KINDS for name in GAMES), strict=True):
+    for port, (kind, name) in zip(ports, games_of(world), strict=True):
         os.environ["MASTER_PORT"] = str(port)
         play(root, kind, name)
 
@@ -77,7 +82,7 @@ def play_all(root: Path, rank: int, world: int, ports: list[int]) -> None:
 def main(root: Path) -> None:
     """Plays all of them with one, two and four processes, forked, so that torch is imported only once."""
     for world in (1, 2, 4):
-        ports = free_ports(len(KINDS) * len(GAMES))
+        ports = free_ports(len(games_of(world)))
         fork = get_context("fork")
         ranks = [fork.Process(target=play_all, args=(root / str(world), rank, world, ports)) for rank in range(world)]
         for process in ranks:
