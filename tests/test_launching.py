@@ -68,7 +68,8 @@ def test_accelerate_asks_for_the_number_of_processes_where_a_file_leaves_it_open
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["accelerate-static", "accelerate-c10d", "torchrun-static", "torchrun-c10d"])
+# Not accelerate with c10d: where one launcher waits, the other finds the port taken. test_two_machines.py has it.
+@pytest.mark.parametrize("kind", ["accelerate-static", "torchrun-static", "torchrun-c10d"])
 def test_two_launchers_of_one_process_each_are_two_processes(kind: str, tmp_path: Path) -> None:
     port, flags = free_port(), (*GAME, "--steps", 10, "--out", tmp_path / "run")
     commands = [
