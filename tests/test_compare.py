@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from gan_core.cli.compare import compare
 from gan_core.errors import UserError
 from gan_core.evaluation.compare import differences, group, read_runs
-from tests.conftest import gan_core
 
 
 def evaluated(folder: Path, name: str, seed: int, fid: float, coverage: float | None = None, **changes: Any) -> Path:
@@ -87,18 +87,21 @@ def test_what_cannot_be_compared_is_named(tmp_path: Path) -> None:
     (tmp_path / "one-0" / "evaluation.json").unlink()
     with pytest.raises(UserError, match=r"was not evaluated yet: gan_core evaluate .*one-0"):
         read_runs([run])
-    assert "compare: one run is given. Give two or more" in gan_core("compare", run, expect=2)
+    with pytest.raises(UserError, match=r"compare: one run is given\. Give two or more"):
+        compare([run])
 
 
-def test_the_table_and_the_json_say_the_same(tmp_path: Path) -> None:
+def test_the_table_and_the_json_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [evaluated(tmp_path, f"w{width}", s, 10.0 + s + width, width=width) for width in (16, 64) for s in (0, 1)]
-    described = json.loads(gan_core("compare", *runs, "--json"))
+    compare(runs, as_json=True)
+    described = json.loads(capsys.readouterr().out)
     narrow = described["groups"]["dcgan options.width=16"]
     assert narrow["seeds"] == [0, 1]
     assert narrow["figures"]["fid"] == {"mean": 26.5, "spread": pytest.approx(0.5**0.5)}
     (difference,) = described["differences"]
     assert (difference["difference"], difference["spread"], difference["larger"]) == (-48.0, 0.0, True)
-    output = gan_core("compare", *runs)
+    compare(runs)
+    output = capsys.readouterr().out
     assert "dcgan options.width=16 less dcgan options.width=64, paired by 2 seeds" in output
     assert [line.split() for line in output.splitlines() if line.startswith("FID")] == [
         ["FID", "26.5", "±", "0.71", "74.5", "±", "0.71"],
