@@ -8,7 +8,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
 
@@ -79,7 +80,27 @@ class Roll:
                 "Start all of them with the same command, the same versions and the same data"
             )
 
-    def explain(self, error: Exception) -> Exception:
+    @property
+    def meeting_place(self) -> PrefixStore | None:
+        """A store in which the process group's members find each other; None where there is one process.
+
+        In the launcher's own, those of a run that follows another one, after a restart say, may find the addresses of
+        the one before.
+        """
+        return PrefixStore("group", self._store) if self.world > 1 else None
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Makes an error within that comes of another process's absence one that names that process."""
+        try:
+            yield
+        except Exception as error:
+            explained = self._explain(error)
+            if explained is error:
+                raise
+            raise explained from error
+
+    def _explain(self, error: Exception) -> Exception:
         """Tells the others why this process ends, and asks them where it ends only because one does not answer.
 
         Returns:

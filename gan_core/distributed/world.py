@@ -6,9 +6,11 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import distributed
 
 from gan_core.distributed.launcher import started_processes
+from gan_core.distributed.roll import Roll
 from gan_core.errors import UserError
 from gan_core.training.randomness import Share
 
@@ -21,14 +23,12 @@ def on_cpu() -> bool:
     return asked or not torch.accelerator.is_available()
 
 
-def join_world(
-    *, precision: str, deadline: float, threads: int | None, tracker: str | None, folder: Path
-) -> Accelerator:
+def join_world(roll: Roll, *, precision: str, threads: int | None, tracker: str | None, folder: Path) -> Accelerator:
     """Joins the other processes of the launch, or starts alone.
 
     Args:
+        roll: The processes, who have found each other.
         precision: "fp32", "bf16", "fp16" or "fp64".
-        deadline: Seconds that processes wait for one another before they fail.
         threads: CPU threads of each process; None shares this machine's cores out among its processes.
         tracker: What `--track` named, or None.
         folder: Where trackers may write files.
@@ -42,17 +42,23 @@ def join_world(
             f"precision: accelerate was launched for {launched}, but the run's precision is {precision!r}: "
             f"give --precision {launched} to gan_core"
         )
+    if roll.meeting_place is not None:
+        device = "cpu" if on_cpu() else torch.accelerator.current_accelerator() or "cpu"
+        distributed.init_process_group(
+            distributed.get_default_backend_for_device(device),
+            store=roll.meeting_place,
+            rank=roll.rank,
+            world_size=roll.world,
+            timeout=timedelta(seconds=roll.deadline),
+        )
     accelerator = Accelerator(
         # Without this, two processes on a machine with no GPU become two runs that write the same files.
         cpu=on_cpu(),
         mixed_precision=_MIXED[precision],
         log_with=tracker,
         project_dir=folder,
-        kwargs_handlers=[
-            # Buffers are not broadcast before each forward: ours are equal anyway, or local on purpose.
-            DistributedDataParallelKwargs(broadcast_buffers=False),
-            InitProcessGroupKwargs(timeout=timedelta(seconds=deadline)),
-        ],
+        # Buffers are not broadcast before each forward: ours are equal anyway, or local on purpose.
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
     if accelerator.num_processes != started_processes():
         raise UserError(

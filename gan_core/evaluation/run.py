@@ -1,7 +1,7 @@
 """Evaluating a run: its newest checkpoint against the data set that it was trained on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from gan_core.data.catalog import open_dataset
 from gan_core.data.real import RealData
+from gan_core.distributed.roll import Roll
 from gan_core.distributed.world import join_world
 from gan_core.errors import UserError
 from gan_core.evaluation.evaluate import evaluate
@@ -65,18 +66,17 @@ def evaluate_run(request: Request, console: Console) -> dict[str, Any] | None:
     """
     settings = validated(Settings, RunFolder(request.run).read_config())
     loaded = load_features(request.features, request.options)
-    accelerator = join_world(
-        precision=settings.precision,
-        deadline=settings.deadline,
-        threads=settings.threads,
-        tracker=None,
-        folder=settings.folder,
-    )
-    heard = console if accelerator.is_main_process else Console(quiet=True)
-    try:
-        return _evaluate(request, settings, loaded, accelerator, heard)
-    finally:
-        accelerator.end_training()
+    roll = Roll(settings.deadline)
+    with roll.explaining():
+        roll.compare("evaluation", {**asdict(request), "data_dir": None})
+        accelerator = join_world(
+            roll, precision=settings.precision, threads=settings.threads, tracker=None, folder=settings.folder
+        )
+        heard = console if accelerator.is_main_process else Console(quiet=True)
+        try:
+            return _evaluate(request, settings, loaded, accelerator, heard)
+        finally:
+            accelerator.end_training()
 
 
 def _evaluate(

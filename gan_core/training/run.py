@@ -39,25 +39,15 @@ def start(job: Job, allowed: Collection[str], console: Console) -> Status:
     settings = job.settings
     check_job(job, started_processes(), allowed)
     roll = Roll(settings.deadline)
-    try:
-        with naming_a_full_disk(settings.folder):
-            return _join(job, allowed, roll, console)
-    except Exception as error:
-        explained = roll.explain(error)
-        if explained is error:
-            raise
-        raise explained from error
+    with roll.explaining(), naming_a_full_disk(settings.folder):
+        return _join(job, allowed, roll, console)
 
 
 def _join(job: Job, allowed: Collection[str], roll: Roll, console: Console) -> Status:
     settings = job.settings
     roll.compare("settings", job.identity())
     accelerator = join_world(
-        precision=settings.precision,
-        deadline=settings.deadline,
-        threads=settings.threads,
-        tracker=settings.track,
-        folder=settings.folder,
+        roll, precision=settings.precision, threads=settings.threads, tracker=settings.track, folder=settings.folder
     )
     try:
         return _run(job, allowed, accelerator, roll, console if accelerator.is_main_process else Console(quiet=True))
