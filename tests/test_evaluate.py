@@ -52,20 +52,21 @@ def numbers(figures: dict[str, Any]) -> dict[str, float]:
 
 
 def test_two_processes_find_what_one_finds_and_json_is_what_is_written(run: Path) -> None:
-    words = ("evaluate", run, "--samples", 1000, "--small-fid", "--json")
+    # Of 300 samples, 297 are compared, and both processes draw some of these.
+    words = ("evaluate", run, "--samples", 300, "--small-fid", "--json")
     one, two = (
         json.loads(output[output.index("{\n") : output.rindex("}") + 1])
         for output in (gan_core(*words, processes=processes) for processes in (1, 2))
     )
     assert json.loads((run / "evaluation.json").read_text()) == two
     assert one["protocol"] == two["protocol"]
-    assert one["protocol"]["samples"] == 1000
+    assert one["protocol"]["samples"] == 300
     first, second = numbers(one["figures"]), numbers(two["figures"])
     assert {".fid.value", ".kid.error", ".coverage.floor.value", ".agreement_by_class.value.9"} <= first.keys()
     assert first.keys() == second.keys()
     for key, value in first.items():
-        # Networks that run on another number of threads round otherwise, and so may a pixel.
-        assert second[key] == pytest.approx(value, rel=1e-3, abs=1e-3), key
+        # To the rounding of sums, for the processes have as many threads each; on others a pixel may round otherwise.
+        assert second[key] == pytest.approx(value, rel=1e-9, abs=1e-9), key
 
 
 def test_the_same_again_is_the_same_and_another_seed_is_not(run: Path) -> None:
@@ -78,6 +79,7 @@ def test_the_same_again_is_the_same_and_another_seed_is_not(run: Path) -> None:
 def test_sample_i_is_the_same_however_many_are_drawn(run: Path) -> None:
     sampler = load_run(run, 3).sampler
     drawn = sampler.draw_all(200)
+    assert not torch.equal(drawn[:8], drawn[64:72])
     labels = sampler.labels(256)
     assert labels is not None
     for number in (2, 0):
