@@ -78,7 +78,7 @@ def test_whoever_gets_the_signal_both_processes_agree_and_save(
 def test_a_launcher_that_restarts_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
     run, straight = tmp_path / "run", tmp_path / "straight"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--max_restarts", "1"]
-    words = (*TRAIN, "--checkpoint-every", "0.32", "--steps", "600")
+    words = (*TRAIN, "--checkpoint-every", "0.32", "--steps", "300")
     process = start([*torchrun, "-m", "gan_core", *words, "--out", str(run)], run)
     while not list(run.glob("checkpoints/*/manifest.json")) and process.poll() is None:
         time.sleep(0.02)

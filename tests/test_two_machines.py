@@ -58,7 +58,7 @@ def commands(kind: str, namespaces: list[str], *flags: object, patience: str | N
     return typed
 
 
-@pytest.mark.parametrize("kind", ["accelerate-static", "accelerate-c10d"])
+@pytest.mark.parametrize("kind", ["accelerate-static", pytest.param("accelerate-c10d", marks=pytest.mark.slow)])
 def test_two_machines_equal_one_process(
     kind: str, namespaces: list[str], train: Callable[..., str], tmp_path: Path
 ) -> None:

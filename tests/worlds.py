@@ -55,8 +55,9 @@ KINDS: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, object]]] = {
 
 
 def games_of(world: int) -> list[tuple[str, str]]:
-    """Returns what so many processes play, by kind and name: the plain networks only one."""
-    return [(kind, name) for kind, (games, _) in KINDS.items() for name in games if world == 1 or games is GAMES]
+    """Returns what so many processes play, by kind and name."""
+    kinds = {1: list(KINDS), 2: ["double", "single", "halves"], 4: ["double", "single"]}[world]
+    return [(kind, name) for kind in kinds for name in KINDS[kind][0]]
 
 
 def play(root: Path, kind: str, name: str) -> None:
