@@ -79,7 +79,8 @@ def test_the_same_again_is_the_same_and_another_seed_is_not(run: Path) -> None:
 def test_sample_i_is_the_same_however_many_are_drawn(run: Path) -> None:
     sampler = load_run(run, 3).sampler
     drawn = sampler.draw_all(200)
-    assert not torch.equal(drawn[:8], drawn[64:72])
+    fours = sampler.draw_all(128, label=4)
+    assert not torch.equal(fours[:64], fours[64:])
     labels = sampler.labels(256)
     assert labels is not None
     for number in (2, 0):
