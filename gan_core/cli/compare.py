@@ -21,7 +21,7 @@ def compare(
     """
     if len(runs) < 2:
         raise UserError("compare: one run is given. Give two or more")
-    from gan_core.evaluation.compare import differences, group, read_runs
+    from gan_core.evaluation.compare import common_figures, differences, group, read_runs
 
     groups = group(read_runs(runs))
     found = differences(groups)
@@ -44,8 +44,7 @@ def compare(
                         "mean": fmean(run.figures[figure] for run in members),
                         "spread": stdev(run.figures[figure] for run in members) if len(members) > 1 else None,
                     }
-                    for figure in members[0].figures
-                    if all(figure in run.figures for run in members)
+                    for figure in common_figures(members)
                 },
             }
             for name, members in groups.items()

@@ -42,11 +42,11 @@ def join_world(roll: Roll, *, precision: str, threads: int | None, tracker: str 
             f"precision: accelerate was launched for {launched}, but the run's precision is {precision!r}: "
             f"give --precision {launched} to gan_core"
         )
-    if roll.meeting_place is not None:
+    if (place := roll.meeting_place) is not None:
         device = "cpu" if on_cpu() else torch.accelerator.current_accelerator() or "cpu"
         distributed.init_process_group(
             distributed.get_default_backend_for_device(device),
-            store=roll.meeting_place,
+            store=place,
             rank=roll.rank,
             world_size=roll.world,
             timeout=timedelta(seconds=roll.deadline),

@@ -10,10 +10,9 @@ from gan_core.data.real import RealData
 from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.figures import ONE_NUMBER
 from gan_core.evaluation.record import as_terms
-from gan_core.evaluation.reference import Reference, make_reference
+from gan_core.evaluation.reference import Reference, open_reference
 from gan_core.evaluation.source import Source
 from gan_core.features.load import load_features
-from gan_core.features.space import FeatureSpace, SpaceUnavailableError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +50,7 @@ def make_judge(
         UserError: The feature space does not exist, or refuses this data.
     """
     loaded, data = load_features(features, {}), RealData(dataset, accelerator.device)
-    space: FeatureSpace | str
-    try:
-        space = loaded.open(data, accelerator, console)
-    except SpaceUnavailableError as error:
-        space = str(error)
-    reference = make_reference(data, features, space, accelerator, console)
+    reference = open_reference(loaded, features, data, accelerator, console)
     return Judge(source=source, samples=samples, reference=reference, accelerator=accelerator)
 
 

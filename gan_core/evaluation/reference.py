@@ -12,7 +12,8 @@ from gan_core.data.real import Part, RealData
 from gan_core.errors import UserError
 from gan_core.evaluation.embed import Embedded, embed
 from gan_core.evaluation.neighbours import nearest
-from gan_core.features.space import FeatureSpace
+from gan_core.features.load import LoadedFeatures
+from gan_core.features.space import FeatureSpace, SpaceUnavailableError
 from gan_core.sampling.sampler import BLOCK
 
 _NEIGHBOURS = 50_000
@@ -66,6 +67,24 @@ class Reference:
     def classes(self) -> int:
         """How many classes the data set has."""
         return self.data.dataset.spec.classes
+
+
+def open_reference(
+    loaded: LoadedFeatures, name: str, data: RealData, accelerator: Accelerator, console: Console
+) -> Reference:
+    """Opens the feature space, called `name`, and embeds the real images; without it, the reason is kept.
+
+    All processes must call.
+
+    Raises:
+        UserError: The feature space refuses this data.
+    """
+    space: FeatureSpace | str
+    try:
+        space = loaded.open(data, accelerator, console)
+    except SpaceUnavailableError as error:
+        space = str(error)
+    return make_reference(data, name, space, accelerator, console)
 
 
 def make_reference(

@@ -15,9 +15,8 @@ from gan_core.distributed.world import join_world
 from gan_core.errors import UserError
 from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.record import record
-from gan_core.evaluation.reference import make_reference
+from gan_core.evaluation.reference import open_reference
 from gan_core.features.load import LoadedFeatures, load_features
-from gan_core.features.space import FeatureSpace, SpaceUnavailableError
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.resolve import validated
 from gan_core.runs.settings import Settings
@@ -94,12 +93,7 @@ def _evaluate(
         fingerprint = data.read("train").fingerprint
     if fingerprint != run.facts["data"]["fingerprint"]:
         raise UserError(f"{str(request.run)!r} was trained on another {settings.dataset!r} than there is here now")
-    space: FeatureSpace | str
-    try:
-        space = loaded.open(data, accelerator, console)
-    except SpaceUnavailableError as error:
-        space = str(error)
-    reference = make_reference(data, request.features, space, accelerator, console)
+    reference = open_reference(loaded, request.features, data, accelerator, console)
     samples = request.samples or (_SAMPLES if dataset.channel is None else _STACKED_SAMPLES)
     evaluation = evaluate(
         run.sampler,
