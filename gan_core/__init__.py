@@ -8,7 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gan_core.blocks.losses import LabelSmoothing as LabelSmoothing
+    from gan_core.blocks.losses import Logistic as Logistic
+    from gan_core.blocks.losses import ObjectiveOptions as ObjectiveOptions
     from gan_core.blocks.losses import RelativisticPairing as RelativisticPairing
+    from gan_core.blocks.losses import logistic_terms as logistic_terms
     from gan_core.blocks.options import OptimizerOptions as OptimizerOptions
     from gan_core.blocks.options import PenaltyOptions as PenaltyOptions
     from gan_core.blocks.options import StackOptions as StackOptions
@@ -44,7 +48,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "LabelSmoothing": "blocks.losses",
+    "Logistic": "blocks.losses",
+    "ObjectiveOptions": "blocks.losses",
     "RelativisticPairing": "blocks.losses",
+    "logistic_terms": "blocks.losses",
     "OptimizerOptions": "blocks.options",
     "PenaltyOptions": "blocks.options",
     "StackOptions": "blocks.options",

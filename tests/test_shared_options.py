@@ -172,6 +172,45 @@ def test_the_relativistic_losses_by_hand() -> None:
     assert float(generator["adversarial"]) == pytest.approx((math.log(4) + math.log(5 / 4)) / 2)
 
 
+@pytest.mark.parametrize("variant", ["vanilla", "dcgan", "acgan"])
+def test_label_smoothing_softens_the_target_of_real_images_only(variant: str) -> None:
+    class Sure(nn.Module):
+        """D(x) = 0.8 of every image."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits = torch.full((len(images),), math.log(4.0))
+            return (logits, torch.zeros(len(images), 10)) if variant == "acgan" else logits  # type: ignore[return-value]
+
+    game = build(variant, "label_smoothing=0.1")
+    inputs = game.draw(np.random.default_rng(0), 6, None)
+    batch = Batch(images=torch.zeros(6, 1, 8, 8), labels=torch.arange(6), inputs=inputs, random=None)  # type: ignore[arg-type]
+    terms = game.phases[0].loss({**game.networks, "discriminator": Sure()}, batch)
+    assert float(terms["real"]) == pytest.approx(-0.9 * math.log(0.8) - 0.1 * math.log(0.2))
+    assert float(terms["fake"]) == pytest.approx(-math.log(0.2))
+
+
+@pytest.mark.parametrize(
+    ("variant", "assignment", "reason"),
+    [
+        ("lsgan", "label_smoothing=0.1", "no option of lsgan, for it softens the labels of a cross-entropy, and least"),
+        (
+            "wgan",
+            "label_smoothing=0.1",
+            "no option of wgan, for it softens the labels of a cross-entropy, and a critic",
+        ),
+        ("lsgan", "objective=relativistic", "no option of lsgan, for least squares is this variant's objective"),
+        ("wgan", "objective=relativistic", "no option of wgan, for the Wasserstein distance is this variant's"),
+        ("acgan", "objective=relativistic", "no option of acgan, for its source head judges images one by one"),
+        ("wgan", "r1=1", "no option of wgan, for penalty=gradient is this variant's penalty on slopes"),
+        ("wgan", "r2=1", "no option of wgan, for penalty=gradient is this variant's penalty on slopes"),
+    ],
+)
+def test_options_of_other_variants_are_refused_with_the_reason(variant: str, assignment: str, reason: str) -> None:
+    name = assignment.partition("=")[0]
+    with pytest.raises(UserError, match=re.escape(f"{name}: {reason}")):
+        make_job(assignment, variant=variant)
+
+
 @pytest.mark.parametrize("variant", ["vanilla", "dcgan"])
 def test_the_objective_chooses_the_loss(variant: str, tmp_path: Path, train: Callable[..., str]) -> None:
     train("objective=relativistic", "width=4", variant=variant, batch=8, steps=1, out=tmp_path)

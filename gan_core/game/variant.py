@@ -1,8 +1,8 @@
 """A variant: the one object that a plugin exports."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +23,9 @@ class Options(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    unsuitable: ClassVar[Mapping[str, str]] = {}
+    """Options of other variants that make no sense here, with the reason, which is told to whoever sets one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -73,6 +73,8 @@ def _explain(model: type[BaseModel], what: str, problem: dict[str, Any]) -> str:
     # pydantic names the members of a union after the field; the user knows only the field.
     key = str(problem["loc"][0]) if problem["loc"] else what
     if problem["type"] == "extra_forbidden":
+        if issubclass(model, Options) and key in model.unsuitable:
+            return f"{key}: no {what}, for {model.unsuitable[key]}"
         names = list(model.model_fields)
         return f"{key}: no such {what}.{did_you_mean(key, names)} Allowed: {', '.join(names)}"
     value = problem["input"]

@@ -4,7 +4,7 @@ Both players want the class to be recognised; they differ on whether the image i
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from gan_core import (
     DataSpec,
     Game,
     Inputs,
+    LabelSmoothing,
     Networks,
     OptimizerOptions,
     PenaltyOptions,
@@ -25,6 +26,7 @@ from gan_core import (
     Variant,
     build_stack,
     initialise,
+    logistic_terms,
     slope_penalties,
 )
 
@@ -42,6 +44,7 @@ class AcganOptions(PenaltyOptions, OptimizerOptions):
     """Feature maps of the discriminator's first layer, and half of those of the generator's middle."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout in the discriminator."""
+    label_smoothing: LabelSmoothing = 0.0
     class_weight: float = Field(1.0, ge=0)
     """Weight of the class terms, for both players."""
     fake_class_weight: float = Field(1.0, ge=0)
@@ -49,6 +52,8 @@ class AcganOptions(PenaltyOptions, OptimizerOptions):
     generator cannot teach the discriminator signs of a class that no real image has."""
     generator_fakes: int = Field(1, ge=1)
     """Fakes in the generator's batch for each real image in the discriminator's."""
+
+    unsuitable: ClassVar = {"objective": "its source head judges images one by one, as in the paper (equation 2)"}
 
 
 class ConditionalGenerator(nn.Module):
@@ -141,13 +146,11 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
         fake, D = networks["generator"](**batch.inputs), networks["discriminator"]
         source_real, class_real = D(batch.images)
         source_fake, class_fake = D(fake)
-        return slope_penalties(lambda images: D(images)[0], batch.images, fake, options.r1, options.r2) | {
-            "real": F.softplus(-source_real).mean(),
-            "fake": F.softplus(source_fake).mean(),
+        return {
+            **slope_penalties(lambda images: D(images)[0], batch.images, fake, options.r1, options.r2),
+            **logistic_terms(source_real, source_fake, options.label_smoothing),
             "class of real": options.class_weight * F.cross_entropy(class_real, batch.labels),
             "class of fake": fake_class_weight * F.cross_entropy(class_fake, batch.inputs["labels"]),
-            "D(real)": source_real.detach().sigmoid().mean(),
-            "D(fake)": source_fake.detach().sigmoid().mean(),
         }
 
     def deceive(networks: Networks, batch: Batch) -> Terms:

@@ -7,19 +7,16 @@ the discriminator (the guidelines of the paper's section 3), for any square imag
 from itertools import pairwise
 from typing import Literal
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from gan_core import (
     DataSpec,
-    Discriminator,
     Game,
+    ObjectiveOptions,
     OptimizerOptions,
     PenaltyOptions,
-    RelativisticPairing,
     StackOptions,
-    Terms,
     Variant,
     normal_latents,
     two_player,
@@ -39,33 +36,8 @@ class DcganNetworkOptions(StackOptions):
     """The most feature maps in any layer."""
 
 
-class DcganOptions(DcganNetworkOptions, PenaltyOptions, OptimizerOptions):
-    """What can be set with `--set key=value`. The paper has lr = 2e-4 and beta1 = 0.5."""
-
-    objective: Literal["non-saturating", "relativistic"] = "non-saturating"
-    """Whether the discriminator judges images one by one, as in the paper, or real and generated ones in pairs."""
-
-
-class NonSaturating:
-    """The losses of Goodfellow et al. 2014, section 3, on logits l with D(x) = sigmoid(l(x)).
-
-    softplus(-l) is -log D and softplus(l) is -log(1 - D), without the overflow of either logarithm.
-    """
-
-    def discriminator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
-        """Equation 1 with its sign turned: -log D(x) - log(1 - D(G(z))). Real and fake pass D apart."""
-        logits_real, logits_fake = D(real), D(fake)
-        return {
-            "real": F.softplus(-logits_real).mean(),
-            "fake": F.softplus(logits_fake).mean(),
-            "D(real)": logits_real.detach().sigmoid().mean(),
-            "D(fake)": logits_fake.detach().sigmoid().mean(),
-        }
-
-    def generator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
-        """-log D(G(z)) (section 3, last paragraph)."""
-        del real
-        return {"adversarial": F.softplus(-D(fake)).mean()}
+class DcganOptions(DcganNetworkOptions, ObjectiveOptions, PenaltyOptions, OptimizerOptions):
+    """What can be set with `--set key=value`. The paper has lr = 2e-4, beta1 = 0.5 and the non-saturating loss."""
 
 
 def stages(image_size: int) -> int:
@@ -155,11 +127,10 @@ def build(options: DcganOptions, data: DataSpec) -> Game:
     """Makes the game for square images of 8, 12, 16, ... pixels a side."""
     generator, discriminator = dcgan_networks(options, data)
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
-    loss = RelativisticPairing() if options.objective == "relativistic" else NonSaturating()
     return two_player(
         generator=generator,
         discriminator=discriminator,
-        loss=options.penalise(loss),
+        loss=options.penalise(options.make_loss()),
         draw=normal_latents(options.latent),
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,

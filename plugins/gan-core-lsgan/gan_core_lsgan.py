@@ -3,6 +3,8 @@
 A sample that is on the right side of the decision boundary but far away still gives the generator a gradient.
 """
 
+from typing import ClassVar
+
 from gan_core_dcgan import DcganNetworkOptions, dcgan_networks
 from pydantic import Field
 from torch import Tensor
@@ -33,6 +35,12 @@ class LsganOptions(DcganNetworkOptions, PenaltyOptions, OptimizerOptions):
     """What the discriminator should say of real images: 1."""
     c: float = Field(1.0)
     """What the generator wants the discriminator to say of its images: 1 or 0."""
+
+    unsuitable: ClassVar = {
+        "label_smoothing": "it softens the labels of a cross-entropy, and least squares has targets instead: "
+        "set b, what the discriminator should say of real images",
+        "objective": "least squares is this variant's objective: take --variant dcgan for others on the same networks",
+    }
 
 
 class LeastSquares:

@@ -7,36 +7,25 @@ Other networks can be given as lists of layers.
 
 from itertools import pairwise
 from math import prod
-from typing import Literal
 
-import torch.nn.functional as F
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from gan_core import (
     DataSpec,
-    Discriminator,
     Game,
+    ObjectiveOptions,
     OptimizerOptions,
     PenaltyOptions,
-    RelativisticPairing,
-    Terms,
     Variant,
     normal_latents,
     two_player,
 )
 
 
-class VanillaOptions(PenaltyOptions, OptimizerOptions):
+class VanillaOptions(ObjectiveOptions, PenaltyOptions, OptimizerOptions):
     """What can be set with `--set key=value`."""
 
-    objective: Literal["non-saturating", "minimax", "relativistic"] = "non-saturating"
-    """What the generator minimises: -log D(G(z)); log(1 - D(G(z))), which fades where D is sure of itself; or how
-    much more real a real image looks than a generated one."""
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-    """One-sided: the discriminator's target for real images is 1 less this (Salimans et al. 2016, section 3.4)."""
-    discriminator_weight: float = Field(1.0, gt=0)
-    """Weight of both of the discriminator's terms: 0.5 gives the mean over one batch, half real and half fake."""
     latent: int = Field(64, ge=1)
     """Size of the latent z."""
     latent_std: float = Field(1.0, gt=0)
@@ -48,47 +37,12 @@ class VanillaOptions(PenaltyOptions, OptimizerOptions):
     layers: int = Field(2, ge=1, le=16)
     """Hidden layers in each network."""
 
-    @field_validator("label_smoothing", "discriminator_weight", "generator_fakes")
+    @field_validator("generator_fakes")
     @classmethod
-    def _goes_with_the_objective(cls, value: float, info: ValidationInfo) -> float:
-        assert info.field_name is not None
-        default = cls.model_fields[info.field_name].default
-        if info.data.get("objective") == "relativistic" and value != default:
-            raise ValueError(
-                f"{default} with objective=relativistic, whose one term has no labels and compares pairs of images"
-            )
-        return value
-
-
-class Logistic:
-    """The losses of Goodfellow et al. 2014, on logits l with D(x) = sigmoid(l(x)).
-
-    softplus(-l) is -log D and softplus(l) is -log(1 - D), without the overflow of either logarithm.
-    """
-
-    def __init__(self, objective: str = "non-saturating", label_smoothing: float = 0.0, weight: float = 1.0) -> None:
-        self.objective, self.label_smoothing, self.weight = objective, label_smoothing, weight
-
-    def discriminator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
-        """Equation 1, maximised over D: log D(x) + log(1 - D(G(z))), here with its sign turned. Logits (B,).
-
-        With smoothing s the real term is the cross-entropy with a target of 1 - s: -(1 - s) log D - s log(1 - D).
-        """
-        logits_real, logits_fake = D(real), D(fake)
-        return {
-            "real": self.weight * (F.softplus(-logits_real) + self.label_smoothing * logits_real).mean(),
-            "fake": self.weight * F.softplus(logits_fake).mean(),
-            "D(real)": logits_real.detach().sigmoid().mean(),
-            "D(fake)": logits_fake.detach().sigmoid().mean(),
-        }
-
-    def generator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
-        """Equation 1, minimised over G, or section 3's non-saturating -log D(G(z)). Logits (B,)."""
-        del real
-        logits = D(fake)
-        if self.objective == "minimax":
-            return {"adversarial": -F.softplus(logits).mean()}
-        return {"adversarial": F.softplus(-logits).mean()}
+    def _one_for_each_of_a_pair(cls, fakes: int, info: ValidationInfo) -> int:
+        if fakes != 1:
+            cls.refuse_pairs(info, allowed=1)
+        return fakes
 
 
 def perceptron(inputs: int, outputs: int, options: VanillaOptions, batch_norm: bool = False) -> nn.Sequential:
@@ -136,15 +90,10 @@ def build(options: VanillaOptions, data: DataSpec) -> Game:
         lambda: FullyConnectedDiscriminator(options, data),
     )
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
-    loss = (
-        RelativisticPairing()
-        if options.objective == "relativistic"
-        else Logistic(options.objective, options.label_smoothing, options.discriminator_weight)
-    )
     return two_player(
         generator=generator,
         discriminator=discriminator,
-        loss=options.penalise(loss),
+        loss=options.penalise(options.make_loss()),
         draw=normal_latents(options.latent, options.latent_std),
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,

@@ -4,7 +4,7 @@ The networks are DCGAN's, without batch normalisation in the critic.
 """
 
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from gan_core_dcgan import DcganNetworkOptions, dcgan_networks
@@ -31,6 +31,14 @@ class WganOptions(DcganNetworkOptions):
     """The learning rate; without it the papers' own: 5e-5 with clip, 1e-4 with gradient."""
     critic_lr: float | None = Field(None, gt=0)
     """The critic's learning rate, where it has one of its own (TTUR, Heusel et al. 2017, section 2)."""
+
+    unsuitable: ClassVar = {
+        "label_smoothing": "it softens the labels of a cross-entropy, and a critic's losses have no labels",
+        "objective": "the Wasserstein distance is this variant's objective: take --variant dcgan for others on the "
+        "same networks",
+        "r1": "penalty=gradient is this variant's penalty on slopes; its weight is `weight`",
+        "r2": "penalty=gradient is this variant's penalty on slopes; its weight is `weight`",
+    }
 
     @field_validator("penalty")
     @classmethod
