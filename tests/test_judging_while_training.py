@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from gan_core.data.dataset import Images
 from gan_core.errors import UserError
-from tests.conftest import difference, gan_core, weights
+from gan_core.training.run import start
+from tests.conftest import difference, gan_core, make_job, weights
 
 Train = Callable[..., str]
 GAME = (
@@ -69,6 +73,19 @@ def test_the_best_judged_checkpoint_can_be_kept(straight: Path, tmp_path: Path) 
     best = min(figures, key=lambda step: figures[step]["evaluation@256/kid"])
     kept = {int(path.name) // 32 for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert kept == {best, 10}
+
+
+def test_the_training_images_are_read_once(tmp_path: Path) -> None:
+    settings = ("steps=2", "evaluate_every=1", "evaluate_samples=64", "evaluate_features=random")
+    job = make_job(*settings, variant="vanilla", out=tmp_path / "run")
+    splits: list[str] = []
+
+    def read(split: str) -> Images:
+        splits.append(split)
+        return job.dataset.read(split)
+
+    start(replace(job, dataset=replace(job.dataset, read=read)), (), Console(quiet=True))
+    assert splits == ["train", "test"]
 
 
 @pytest.mark.parametrize(

@@ -47,14 +47,14 @@ class RealData:
         test: The test split; of a data set without one, another fold, as large.
     """
 
-    def __init__(self, dataset: Dataset, device: torch.device) -> None:
-        """Divides the data set; nothing is read yet.
+    def __init__(self, dataset: Dataset, device: torch.device, train: Images | None = None) -> None:
+        """Divides the data set; nothing is read yet, and the training split never where it is given.
 
         Raises:
             UserError: It has too few images.
         """
         self.dataset, self.device = dataset, device
-        self._read: dict[str, Images] = {}
+        self._read: dict[str, Images] = {} if train is None else {"train": train}
         count = dataset.splits["train"]
         if count < _LEAST:
             raise UserError(

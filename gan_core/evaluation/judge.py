@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from accelerate import Accelerator
 from rich.console import Console
 
-from gan_core.data.dataset import Dataset
 from gan_core.data.real import RealData
 from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.figures import ONE_NUMBER
@@ -42,15 +41,14 @@ class Judge:
 
 
 def make_judge(
-    dataset: Dataset, source: Source, *, samples: int, features: str, accelerator: Accelerator, console: Console
+    data: RealData, source: Source, *, samples: int, features: str, accelerator: Accelerator, console: Console
 ) -> Judge:
     """Opens the feature space, which may have to be trained first, and embeds the real images. All processes must call.
 
     Raises:
         UserError: The feature space does not exist, or refuses this data.
     """
-    loaded, data = load_features(features, {}), RealData(dataset, accelerator.device)
-    reference = open_reference(loaded, features, data, accelerator, console)
+    reference = open_reference(load_features(features, {}), features, data, accelerator, console)
     return Judge(source=source, samples=samples, reference=reference, accelerator=accelerator)
 
 

@@ -1,12 +1,14 @@
 """One run from beginning to end: join the others, check, read, build, train, and leave the folder explained."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
+from typing import Any
 
 from accelerate import Accelerator
 from rich.console import Console
 from rich.text import Text
 
+from gan_core.data.real import RealData
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.roll import Roll
 from gan_core.distributed.world import describe, join_world
@@ -84,7 +86,7 @@ def _run(job: Job, allowed: Collection[str], accelerator: Accelerator, roll: Rol
     judge = None
     if settings.evaluate_every is not None:
         judge = make_judge(
-            job.dataset,
+            RealData(job.dataset, accelerator.device, dealer.images),
             Sampler(game, averages, 0, dealer.like),
             samples=settings.evaluate_samples,
             features=settings.evaluate_features,
@@ -92,46 +94,63 @@ def _run(job: Job, allowed: Collection[str], accelerator: Accelerator, roll: Rol
             console=console,
         )
     accelerator.wait_for_everyone()  # All have read the folder; now the main process may write to it.
-    if accelerator.is_main_process:
-        folder.create()
-        folder.write_config(job.config())
-        if saved is None:
-            folder.facts.unlink(missing_ok=True)  # Of a run that left nothing else.
-        folder.write_facts(**facts, status="running", process=this_process())
-        folder.rewind_metrics(state.images_seen if saved else -1)
-
     with ExitStack() as stack:
-        observers: list[Observer] = []
+        observers: tuple[Observer, ...] = ()
         if accelerator.is_main_process:
+            _open_folder(job, folder, facts, state.images_seen if saved else None)
             sampler = Sampler(game, averages, settings.seed, dealer.like)
-            observers.append(Recorder(folder, sampler))
-            observers.append(stack.enter_context(LiveView(console, length, state.images_seen)))
-            if settings.track is not None:
-                tracker = Tracker(accelerator, settings.track, folder, lambda text: console.print(Text(text)))
-                tracker.start(job.config())
-                stack.callback(tracker.finish)
-                observers.append(tracker)
-        run = Training(
-            accelerator=accelerator,
-            settings=settings,
-            length=length,
-            state=state,
-            dealer=dealer,
-            folder=folder,
-            observers=tuple(observers),
-            judge=judge,
+            view = stack.enter_context(LiveView(console, length, state.images_seen))
+            observers = (Recorder(folder, sampler), view, *_trackers(job, accelerator, folder, console, stack))
+        status = _train(
+            Training(
+                accelerator=accelerator,
+                settings=settings,
+                length=length,
+                state=state,
+                dealer=dealer,
+                folder=folder,
+                observers=observers,
+                judge=judge,
+            )
         )
-        try:
-            status = train(run)
-        except BaseException:
-            if accelerator.is_main_process:
-                with suppress(OSError):  # A disk that is full is the error to tell of, not that this cannot be noted.
-                    folder.write_facts(status="failed", images_seen=state.images_seen)
-            raise
-        if accelerator.is_main_process:
-            folder.write_facts(status=status, images_seen=state.images_seen)
     _say_how_it_ended(console, status, state.images_seen, folder)
     accelerator.wait_for_everyone()  # Nobody leaves while somebody may still be spoken to.
+    return status
+
+
+def _open_folder(job: Job, folder: RunFolder, facts: Mapping[str, Any], resumed_at: int | None) -> None:
+    """Writes down what begins here, or goes on; what was logged after the checkpoint it goes on from is forgotten."""
+    folder.create()
+    folder.write_config(job.config())
+    if resumed_at is None:
+        folder.facts.unlink(missing_ok=True)  # Of a run that left nothing else.
+    folder.write_facts(**facts, status="running", process=this_process())
+    folder.rewind_metrics(-1 if resumed_at is None else resumed_at)
+
+
+def _trackers(
+    job: Job, accelerator: Accelerator, folder: RunFolder, console: Console, stack: ExitStack
+) -> Iterator[Tracker]:
+    """Starts the tracker that is asked for, if one is; the stack ends it."""
+    if job.settings.track is not None:
+        tracker = Tracker(accelerator, job.settings.track, folder, lambda text: console.print(Text(text)))
+        tracker.start(job.config())
+        stack.callback(tracker.finish)
+        yield tracker
+
+
+def _train(run: Training) -> Status:
+    """Trains, and notes in the folder how it ended."""
+    writes = run.accelerator.is_main_process
+    try:
+        status = train(run)
+    except BaseException:
+        if writes:
+            with suppress(OSError):  # A disk that is full is the error to tell of, not that this cannot be noted.
+                run.folder.write_facts(status="failed", images_seen=run.state.images_seen)
+        raise
+    if writes:
+        run.folder.write_facts(status=status, images_seen=run.state.images_seen)
     return status
 
 
