@@ -1,10 +1,12 @@
 """What tests share: runs in this process, runs through the real launchers, and real MNIST where it is to be had."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Threads that wait must not keep the cores from processes that work: tests start many of them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -102,6 +104,11 @@ def weights(run: Path, images_seen: int | None = None) -> dict[str, Tensor]:
     assert files
     # Cloned, for the file is mapped into memory and tests spoil it.
     return {f"{file.stem}/{name}": tensor.clone() for file in files for name, tensor in load_file(file).items()}
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """Returns the lines that a run has logged."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import psutil
 
@@ -28,6 +29,12 @@ PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 """Where the launchers of this environment are found first."""
 LIMIT = 240
 """Seconds after which a launcher is thought to hang."""
+
+
+def ranks(launcher: subprocess.Popen[Any]) -> dict[str, psutil.Process]:
+    """Returns the processes that a launcher has started, by rank."""
+    children = psutil.Process(launcher.pid).children(recursive=True)
+    return {child.environ()["RANK"]: child for child in children if "RANK" in child.environ()}
 
 
 def several_machines(kind: str) -> str:

@@ -1,6 +1,5 @@
 """Data sets: what is known before they are read, folders with everything wrong in them, and the order of images."""
 
-import json
 import struct
 from collections.abc import Callable
 from itertools import islice
@@ -16,7 +15,7 @@ from gan_core.data.dataset import ResidentImages, convert
 from gan_core.data.image_files import StreamedImages
 from gan_core.errors import UserError
 from gan_core.training.randomness import ImageOrder, Share, Streams
-from tests.conftest import gan_core
+from tests.conftest import gan_core, metrics
 
 CPU = torch.device("cpu")
 
@@ -248,7 +247,7 @@ def test_dcgan_trains_on_mnist_through_accelerate(mnist_root: Path, tmp_path: Pa
     first = next(line for line in output.splitlines() if line.startswith("processes"))
     assert first.split()[1] == str(processes)
     assert "finished at 12.8 kimg" in output
-    terms = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    terms = metrics(tmp_path / "run")[-1]
     assert all(np.isfinite(value) for value in terms.values())
     # DCGAN without any tricks is ahead of itself by now: the discriminator tells most fakes, but not all.
     assert 0 < terms["discriminator/D(fake)"] < terms["discriminator/D(real)"] < 1

@@ -1,6 +1,5 @@
 """The promise of the house: the same numbers on any number of processes, and after any resume."""
 
-import json
 import subprocess
 import time
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import ROOT, command, difference, gan_core, weights
+from tests.conftest import ROOT, command, difference, gan_core, metrics, weights
 
 DCGAN = (
     *("train", "--variant", "dcgan", "--set", "width=8", "--batch", "32", "--precision", "fp64"),
@@ -45,10 +44,7 @@ def test_two_processes_equal_one_to_1e_9_in_every_parameter_and_buffer(straight:
 
 
 def test_two_processes_log_the_same_terms(straight: Path, two_processes: Path) -> None:
-    one, two = (
-        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        for run in (straight, two_processes)
-    )
+    one, two = (metrics(run) for run in (straight, two_processes))
     by_images = {line["images_seen"]: line for line in two}
     assert one[-1]["images_seen"] == 960
     for line in one:
@@ -103,5 +99,5 @@ def test_killed_with_9_and_started_again_equals_straight_bit_for_bit(straight: P
     output = gan_core(*DCGAN, "--steps", 30, "--out", run)
     assert "resuming at 0.64 kimg" in output
     assert difference(weights(run), weights(straight)) == 0.0
-    seen = [json.loads(line)["images_seen"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    seen = [line["images_seen"] for line in metrics(run)]
     assert seen == sorted(set(seen))

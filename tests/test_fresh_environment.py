@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, gan_core
+from tests.conftest import ROOT, gan_core, metrics
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +76,6 @@ def test_every_variant_trains_300_steps_on_mnist(
     narrow = () if variant == "vanilla" else ("--set", "width=16")
     output = gan_core("train", *flags, *narrow, "--out", tmp_path / "run", processes=processes, timeout=900)
     assert "finished at " in output
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = metrics(tmp_path / "run")
     assert lines[-1]["step"] == 300
     assert all(abs(value) < 1e6 for line in lines for value in line.values())

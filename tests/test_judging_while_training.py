@@ -11,7 +11,7 @@ from rich.console import Console
 from gan_core.data.dataset import Images
 from gan_core.errors import UserError
 from gan_core.training.run import start
-from tests.conftest import difference, gan_core, make_job, weights
+from tests.conftest import difference, gan_core, make_job, metrics, weights
 
 Train = Callable[..., str]
 GAME = (
@@ -23,7 +23,7 @@ JUDGED = ("--evaluate-every", "0.128", "--set", "evaluate_samples=256", "--set",
 
 def judged(run: Path) -> dict[int, dict[str, float]]:
     """The figures that a run logged while it trained, by step."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = metrics(run)
     lines = [line for line in lines if "step" in line]  # A later evaluation's has none.
     found = {line["step"]: {key: line[key] for key in line if key.startswith("evaluation")} for line in lines}
     return {step: figures for step, figures in found.items() if figures}

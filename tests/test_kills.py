@@ -11,12 +11,12 @@ import subprocess
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 from PIL import Image
 
 from gan_core.runs.checkpoint import newest, numbered
-from tests.conftest import ROOT, command, difference, gan_core, weights
+from tests.conftest import ROOT, command, difference, gan_core, metrics, weights
+from tests.launchers import ranks
 
 BATCH = 16
 TRAIN = (
@@ -55,23 +55,18 @@ def wait_for_the_moment(run: Path, moment: str, chance: random.Random, process: 
     time.sleep(chance.choice([0.0, chance.uniform(0, 0.01)]))
 
 
-def workers(launcher: psutil.Process) -> list[psutil.Process]:
-    return [child for child in launcher.children(recursive=True) if "RANK" in child.environ()]
-
-
 def kill(process: subprocess.Popen[bytes], processes: int, chance: random.Random) -> None:
     """Kills the whole run, or one process of two and leaves the launcher to find out."""
-    launcher = psutil.Process(process.pid)
-    ranks = workers(launcher) if processes > 1 else []
-    if ranks and chance.random() < 0.5:
-        chance.choice(ranks).kill()
+    workers = list(ranks(process).values()) if processes > 1 else []
+    if workers and chance.random() < 0.5:
+        chance.choice(workers).kill()
     else:
         os.killpg(process.pid, signal.SIGKILL)
     try:
         process.wait(60)
     finally:
-        for rank in ranks:
-            rank.kill() if rank.is_running() else None
+        for worker in workers:
+            worker.kill() if worker.is_running() else None
 
 
 def assert_nothing_is_torn(run: Path) -> None:
@@ -125,9 +120,7 @@ def test_killed_at_any_moment_the_same_command_ends_where_the_undisturbed_run_do
     for run in (killed, undisturbed):
         gan_core(*TRAIN, "--steps", steps, "--out", run)
     assert_nothing_is_torn(killed)
-    lines = [
-        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (killed, undisturbed)
-    ]
+    lines = [metrics(run) for run in (killed, undisturbed)]
     assert [line["step"] for line in lines[0]] == [line["step"] for line in lines[1]]
     # What it drew after the checkpoint from which it went on at last is drawn again, and no other.
     assert {path.name for path in killed.glob("samples/*.png")} >= {

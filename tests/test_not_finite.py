@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import difference, gan_core, weights
+from tests.conftest import difference, gan_core, metrics, weights
 from tests.test_plugin_door import install
 
 CODE = '''
@@ -57,7 +57,7 @@ def site(tmp_path: Path) -> str:
 
 
 def skipped(run: Path) -> list[tuple[int, float]]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = metrics(run)
     return [(line["step"], line["discriminator/skipped"]) for line in lines if "discriminator/skipped" in line]
 
 

@@ -1,6 +1,5 @@
 """Which checkpoints stay; whole ones are never lost for the sake of newer or damaged ones."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from gan_core.runs.checkpoint import newest, save
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.retention import prune
 from gan_core.runs.settings import Settings
+from tests.conftest import metrics
 
 Train = Callable[..., str]
 
@@ -83,6 +83,6 @@ def test_a_figure_that_the_run_does_not_have_is_refused_before_it_begins(tmp_pat
 def test_a_run_keeps_what_it_is_told_to(tmp_path: Path, train: Train) -> None:
     keep = ("keep_checkpoints=1", "keep_lowest=generator/adversarial", "keep_every=0.256", "log_every=0.064")
     train(*keep, "width=4", "checkpoint_every=0.064", variant="dcgan", batch=32, steps=20, out=tmp_path / "run")
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = metrics(tmp_path / "run")
     best = min(lines, key=lambda line: line["generator/adversarial"])["images_seen"]
     assert numbers(RunFolder(tmp_path / "run")) == sorted({256, 512, 640, best})

@@ -16,7 +16,7 @@ from gan_core import Batch, Networks, Terms
 from gan_core.errors import NotFiniteError, UserError
 from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
-from tests.conftest import difference, gan_core, weights
+from tests.conftest import difference, gan_core, metrics, weights
 from tests.toys import toy_game, toy_phase
 
 Train = Callable[..., str]
@@ -35,7 +35,7 @@ def test_a_run_s_folder_explains_itself(run: Path) -> None:
     assert (config["variant"], config["steps"], config["options"]["width"]) == ("dcgan", 8, 4)
     facts = json.loads((run / "run.json").read_text())
     assert (facts["status"], facts["images_seen"], facts["variant_version"]) == ("finished", 256, "0.1.0")
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = metrics(run)
     assert [line["images_seen"] for line in lines] == [64, 128, 192, 256]
     assert {"discriminator/D(real)", "discriminator/D(fake)", "generator/adversarial"} < lines[0].keys()
     assert sorted(path.name for path in (run / "samples").iterdir()) == [
@@ -59,7 +59,7 @@ def test_the_same_command_again_does_nothing_and_a_greater_length_goes_on(run: P
     assert train(*SMALL, variant="dcgan", batch=32, steps=8, out=run) == "finished"
     assert difference(before, weights(run)) == 0
     assert train(*SMALL, variant="dcgan", batch=32, steps=10, out=run) == "finished"
-    assert [json.loads(line)["images_seen"] for line in (run / "metrics.jsonl").read_text().splitlines()][-1] == 320
+    assert [line["images_seen"] for line in metrics(run)][-1] == 320
 
 
 def test_its_config_repeats_a_run(run: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Options that variants share: what each does, against values worked out by hand, and what goes with what."""
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from gan_core import Batch, RelativisticPairing, squared_slope
 from gan_core.errors import UserError
 from gan_core.game.game import Game
-from tests.conftest import difference, make_job, weights
+from tests.conftest import difference, make_job, metrics, weights
 
 VARIANTS = ("vanilla", "dcgan", "acgan", "lsgan", "wgan")
 
@@ -214,7 +213,7 @@ def test_options_of_other_variants_are_refused_with_the_reason(variant: str, ass
 @pytest.mark.parametrize("variant", ["vanilla", "dcgan"])
 def test_the_objective_chooses_the_loss(variant: str, tmp_path: Path, train: Callable[..., str]) -> None:
     train("objective=relativistic", "width=4", variant=variant, batch=8, steps=1, out=tmp_path)
-    logged = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    logged = metrics(tmp_path)[-1]
     assert "discriminator/relativistic" in logged
     assert "discriminator/real" not in logged
 

@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.conftest import ROOT, command, difference, gan_core, weights
+from tests.conftest import ROOT, command, difference, gan_core, metrics, weights
+from tests.launchers import ranks
 
 TRAIN = (
     *("train", "--variant", "dcgan", "--set", "width=4", "--batch", "16", "--precision", "fp64"),
@@ -27,11 +27,6 @@ def start(words: list[str], run: Path) -> subprocess.Popen[str]:
     while not (run / "metrics.jsonl").exists() and process.poll() is None:
         time.sleep(0.02)
     return process
-
-
-def ranks(launcher: subprocess.Popen[str]) -> dict[str, psutil.Process]:
-    children = psutil.Process(launcher.pid).children(recursive=True)
-    return {child.environ()["RANK"]: child for child in children if "RANK" in child.environ()}
 
 
 def assert_interrupted(run: Path, output: str) -> None:
@@ -88,8 +83,5 @@ def test_a_launcher_that_restarts_goes_on_from_the_last_checkpoint(tmp_path: Pat
     assert "resuming at" in output
     gan_core(*words, "--out", straight)
     assert difference(weights(run), weights(straight)) < 1e-9
-    steps = [
-        [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        for folder in (run, straight)
-    ]
+    steps = [[line["step"] for line in metrics(folder)] for folder in (run, straight)]
     assert steps[0] == steps[1]

@@ -43,6 +43,7 @@ def test_a_tutorial_s_generator_draws(name: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_valid_and_names_what_it_is(path: Path) -> None:
     job = make_job(config=path)
+    assert job.build().networks.keys() > {"generator"}
     assert path.read_text().startswith("# ")
     assert job.settings.dataset in path.stem or path.stem.startswith("tutorial-")
     assert job.length(job.settings.batch) > 0

@@ -10,7 +10,7 @@ import pytest
 
 from gan_core.runs.folder import RunFolder
 from gan_core.view.trackers import Tracker
-from tests.conftest import gan_core
+from tests.conftest import gan_core, metrics
 
 TRAIN = (
     "train",
@@ -25,11 +25,6 @@ TRAIN = (
     "--set",
     "threads=1",
 )
-
-
-def metrics(run: Path) -> list[dict[str, float]]:
-    """Returns the run's own log."""
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def records(file: Path) -> Iterator[bytes]:

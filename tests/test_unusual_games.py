@@ -4,13 +4,12 @@ Three networks; two phases that train the same one, of which the second, lazy, r
 turns that repeat; memory that is moved by averaged terms after each step, and that the loss reads.
 """
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.conftest import difference, gan_core, weights
+from tests.conftest import difference, gan_core, metrics, weights
 from tests.test_plugin_door import install
 
 CODE = '''
@@ -109,5 +108,5 @@ def test_an_unusual_game_is_the_same_on_two_processes_and_after_a_resume(site: P
     assert abs(memory(tmp_path / "one", 256)) > 1e-4
     assert memory(tmp_path / "resumed", 256) == memory(tmp_path / "one", 256)
     assert memory(tmp_path / "two", 256) == pytest.approx(memory(tmp_path / "one", 256), abs=1e-9)
-    lines = [json.loads(line) for line in (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()]
+    lines = metrics(tmp_path / "one")
     assert ["regularise/r1" in line for line in lines] == [True, False, False, True, False, False, True, False]
