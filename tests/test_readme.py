@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,22 @@ def test_the_plugin_tutorial_from_an_empty_folder_to_a_wandb_run(tmp_path: Path)
     assert list((tmp_path / "runs" / "hinge").glob("wandb/offline-run-*"))
     assert (tmp_path / "hinge.png").exists()
     assert "class Hinge:" in (site / "gan_core_hinge.py").read_text()
+
+
+TABLE = README.partition("## What the recipes reach")[2].partition("\n## ")[0]
+ROWS = re.findall(r"^\| `--config configs/(.+?)\.yaml", TABLE, flags=re.MULTILINE)
+
+
+def test_every_variant_has_a_row_for_mnist() -> None:
+    assert {f"{name}-mnist" for name in ("vanilla", "dcgan", "acgan", "lsgan", "wgan")} <= set(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_recipes_of_the_table_train(row: str, mnist_root: Path, train: Callable[..., str], tmp_path: Path) -> None:
+    if "fashion" in row and not (mnist_root / "FashionMNIST").exists():
+        pytest.skip("needs Fashion-MNIST: it is not beside MNIST in GAN_CORE_DATA")
+    config = ROOT / "configs" / f"{row}.yaml"
+    assert train(config=config, data_dir=mnist_root, batch=8, steps=1, threads=1, out=tmp_path) == "finished"
 
 
 def test_make_does_what_the_plain_lines_say() -> None:
