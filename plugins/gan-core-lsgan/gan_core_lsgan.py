@@ -39,7 +39,7 @@ class LsganOptions(DcganNetworkOptions, PenaltyOptions, OptimizerOptions):
     unsuitable: ClassVar = {
         "label_smoothing": "it softens the labels of a cross-entropy, and least squares has targets instead: "
         "set b, what the discriminator should say of real images",
-        "objective": "least squares is this variant's objective: take --variant dcgan for others on the same networks",
+        "objective": "least squares is this variant's objective: --variant dcgan has others",
     }
 
 

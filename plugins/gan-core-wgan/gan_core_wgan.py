@@ -34,10 +34,8 @@ class WganOptions(DcganNetworkOptions):
 
     unsuitable: ClassVar = {
         "label_smoothing": "it softens the labels of a cross-entropy, and a critic's losses have no labels",
-        "objective": "the Wasserstein distance is this variant's objective: take --variant dcgan for others on the "
-        "same networks",
-        "r1": "penalty=gradient is this variant's penalty on slopes; its weight is `weight`",
-        "r2": "penalty=gradient is this variant's penalty on slopes; its weight is `weight`",
+        "objective": "the Wasserstein distance is this variant's objective: --variant dcgan has others",
+        **dict.fromkeys(("r1", "r2"), "penalty=gradient is this variant's penalty on slopes, and `weight` its weight"),
     }
 
     @field_validator("penalty")
