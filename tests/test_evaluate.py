@@ -11,7 +11,7 @@ from gan_core.errors import UserError
 from gan_core.evaluation.run import Request, evaluate_run
 from gan_core.runs.folder import RunFolder
 from gan_core.sampling.load import load_run
-from tests.conftest import gan_core
+from tests.conftest import gan_core, metrics
 from tests.judging import QUIET, Images, judge, real_data, reference_of
 
 SHORT = ("--set", "width=8", "--set", "threads=1", "--set", "log_every=0.64", "--batch", 64)
@@ -150,15 +150,15 @@ def test_the_table_has_the_floor_below_each_figure_and_its_protocol(run: Path) -
 def test_the_run_keeps_the_figures_and_a_resume_drops_those_of_work_to_be_done_again(run: Path) -> None:
     written = evaluated(run)
     folder = RunFolder(run)
-    line = json.loads(folder.metrics.read_text().splitlines()[-1])
+    line = metrics(run)[-1]
     assert line["images_seen"] == written["images_seen"] == 1280
     assert line["evaluation@300/coverage"] == written["figures"]["coverage"]["value"]
     assert not any(isinstance(value, list | str) for value in line.values())
     assert (run / "evaluation-closest.png").exists()
     folder.rewind_metrics(1280)
-    assert json.loads(folder.metrics.read_text().splitlines()[-1]) == line
+    assert metrics(run)[-1] == line
     folder.rewind_metrics(1279)
-    kept = [json.loads(text) for text in folder.metrics.read_text().splitlines()]
+    kept = metrics(run)
     assert kept
     assert not any(key.startswith("evaluation") for each in kept for key in each)
 

@@ -23,8 +23,7 @@ JUDGED = ("--evaluate-every", "0.128", "--set", "evaluate_samples=256", "--set",
 
 def judged(run: Path) -> dict[int, dict[str, float]]:
     """The figures that a run logged while it trained, by step."""
-    lines = metrics(run)
-    lines = [line for line in lines if "step" in line]  # A later evaluation's has none.
+    lines = [line for line in metrics(run) if "step" in line]  # A later evaluation's has none.
     found = {line["step"]: {key: line[key] for key in line if key.startswith("evaluation")} for line in lines}
     return {step: figures for step, figures in found.items() if figures}
 

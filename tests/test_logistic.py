@@ -73,7 +73,9 @@ def test_a_weight_of_a_half_is_the_cross_entropy_of_one_batch_of_both() -> None:
     assert float(terms["real"] + terms["fake"]) == pytest.approx(float(whole))
 
 
-def test_a_discriminator_that_is_sure_of_nothing() -> None:
+def test_a_discriminator_that_is_sure_of_nothing_and_one_that_is_sure() -> None:
     half = torch.zeros(4)  # D(x) = 1/2 everywhere, where the game of the paper has its equilibrium.
     terms = Logistic().discriminator(identity, half, half)
     assert float(terms["real"] + terms["fake"]) == pytest.approx(math.log(4))
+    sure = torch.full((4,), math.log(9.0))  # D(x) = 0.9.
+    assert float(Logistic().generator(identity, sure, sure)["adversarial"]) == pytest.approx(-math.log(0.9))

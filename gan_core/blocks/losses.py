@@ -92,24 +92,20 @@ class ObjectiveOptions(Options):
     discriminator_weight: float = Field(1.0, gt=0)
     """Weight of both of the discriminator's terms: 0.5 gives the mean over one batch, half real and half fake."""
 
-    @staticmethod
-    def refuse_pairs(info: ValidationInfo, allowed: float) -> None:
-        """Refuses, in the validator of an option, what the comparison of pairs has no use for.
+    @field_validator("label_smoothing", "discriminator_weight")
+    @classmethod
+    def unless_paired(cls, value: float, info: ValidationInfo) -> float:
+        """Returns an option's value; refuses all but its default where pairs are compared, which have no use for it.
 
         Raises:
             ValueError: The objective is relativistic.
         """
-        if info.data.get("objective") == "relativistic":
+        assert info.field_name is not None
+        default = cls.model_fields[info.field_name].default
+        if info.data.get("objective") == "relativistic" and value != default:
             raise ValueError(
-                f"{allowed} with objective=relativistic, whose one term has no labels and compares pairs of images"
+                f"{default} with objective=relativistic, whose one term has no labels and compares pairs of images"
             )
-
-    @field_validator("label_smoothing", "discriminator_weight")
-    @classmethod
-    def _needs_labels(cls, value: float, info: ValidationInfo) -> float:
-        default = 0.0 if info.field_name == "label_smoothing" else 1.0
-        if value != default:
-            cls.refuse_pairs(info, allowed=default)
         return value
 
     def make_loss(self) -> Loss:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -63,7 +64,7 @@ class ResidentImages:
         """
         self.images, self.labels, self.shape = images, labels, shape
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of the pixels and the labels."""
         digest = hashlib.sha256(f"{tuple(self.images.shape)} {self.shape}".encode())

@@ -1,6 +1,6 @@
 """One run from beginning to end: join the others, check, read, build, train, and leave the folder explained."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -95,12 +95,16 @@ def _run(job: Job, allowed: Collection[str], accelerator: Accelerator, roll: Rol
         )
     accelerator.wait_for_everyone()  # All have read the folder; now the main process may write to it.
     with ExitStack() as stack:
-        observers: tuple[Observer, ...] = ()
+        observers: list[Observer] = []
         if accelerator.is_main_process:
             _open_folder(job, folder, facts, state.images_seen if saved else None)
             sampler = Sampler(game, averages, settings.seed, dealer.like)
             view = stack.enter_context(LiveView(console, length, state.images_seen))
-            observers = (Recorder(folder, sampler), view, *_trackers(job, accelerator, folder, console, stack))
+            observers += [Recorder(folder, sampler), view]
+            if settings.track is not None:
+                tracker = _tracker(job, accelerator, folder, console, settings.track)
+                stack.callback(tracker.finish)
+                observers.append(tracker)
         status = _train(
             Training(
                 accelerator=accelerator,
@@ -109,7 +113,7 @@ def _run(job: Job, allowed: Collection[str], accelerator: Accelerator, roll: Rol
                 state=state,
                 dealer=dealer,
                 folder=folder,
-                observers=observers,
+                observers=tuple(observers),
                 judge=judge,
             )
         )
@@ -128,15 +132,11 @@ def _open_folder(job: Job, folder: RunFolder, facts: Mapping[str, Any], resumed_
     folder.rewind_metrics(-1 if resumed_at is None else resumed_at)
 
 
-def _trackers(
-    job: Job, accelerator: Accelerator, folder: RunFolder, console: Console, stack: ExitStack
-) -> Iterator[Tracker]:
-    """Starts the tracker that is asked for, if one is; the stack ends it."""
-    if job.settings.track is not None:
-        tracker = Tracker(accelerator, job.settings.track, folder, lambda text: console.print(Text(text)))
-        tracker.start(job.config())
-        stack.callback(tracker.finish)
-        yield tracker
+def _tracker(job: Job, accelerator: Accelerator, folder: RunFolder, console: Console, name: str) -> Tracker:
+    """Starts the tracker of this name."""
+    tracker = Tracker(accelerator, name, folder, lambda text: console.print(Text(text)))
+    tracker.start(job.config())
+    return tracker
 
 
 def _train(run: Training) -> Status:

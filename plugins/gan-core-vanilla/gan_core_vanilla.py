@@ -39,10 +39,8 @@ class VanillaOptions(ObjectiveOptions, PenaltyOptions, OptimizerOptions):
 
     @field_validator("generator_fakes")
     @classmethod
-    def _one_for_each_of_a_pair(cls, fakes: int, info: ValidationInfo) -> int:
-        if fakes != 1:
-            cls.refuse_pairs(info, allowed=1)
-        return fakes
+    def _one_for_each_of_a_pair(cls, fakes: int, info: ValidationInfo) -> float:
+        return cls.unless_paired(fakes, info)
 
 
 def perceptron(inputs: int, outputs: int, options: VanillaOptions, batch_norm: bool = False) -> nn.Sequential:
