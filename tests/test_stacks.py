@@ -58,6 +58,15 @@ def test_vanilla_s_tutorial_sees_images_between_0_and_1() -> None:
     assert layers[-1](torch.tensor([0.0, 0.5, 1.0])).tolist() == [-1.0, 0.0, 1.0]
 
 
+def test_pixel_shuffle_lays_the_channels_of_one_place_beside_one_another() -> None:
+    network, shape = build_stack(["pixel_shuffle"], (8, 1, 2), "torch")
+    assert shape == (2, 2, 4)
+    drawn = network(torch.arange(16.0).view(1, 8, 1, 2))  # Channel c has 2 c and 2 c + 1.
+    assert drawn[0].tolist() == [[[0, 2, 1, 3], [4, 6, 5, 7]], [[8, 10, 9, 11], [12, 14, 13, 15]]]
+    with pytest.raises(ValueError, match=r"layer 1, 'pixel_shuffle', does not fit an input of shape \(3, 7, 7\)"):
+        build_stack(["pixel_shuffle"], (3, 7, 7), "torch")
+
+
 @pytest.mark.parametrize(
     ("kernel", "stride", "side", "after"),
     [(3, 1, 7, 7), (3, 2, 28, 14), (5, 2, 28, 14), (4, 2, 14, 7), (5, 2, 7, 4), (1, 2, 8, 4)],

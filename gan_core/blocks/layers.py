@@ -134,6 +134,15 @@ class Upsample(Layer):
         return nn.Upsample(scale_factor=self.factor, mode="nearest")
 
 
+class PixelShuffle(Layer):
+    """Every factor² channels become one whose sides are `factor` times as long (Shi et al. 2016, equation 4)."""
+
+    factor: int = Field(2, ge=2)
+
+    def build(self, shape: Shape) -> nn.Module:
+        return nn.PixelShuffle(self.factor)
+
+
 class MaxPool(Layer):
     """Takes the largest of each `size` x `size` pixels."""
 
@@ -202,5 +211,6 @@ LAYERS: dict[str, type[Layer]] = {
     "flatten": Flatten,
     "reshape": Reshape,
     "upsample": Upsample,
+    "pixel_shuffle": PixelShuffle,
     "max_pool": MaxPool,
 }
