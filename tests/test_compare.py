@@ -16,7 +16,8 @@ def evaluated(folder: Path, name: str, seed: int, fid: float, coverage: float | 
     """A run's folder as an evaluation leaves it."""
     run = folder / f"{name}-{seed}"
     run.mkdir()
-    settings = {"variant": "dcgan", "dataset": "mnist", "seed": seed, "out": str(run), "kimg": 500.0}
+    variant = changes.pop("variant", "dcgan")
+    settings = {"variant": variant, "dataset": "mnist", "seed": seed, "out": str(run), "kimg": 500.0}
     options = {"width": changes.pop("width", 64)}
     (run / "config.yaml").write_text(yaml.safe_dump(settings | {"options": options}))
     protocol = {"dataset": "mnist", "samples": 10_000, "features": "classifier", "features_hash": "ab" * 32, "k": 5}
@@ -44,6 +45,13 @@ def test_means_spreads_and_paired_differences_by_hand(tmp_path: Path) -> None:
     assert (fid.difference, fid.spread) == (pytest.approx(2.5), pytest.approx(0.5))
     assert fid.larger
     assert (coverage.difference, coverage.spread, coverage.larger) == (0.0, 0.0, False)
+
+
+def test_a_variant_s_name_is_enough_where_it_has_one_group(tmp_path: Path) -> None:
+    runs = [evaluated(tmp_path, "narrow", 0, 10.0, width=16), evaluated(tmp_path, "wide", 0, 8.0)]
+    runs += [evaluated(tmp_path, "other", seed, 9.0, variant="vanilla", width=512) for seed in (0, 1)]
+    sizes = {name: len(members) for name, members in group(read_runs(runs)).items()}
+    assert sizes == {"dcgan options.width=16": 1, "dcgan options.width=64": 1, "vanilla": 2}
 
 
 def test_without_shared_seeds_the_spreads_add_up(tmp_path: Path) -> None:

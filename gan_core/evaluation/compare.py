@@ -82,16 +82,18 @@ def read_runs(folders: Sequence[Path]) -> list[EvaluatedRun]:
 
 
 def group(runs: Sequence[EvaluatedRun]) -> Groups:
-    """Puts runs together that differ in the seed only, named by their variant and by what tells the groups apart.
+    """Puts runs together that differ in the seed only, named by their variant and by what tells its groups apart.
 
     Raises:
         UserError: Two runs of one group have the same seed.
     """
-    keys = sorted({key for run in runs for key in run.settings} - FREE - {"seed"})
-    telling = [key for key in keys if len({repr(run.settings.get(key)) for run in runs}) > 1 and key != "variant"]
     groups: Groups = {}
     for run in runs:
-        name = " ".join([str(run.settings["variant"]), *(f"{key}={run.settings.get(key)}" for key in telling)])
+        variant = str(run.settings["variant"])
+        settings = [peer.settings for peer in runs if peer.settings["variant"] == variant]
+        keys = sorted({key for each in settings for key in each} - FREE - {"seed"})
+        telling = [key for key in keys if len({repr(each.get(key)) for each in settings}) > 1]
+        name = " ".join([variant, *(f"{key}={run.settings.get(key)}" for key in telling)])
         groups.setdefault(name, []).append(run)
     for name, members in groups.items():
         seeds = [run.settings["seed"] for run in members]
