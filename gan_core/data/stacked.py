@@ -8,6 +8,7 @@ learn them; others ignore them.
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class StackedImages:
         places = torch.tensor([100, 10, 1], device=self.chosen.device)
         return (self.digits.labels[self.chosen] * places).sum(1)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of the digits and of the list."""
         return hashlib.sha256(self.digits.fingerprint.encode() + self.chosen.cpu().numpy().tobytes()).hexdigest()

@@ -87,13 +87,14 @@ def group(runs: Sequence[EvaluatedRun]) -> Groups:
     Raises:
         UserError: Two runs of one group have the same seed.
     """
+    by_variant: Groups = {}
+    for run in runs:
+        by_variant.setdefault(str(run.settings["variant"]), []).append(run)
+    telling = {variant: _telling(members) for variant, members in by_variant.items()}
     groups: Groups = {}
     for run in runs:
         variant = str(run.settings["variant"])
-        settings = [peer.settings for peer in runs if peer.settings["variant"] == variant]
-        keys = sorted({key for each in settings for key in each} - FREE - {"seed"})
-        telling = [key for key in keys if len({repr(each.get(key)) for each in settings}) > 1]
-        name = " ".join([variant, *(f"{key}={run.settings.get(key)}" for key in telling)])
+        name = " ".join([variant, *(f"{key}={run.settings.get(key)}" for key in telling[variant])])
         groups.setdefault(name, []).append(run)
     for name, members in groups.items():
         seeds = [run.settings["seed"] for run in members]
@@ -103,6 +104,12 @@ def group(runs: Sequence[EvaluatedRun]) -> Groups:
                 f"two runs of {name!r} have the seed {twice}: the same run twice says nothing of the spread"
             )
     return groups
+
+
+def _telling(runs: Sequence[EvaluatedRun]) -> list[str]:
+    """Returns the settings, but for the seed and what changes no result, in which the runs are not all alike."""
+    keys = sorted({key for run in runs for key in run.settings} - FREE - {"seed"})
+    return [key for key in keys if len({repr(run.settings.get(key)) for run in runs}) > 1]
 
 
 def differences(groups: Groups) -> list[Difference]:

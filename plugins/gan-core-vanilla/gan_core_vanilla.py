@@ -39,8 +39,9 @@ class VanillaOptions(ObjectiveOptions, PenaltyOptions, OptimizerOptions):
 
     @field_validator("generator_fakes")
     @classmethod
-    def _one_for_each_of_a_pair(cls, fakes: int, info: ValidationInfo) -> float:
-        return cls.unless_paired(fakes, info)
+    def _one_for_each_of_a_pair(cls, fakes: int, info: ValidationInfo) -> int:
+        cls.unless_paired(fakes, info)
+        return fakes
 
 
 def perceptron(inputs: int, outputs: int, options: VanillaOptions, batch_norm: bool = False) -> nn.Sequential:
