@@ -7,6 +7,8 @@ first asked for: listing plugins or printing help never pays for torch.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from gan_core.version import __version__
+
 if TYPE_CHECKING:
     from gan_core.blocks.losses import LabelSmoothing as LabelSmoothing
     from gan_core.blocks.losses import Logistic as Logistic
@@ -44,8 +46,6 @@ if TYPE_CHECKING:
     from gan_core.game.protocols import Loss as Loss
     from gan_core.game.variant import Options as Options
     from gan_core.game.variant import Variant as Variant
-
-__version__ = "0.1.0"
 
 _HOME = {
     "LabelSmoothing": "blocks.losses",

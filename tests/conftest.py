@@ -18,11 +18,11 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gan_core.app.job import Job
+from gan_core.app.training import start
 from gan_core.data.catalog import open_dataset
 from gan_core.plugins.load import load_variant
-from gan_core.runs.resolve import resolve, resolve_options
-from gan_core.training.job import Job
-from gan_core.training.run import start
+from gan_core.settings.resolve import resolve, resolve_options
 
 ROOT = Path(__file__).parent.parent
 

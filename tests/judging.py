@@ -10,11 +10,11 @@ from torch import Tensor
 
 from gan_core.data.catalog import open_dataset
 from gan_core.data.dataset import ResidentImages
-from gan_core.data.real import RealData
 from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.evaluation import Evaluation
 from gan_core.evaluation.reference import Reference, make_reference
 from gan_core.features.load import load_features
+from gan_core.features.real_data import RealData
 
 QUIET = Console(quiet=True)
 

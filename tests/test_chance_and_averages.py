@@ -8,8 +8,8 @@ from torch.distributed import init_process_group
 from torch.distributed.distributed_c10d import destroy_process_group
 
 from gan_core.distributed.batchnorm import GlobalBatchNorm, synchronise
+from gan_core.randomness import Streams, TurnRandomness
 from gan_core.training.ema import Ema
-from gan_core.training.randomness import Streams, TurnRandomness
 
 
 def test_streams_are_numpy_s_philox_and_differ_in_every_argument() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from gan_core.distributed.launcher import asked_processes
 from gan_core.errors import UserError
-from gan_core.runs.resolve import resolve
+from gan_core.settings.resolve import resolve
 from tests.conftest import ROOT, gan_core
 
 HEAVY = {"torch", "torchvision", "accelerate", "wandb", "numpy"}

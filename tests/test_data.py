@@ -13,8 +13,9 @@ from PIL import Image
 from gan_core.data.catalog import open_dataset
 from gan_core.data.dataset import ResidentImages, convert
 from gan_core.data.image_files import StreamedImages
+from gan_core.data.image_order import ImageOrder
 from gan_core.errors import UserError
-from gan_core.training.randomness import ImageOrder, Share, Streams
+from gan_core.randomness import Share, Streams
 from tests.conftest import gan_core, metrics
 
 CPU = torch.device("cpu")

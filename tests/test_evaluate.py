@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from gan_core.app.evaluating import Request, evaluate_run
+from gan_core.app.load import load_run
 from gan_core.errors import UserError
-from gan_core.evaluation.run import Request, evaluate_run
 from gan_core.runs.folder import RunFolder
-from gan_core.sampling.load import load_run
 from tests.conftest import gan_core, metrics
 from tests.judging import QUIET, Images, judge, real_data, reference_of
 

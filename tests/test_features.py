@@ -8,16 +8,16 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from gan_core.data.real import RealData
 from gan_core.errors import UserError
 from gan_core.features.classifier import ClassifierOptions, open_classifier
 from gan_core.features.inception import InceptionOptions, open_inception
 from gan_core.features.load import load_features
 from gan_core.features.network import SmallCnn, jittered
+from gan_core.features.real_data import RealData
 from gan_core.features.space import SpaceUnavailableError
 from gan_core.features.untrained import UntrainedOptions, open_untrained
 from gan_core.plugins.find import FEATURES, find_plugins, status
-from gan_core.training.randomness import Streams
+from gan_core.randomness import Streams
 from tests.conftest import gan_core
 from tests.judging import QUIET, real_data
 from tests.test_data import picture

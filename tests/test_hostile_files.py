@@ -14,8 +14,8 @@ from gan_core.errors import UserError
 from gan_core.game.game import Game
 from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.resolve import resolve
-from gan_core.runs.settings import Settings
+from gan_core.settings.resolve import resolve
+from gan_core.settings.settings import Settings
 from tests.test_turns import product
 from tests.toys import Scale, toy_phase
 

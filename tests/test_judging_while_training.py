@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from gan_core.app.training import start
 from gan_core.data.dataset import Images
 from gan_core.errors import UserError
-from gan_core.training.run import start
 from tests.conftest import difference, gan_core, make_job, metrics, weights
 
 Train = Callable[..., str]

@@ -10,7 +10,7 @@ from gan_core.errors import UserError
 from gan_core.runs.checkpoint import newest, save
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.retention import prune
-from gan_core.runs.settings import Settings
+from gan_core.settings.settings import Settings
 from tests.conftest import metrics
 
 Train = Callable[..., str]

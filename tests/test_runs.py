@@ -266,7 +266,7 @@ def test_sampling_refuses_what_no_file_can_be(run: Path, words: list[str], messa
     ],
 )
 def test_a_damaged_run_folder_is_explained(run: Path, name: str, content: str | None, message: str) -> None:
-    from gan_core.sampling.load import load_run
+    from gan_core.app.load import load_run
 
     (run / name).unlink()
     if content is not None:
@@ -304,7 +304,7 @@ def test_settings_that_a_dry_run_refuses(tmp_path: Path) -> None:
 def test_memory_with_lists_is_untouched_by_the_look_at_what_a_loss_reaches(tmp_path: Path) -> None:
     from accelerate import Accelerator
 
-    from gan_core.training.setup import build_state, make_dealer, read_images
+    from gan_core.app.setup import build_state, make_dealer, read_images
     from tests.conftest import make_job
 
     class Pool:

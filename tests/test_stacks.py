@@ -9,9 +9,9 @@ import yaml
 from torch import nn
 
 from gan_core.blocks.stack import build_stack, initialise, parse
+from gan_core.cli.tables.plan import parameters
 from gan_core.errors import UserError
-from gan_core.runs.resolve import resolve, resolve_options
-from gan_core.view.plan import parameters
+from gan_core.settings.resolve import resolve, resolve_options
 from tests.conftest import ROOT, make_job
 
 TUTORIALS = {

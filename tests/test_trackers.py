@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from gan_core.observers.trackers import Tracker
 from gan_core.runs.folder import RunFolder
-from gan_core.view.trackers import Tracker
 from tests.conftest import gan_core, metrics
 
 TRAIN = (

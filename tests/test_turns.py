@@ -248,7 +248,7 @@ def test_skipped_turns_are_counted_and_too_many_in_a_row_stop_the_run() -> None:
 
 
 def test_dropout_in_a_network_is_reseeded_by_the_dealer() -> None:
-    from gan_core.training.randomness import Streams
+    from gan_core.randomness import Streams
 
     def drawn(position: int, part: int) -> list[float]:
         Streams(1).seed_modules("modules in generator", position, part)

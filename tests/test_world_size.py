@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gan_core.view.plan import plan_rows
+from gan_core.cli.tables.plan import plan_rows
 from tests.conftest import ROOT, difference, make_job, weights
 from tests.worlds import GAMES, WITHOUT_BATCH_NORM
 

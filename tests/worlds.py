@@ -12,7 +12,7 @@ from pathlib import Path
 from accelerate.state import AcceleratorState, GradientState
 from rich.console import Console
 
-from gan_core.training.run import start
+from gan_core.app.training import start
 from tests.conftest import make_job
 
 PLAIN = (

@@ -28,7 +28,7 @@ def compare(
     if not as_json:
         from rich.console import Console
 
-        from gan_core.view.comparison import print_comparison
+        from gan_core.cli.tables.comparison import print_comparison
 
         print_comparison(groups, found, Console())
         return

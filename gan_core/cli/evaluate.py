@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gan_core.distributed.launcher import check_launcher
-from gan_core.runs.resolve import options_of
+from gan_core.settings.resolve import options_of
 
 
 def evaluate(
@@ -38,8 +38,8 @@ def evaluate(
 
     from rich.console import Console
 
-    from gan_core.evaluation.run import Request, evaluate_run
-    from gan_core.view.figures import print_figures
+    from gan_core.app.evaluating import Request, evaluate_run
+    from gan_core.cli.tables.figures import print_figures
 
     request = Request(
         run=run,

@@ -47,12 +47,12 @@ def show(
     as_json: JsonFlag = False,
 ) -> None:
     """Describe a variant: what it is, where it was published, its options, and its networks."""
+    from gan_core.cli.tables.plan import parameters
     from gan_core.data.catalog import open_dataset
     from gan_core.plugins.load import load_variant
     from gan_core.plugins.options import option_rows
-    from gan_core.runs.resolve import validated
-    from gan_core.runs.settings import Settings
-    from gan_core.view.plan import parameters
+    from gan_core.settings.resolve import validated
+    from gan_core.settings.settings import Settings
 
     loaded = load_variant(name)
     asked = {"variant": name, "dataset": dataset, "image_size": image_size, "channels": channels}

@@ -21,8 +21,8 @@ def runs(
     A run is running, finished, interrupted (it saved, and the same command goes on), failed, or killed: it could not
     even say goodbye, and the same command goes on from its last checkpoint.
     """
+    from gan_core.observers.live import brief
     from gan_core.runs.listing import Row, list_runs
-    from gan_core.view.live import brief
 
     rows = list_runs(folder)
     if as_json:

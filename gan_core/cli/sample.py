@@ -24,8 +24,8 @@ def sample(
         raise UserError(f"out: {str(out)!r} is not allowed. Give FILE.png, FILE.npz, or a new folder")
     if out.is_dir() or (out.exists() and not kind):
         raise UserError(f"out: {str(out)!r} exists already. Give FILE.png, FILE.npz, or a new folder")
+    from gan_core.app.load import load_run
     from gan_core.sampling.files import save_folder, save_grid, save_npz
-    from gan_core.sampling.load import load_run
 
     sampler = load_run(run, seed).sampler
     classes = sampler.game.classes

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gan_core.distributed.launcher import check_launcher
-from gan_core.runs.resolve import resolve, resolve_options
+from gan_core.settings.resolve import resolve, resolve_options
 
 
 def train(
@@ -87,21 +87,21 @@ def train(
 
     from rich.console import Console
 
+    from gan_core.app.job import Job
     from gan_core.data.catalog import open_dataset
-    from gan_core.training.job import Job
 
     dataset_found = open_dataset(
         settings.dataset, data_dir=settings.data_dir, image_size=settings.image_size, channels=settings.channels
     )
     job = Job(settings=settings, loaded=loaded, options=options, dataset=dataset_found)
     console = Console()
-    if dry_run:
-        from gan_core.view.plan import show_dry_run
+    from gan_core.cli.tables.plan import print_plan, show_dry_run
 
+    if dry_run:
         show_dry_run(job, allow_change or (), console)
         return
 
-    from gan_core.training.run import start
+    from gan_core.app.training import start
 
-    if start(job, allow_change or (), console) == "interrupted":
+    if start(job, allow_change or (), console, print_plan) == "interrupted":
         raise typer.Exit(75)  # EX_TEMPFAIL of sysexits.h, "try again": with 0, schedulers would take it for finished.

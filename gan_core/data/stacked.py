@@ -17,7 +17,7 @@ from torch import Tensor
 from gan_core.data.dataset import Dataset, Images, RealBatch, ResidentImages
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
-from gan_core.training.randomness import Streams
+from gan_core.randomness import Streams
 
 CLASSES = 1000
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
-from torch import distributed
+from torch import Tensor, distributed
 
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.roll import Roll
 from gan_core.errors import UserError
-from gan_core.training.randomness import Share
+from gan_core.randomness import Share
 
 _MIXED = {"fp32": "no", "fp64": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -84,6 +84,11 @@ def describe(accelerator: Accelerator) -> str:
     return (
         f"{count} process{'es' if count > 1 else ''} on {hardware} ({threads} thread{'s' if threads > 1 else ''} each)"
     )
+
+
+def blank(device: torch.device, precision: str) -> Tensor:
+    """Returns an empty tensor of the device and dtype in which images are dealt."""
+    return torch.empty(0, device=device, dtype=torch.float64 if precision == "fp64" else torch.float32)
 
 
 def _cores() -> int:

@@ -15,8 +15,8 @@ from typing import Any
 from gan_core.errors import UserError
 from gan_core.evaluation.record import read_evaluation
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.resume import dotted
-from gan_core.runs.settings import FREE
+from gan_core.settings.flatten import dotted
+from gan_core.settings.settings import FREE
 
 _PROTOCOL = ("dataset", "image_size", "channels", "data", "samples", "compared", "features", "features_hash", "k")
 

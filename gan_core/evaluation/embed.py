@@ -15,8 +15,8 @@ from torch import Tensor
 
 from gan_core.evaluation.frechet import Moments
 from gan_core.features.space import FeatureSpace
+from gan_core.progress import progress
 from gan_core.sampling.sampler import BLOCK
-from gan_core.view.progress import progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,6 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor
 
-import gan_core
 from gan_core.evaluation.classes import kl_of_chance
 from gan_core.evaluation.embed import embed
 from gan_core.evaluation.evaluation import Evaluation
@@ -20,6 +19,7 @@ from gan_core.evaluation.neighbours import nearest
 from gan_core.evaluation.reference import Reference
 from gan_core.evaluation.source import Source
 from gan_core.sampling.sampler import BLOCK
+from gan_core.version import __version__
 
 _PAIRS = 16
 _COMPARED = 10_000
@@ -141,7 +141,7 @@ def _protocol(reference: Reference, count: int, compared: int) -> dict[str, Any]
         "features_hash": None if space is None else space.fingerprint,
         "provenance": reference.missing if space is None else space.provenance,
         "k": K,
-        "gan_core": gan_core.__version__,
+        "gan_core": __version__,
     }
 
 

@@ -8,10 +8,10 @@ from rich.console import Console
 from torch import Tensor
 
 from gan_core.data.dataset import ResidentImages
-from gan_core.data.real import RealData
 from gan_core.features.network import SmallCnn
+from gan_core.features.real_data import RealData
 from gan_core.features.training import LabelledImages, accuracy, train_classifier
-from gan_core.training.randomness import Streams
+from gan_core.randomness import Streams
 
 
 def gan_train(images: Tensor, labels: Tensor, data: RealData, console: Console) -> tuple[float, float]:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from accelerate import Accelerator
 from rich.console import Console
 
-from gan_core.data.real import RealData
 from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.figures import ONE_NUMBER
 from gan_core.evaluation.record import as_terms
 from gan_core.evaluation.reference import Reference, open_reference
 from gan_core.evaluation.source import Source
 from gan_core.features.load import load_features
+from gan_core.features.real_data import RealData
 
 
 @dataclass(frozen=True, kw_only=True)

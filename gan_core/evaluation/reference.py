@@ -8,11 +8,11 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor
 
-from gan_core.data.real import Part, RealData
 from gan_core.errors import UserError
 from gan_core.evaluation.embed import Embedded, embed
 from gan_core.evaluation.neighbours import nearest
 from gan_core.features.load import LoadedFeatures
+from gan_core.features.real_data import Part, RealData
 from gan_core.features.space import FeatureSpace, SpaceUnavailableError
 from gan_core.sampling.sampler import BLOCK
 

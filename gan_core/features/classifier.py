@@ -16,15 +16,15 @@ from rich.console import Console
 from safetensors.torch import load, save
 from torch import Tensor
 
-import gan_core
 from gan_core.data.cache import cache_folder
-from gan_core.data.real import RealData
 from gan_core.errors import UserError
 from gan_core.features.network import SmallCnn
+from gan_core.features.real_data import RealData
 from gan_core.features.space import Embedding, Features, FeatureSpace
 from gan_core.features.training import RECIPE, accuracy, train_classifier
 from gan_core.game.variant import Options
-from gan_core.training.randomness import Streams
+from gan_core.randomness import Streams
+from gan_core.version import __version__
 
 _LEAST = {"digits": 0.95, "mnist": 0.985, "fashion-mnist": 0.90}
 """Test accuracy below which a classifier is no judge."""
@@ -120,7 +120,7 @@ def _path(data: RealData, seed: int) -> Path:
         "network": repr(_network(data)),
         "recipe": RECIPE,
         "seed": seed,
-        "versions": [gan_core.__version__, torch.__version__],
+        "versions": [__version__, torch.__version__],
     }
     key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()
     return cache_folder() / "classifiers" / f"{key}.safetensors"

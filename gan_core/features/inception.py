@@ -14,8 +14,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from gan_core.data.real import RealData
 from gan_core.errors import UserError
+from gan_core.features.real_data import RealData
 from gan_core.features.space import Embedding, Features, FeatureSpace, SpaceUnavailableError
 from gan_core.game.variant import Options
 

@@ -7,13 +7,13 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from rich.console import Console
 
-from gan_core.data.real import RealData
 from gan_core.errors import UserError
+from gan_core.features.real_data import RealData
 from gan_core.features.space import FEATURES_API, Features, FeatureSpace, SpaceUnavailableError
 from gan_core.game.variant import Options
 from gan_core.plugins.find import FEATURES, Plugin
 from gan_core.plugins.load import load_plugin
-from gan_core.runs.resolve import validated
+from gan_core.settings.resolve import validated
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

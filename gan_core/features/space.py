@@ -12,7 +12,7 @@ from gan_core.game.variant import Options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gan_core.data.real import RealData
+    from gan_core.features.real_data import RealData
 
 FEATURES_API = 1
 """The interface of feature spaces that this gan_core speaks. It changes only with an entry in CHANGELOG.md."""

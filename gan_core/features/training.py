@@ -10,9 +10,10 @@ from rich.console import Console
 from torch import Tensor
 
 from gan_core.data.dataset import RealBatch
+from gan_core.data.image_order import ImageOrder
 from gan_core.features.network import SmallCnn, jittered
-from gan_core.training.randomness import ImageOrder, Streams
-from gan_core.view.progress import progress
+from gan_core.progress import progress
+from gan_core.randomness import Streams
 
 _LR, _BATCHES = 4e-3, (64, 256)
 _EPOCHS, _IMAGES = 5, 80_000

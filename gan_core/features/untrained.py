@@ -10,11 +10,11 @@ from pydantic import Field
 from rich.console import Console
 from torch import Tensor
 
-from gan_core.data.real import RealData
 from gan_core.features.network import SmallCnn
+from gan_core.features.real_data import RealData
 from gan_core.features.space import Embedding, Features, FeatureSpace
 from gan_core.game.variant import Options
-from gan_core.training.randomness import Streams
+from gan_core.randomness import Streams
 
 
 class UntrainedOptions(Options):

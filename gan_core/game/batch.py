@@ -35,3 +35,11 @@ class Batch:
     labels: Tensor | None
     inputs: Inputs
     random: Randomness
+
+
+def place(inputs: Inputs, like: Tensor) -> Inputs:
+    """Moves a generator's inputs to the device of `like`, and those with a floating point to its dtype."""
+    return {
+        name: tensor.to(like.device, like.dtype if tensor.is_floating_point() else tensor.dtype, non_blocking=True)
+        for name, tensor in inputs.items()
+    }

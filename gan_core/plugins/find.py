@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-import gan_core
+from gan_core.version import __version__
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +126,7 @@ def _requirements(distribution: Distribution) -> tuple[str | None, tuple[str, ..
             continue
         wanted = f"{requirement.name}{requirement.specifier}"
         if canonicalize_name(requirement.name) == "gan-core":
-            bound, installed = wanted, gan_core.__version__
+            bound, installed = wanted, __version__
         else:
             try:
                 installed = version(requirement.name)

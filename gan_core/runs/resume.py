@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from gan_core.errors import UserError
-from gan_core.runs.settings import FREE, LENGTHS
+from gan_core.settings.settings import FREE, LENGTHS
 
 
 def check_resume(
@@ -41,15 +41,3 @@ def check_resume(
 def comparable(flat: Mapping[str, Any]) -> list[str]:
     """Returns the keys that a resumed run may change only by name."""
     return [key for key in flat if key not in FREE and key not in LENGTHS]
-
-
-def flatten(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what must agree, by dotted key: settings, the variant's options, and facts (versions, data)."""
-    facts_that_count = ("length", "variant_distribution", "variant_version", "data")
-    return dotted(settings) | {key: facts.get(key) for key in facts_that_count}
-
-
-def dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings on one level: each of the variant's options as "options.NAME"."""
-    flat = {key: value for key, value in settings.items() if key != "options"}
-    return flat | {f"options.{key}": value for key, value in settings.get("options", {}).items()}

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from gan_core.runs.checkpoint import numbered
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.settings import Settings
+from gan_core.settings.settings import Settings
 
 
 def prune(folder: RunFolder, settings: Settings, images_seen: int) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from gan_core.game.batch import place
 from gan_core.game.game import Game
 from gan_core.game.phase import Networks
-from gan_core.training.dealer import place
-from gan_core.training.randomness import Streams
+from gan_core.randomness import Streams
 
 BLOCK = 64
 """Images are drawn in blocks of this size, the last one too: how many are wanted changes no image's bits."""

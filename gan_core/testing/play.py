@@ -10,12 +10,12 @@ from rich.console import Console
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from gan_core.app.job import Job
+from gan_core.app.training import start
 from gan_core.data.catalog import open_dataset
 from gan_core.game.game import Game
 from gan_core.plugins.load import load_variant
-from gan_core.runs.settings import Settings
-from gan_core.training.job import Job
-from gan_core.training.run import start
+from gan_core.settings.settings import Settings
 
 
 class JobWithoutDropout(Job):

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from gan_core.data.dataset import ResidentImages
+from gan_core.distributed.world import blank
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 from gan_core.game.game import Game
 from gan_core.plugins.load import LoadedVariant, load_variant
-from gan_core.training.dealer import Dealer, blank
-from gan_core.training.randomness import Share, Streams
+from gan_core.randomness import Share, Streams
+from gan_core.training.dealer import Dealer
 
 SHAPES = ((8, 1), (8, 3), (16, 1), (28, 1), (32, 3), (64, 3))
 """Sizes and channels that are tried; a variant may refuse some of them, but not all."""

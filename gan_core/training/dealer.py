@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from gan_core.data.dataset import Images, RealBatch
-from gan_core.game.batch import Batch, Inputs
+from gan_core.data.image_order import ImageOrder
+from gan_core.game.batch import Batch, place
 from gan_core.game.game import Game
 from gan_core.game.phase import Phase
-from gan_core.training.randomness import ImageOrder, Share, Streams, TurnRandomness
+from gan_core.randomness import Share, Streams, TurnRandomness
 
 
 class Dealer:
@@ -63,16 +63,3 @@ class Dealer:
                 )
             )
         return batches
-
-
-def place(inputs: Inputs, like: Tensor) -> Inputs:
-    """Moves a generator's inputs to the device of `like`, and those with a floating point to its dtype."""
-    return {
-        name: tensor.to(like.device, like.dtype if tensor.is_floating_point() else tensor.dtype, non_blocking=True)
-        for name, tensor in inputs.items()
-    }
-
-
-def blank(device: torch.device, precision: str) -> Tensor:
-    """Returns an empty tensor of the device and dtype in which images are dealt."""
-    return torch.empty(0, device=device, dtype=torch.float64 if precision == "fp64" else torch.float32)

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from gan_core.distributed.stop import StopRequests
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.retention import prune
-from gan_core.runs.settings import Settings
+from gan_core.settings.settings import Settings
 from gan_core.training.dealer import Dealer
 from gan_core.training.meter import Meter
 from gan_core.training.state import TrainingState, cadence, due

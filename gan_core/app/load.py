@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
+from gan_core.distributed.world import blank
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 from gan_core.plugins.load import load_variant
 from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.resolve import resolve_options, validated
-from gan_core.runs.settings import Settings
 from gan_core.sampling.sampler import Sampler
-from gan_core.training.dealer import blank
+from gan_core.settings.resolve import resolve_options, validated
+from gan_core.settings.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,6 @@
 """One run from beginning to end: join the others, check, read, build, train, and leave the folder explained."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -8,31 +8,35 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.text import Text
 
-from gan_core.data.real import RealData
+from gan_core.app.job import Job, check_job, facts_of
+from gan_core.app.setup import build_state, find_checkpoint, make_dealer, read_images
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.roll import Roll
 from gan_core.distributed.world import describe, join_world
 from gan_core.evaluation.judge import make_judge
+from gan_core.features.real_data import RealData
+from gan_core.game.game import Game
+from gan_core.observers.live import LiveView
+from gan_core.observers.recorder import Recorder
+from gan_core.observers.trackers import Tracker
 from gan_core.runs.disk import naming_a_full_disk
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.life import this_process
 from gan_core.sampling.sampler import Sampler
-from gan_core.training.job import Job, check_job, facts_of
 from gan_core.training.loop import Observer, Status, Training, train
-from gan_core.training.setup import build_state, find_checkpoint, make_dealer, read_images
-from gan_core.view.live import LiveView
-from gan_core.view.plan import plan_rows, print_plan
-from gan_core.view.recorder import Recorder
-from gan_core.view.trackers import Tracker
+
+ShowPlan = Callable[[Job, Game, int, Console], None]
+"""`show_plan(job, game, length, console)` prints what is going to happen; `length` is in images."""
 
 
-def start(job: Job, allowed: Collection[str], console: Console) -> Status:
+def start(job: Job, allowed: Collection[str], console: Console, show_plan: ShowPlan | None = None) -> Status:
     """Trains, or goes on training, until the run's length or a request to stop.
 
     Args:
         job: What to train.
         allowed: Settings that may differ from those of the run in the folder.
-        console: Where the main process speaks.
+        console: Where the main process prints.
+        show_plan: Prints the plan before the training begins; None prints none.
 
     Raises:
         UserError: Something is wrong that can be mended; nothing in the folder was changed.
@@ -42,33 +46,42 @@ def start(job: Job, allowed: Collection[str], console: Console) -> Status:
     check_job(job, started_processes(), allowed)
     roll = Roll(settings.deadline)
     with roll.explaining(), naming_a_full_disk(settings.folder):
-        return _join(job, allowed, roll, console)
+        return _join(job, allowed, roll, console, show_plan)
 
 
-def _join(job: Job, allowed: Collection[str], roll: Roll, console: Console) -> Status:
+def _join(job: Job, allowed: Collection[str], roll: Roll, console: Console, show_plan: ShowPlan | None) -> Status:
     settings = job.settings
     roll.compare("settings", job.identity())
     accelerator = join_world(
         roll, precision=settings.precision, threads=settings.threads, tracker=settings.track, folder=settings.folder
     )
     try:
-        return _run(job, allowed, accelerator, roll, console if accelerator.is_main_process else Console(quiet=True))
+        heard = console if accelerator.is_main_process else Console(quiet=True)
+        return _run(job, allowed, accelerator, roll, heard, show_plan)
     finally:
         # The wrapped phases go before the process group that they use, and the group before the interpreter.
         accelerator.free_memory()
         accelerator.end_training()
 
 
-def _run(job: Job, allowed: Collection[str], accelerator: Accelerator, roll: Roll, console: Console) -> Status:
+def _run(
+    job: Job,
+    allowed: Collection[str],
+    accelerator: Accelerator,
+    roll: Roll,
+    console: Console,
+    show_plan: ShowPlan | None,
+) -> Status:
     settings, folder = job.settings, RunFolder(job.settings.folder)
-    print_plan({"processes": describe(accelerator)}, console)
+    console.print(Text.assemble(("processes", "bold"), "  ", describe(accelerator)), soft_wrap=True)
     images = read_images(job, accelerator)
     fingerprint = images.fingerprint
     roll.compare("data", {"fingerprint": fingerprint})
     game = job.build()
     dealer = make_dealer(job, accelerator, game, images.to(accelerator.device))
     length = job.length(dealer.round_images)
-    print_plan(plan_rows(job, game, length), console)
+    if show_plan is not None:
+        show_plan(job, game, length, console)
 
     facts = facts_of(job, length, fingerprint, accelerator.num_processes)
     saved = find_checkpoint(job, folder, accelerator, facts, allowed)

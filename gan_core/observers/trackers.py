@@ -8,7 +8,7 @@ import numpy as np
 from accelerate import Accelerator
 
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.resume import dotted
+from gan_core.settings.flatten import dotted
 
 Warn = Callable[[str], None]
 

@@ -1,17 +1,17 @@
 """The plan: what is going to happen, said before it happens."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import yaml
 from rich.console import Console
 from rich.text import Text
 from torch import nn
 
+from gan_core.app.job import Job, check_job
 from gan_core.distributed.invariance import depends_on_processes, with_batchnorm
 from gan_core.distributed.launcher import started_processes
 from gan_core.game.game import Game
 from gan_core.game.variant import Options
-from gan_core.training.job import Job, check_job
 
 
 def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
@@ -59,9 +59,9 @@ def changed_options(options: Options) -> str:
     return ", ".join(shown) or "the variant's defaults"
 
 
-def print_plan(rows: Mapping[str, str], console: Console) -> None:
-    """Prints lines of the plan, in columns."""
-    for key, value in rows.items():
+def print_plan(job: Job, game: Game, length: int, console: Console) -> None:
+    """Prints the plan, in two columns."""
+    for key, value in plan_rows(job, game, length).items():
         console.print(Text.assemble((f"{key:<9}", "bold"), "  ", value), soft_wrap=True)
 
 
@@ -76,4 +76,4 @@ def show_dry_run(job: Job, allowed: Collection[str], console: Console) -> None:
     game = job.build()
     length = job.length(job.settings.batch * game.turns)
     console.print(Text(yaml.safe_dump(job.config(), sort_keys=False, allow_unicode=True)), soft_wrap=True)
-    print_plan(plan_rows(job, game, length), console)
+    print_plan(job, game, length, console)

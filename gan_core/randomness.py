@@ -6,7 +6,6 @@ batches are drawn and every process takes its slice, nothing depends on how many
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,32 +52,6 @@ class Share:
         size = whole // self.world
         starts = [micro * whole + self.rank * size for micro in range(accumulate)]
         return [slice(start, start + size) for start in starts]
-
-
-class ImageOrder:
-    """The order in which images are shown: one endless sequence, a fresh permutation of the data set after another."""
-
-    def __init__(self, streams: Streams, count: int) -> None:
-        self.streams, self.count = streams, count
-        self._epoch = -1
-        self._permutation = np.empty(0, dtype=np.int64)
-
-    def __getitem__(self, positions: slice) -> list[int]:
-        """Returns the indices of the images at those positions of the sequence."""
-        return [self._at(position) for position in range(positions.start, positions.stop)]
-
-    def batches(self, position: int, batch: int, parts: Sequence[slice]) -> Iterator[list[int]]:
-        """Yields these parts of one global batch after another, from the position on."""
-        while True:
-            yield [i for part in parts for i in self[position + part.start : position + part.stop]]
-            position += batch
-
-    def _at(self, position: int) -> int:
-        epoch, place = divmod(position, self.count)
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._permutation = self.streams.at("image order", epoch).permutation(self.count)
-        return int(self._permutation[place])
 
 
 class TurnRandomness:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gan_core.cli.tables.figures import TITLES
 from gan_core.evaluation.compare import Difference, Groups, common_figures
-from gan_core.view.figures import TITLES
 
 
 def print_comparison(groups: Groups, found: Sequence[Difference], console: Console) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from accelerate import Accelerator
 from rich.console import Console
 
+from gan_core.app.load import load_run
 from gan_core.data.catalog import open_dataset
-from gan_core.data.real import RealData
 from gan_core.distributed.roll import Roll
 from gan_core.distributed.world import join_world
 from gan_core.errors import UserError
@@ -17,10 +17,10 @@ from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.record import record
 from gan_core.evaluation.reference import open_reference
 from gan_core.features.load import LoadedFeatures, load_features
+from gan_core.features.real_data import RealData
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.resolve import validated
-from gan_core.runs.settings import Settings
-from gan_core.sampling.load import load_run
+from gan_core.settings.resolve import validated
+from gan_core.settings.settings import Settings
 
 _SAMPLES, _STACKED_SAMPLES = 10_000, 26_000
 

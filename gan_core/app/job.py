@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-import gan_core
 from gan_core.data.dataset import Dataset
 from gan_core.distributed.world import on_cpu
 from gan_core.errors import UserError, did_you_mean
@@ -18,11 +17,13 @@ from gan_core.features.load import load_features
 from gan_core.game.game import Game
 from gan_core.game.variant import Options
 from gan_core.plugins.load import LoadedVariant
+from gan_core.randomness import Streams
 from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.resume import comparable, dotted, flatten
-from gan_core.runs.settings import Settings
-from gan_core.training.randomness import Streams
+from gan_core.runs.resume import comparable
+from gan_core.settings.flatten import dotted, flatten
+from gan_core.settings.settings import Settings
+from gan_core.version import __version__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Job:
         settings = {key: value for key, value in dotted(self.config()).items() if key not in ("data_dir", "threads")}
         return settings | {
             f"version of {plugin.distribution}": plugin.version,
-            "version of gan_core": gan_core.__version__,
+            "version of gan_core": __version__,
         }
 
     def config(self) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def facts_of(job: Job, length: int, fingerprint: str, processes: int) -> dict[st
             "fingerprint": fingerprint,
         },
         "processes": processes,
-        "gan_core": gan_core.__version__,
+        "gan_core": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gan_core.data.dataset import Dataset, Images, RealBatch
 from gan_core.errors import UserError
-from gan_core.training.randomness import Streams
+from gan_core.randomness import Streams
 
 _LEAST = 60
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.variant import Options
-from gan_core.runs.settings import DEFAULT_KIMG, LENGTHS, Settings
+from gan_core.settings.settings import DEFAULT_KIMG, LENGTHS, Settings
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -9,19 +9,20 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from gan_core.app.job import Job
 from gan_core.data.dataset import Images
 from gan_core.distributed.batchnorm import synchronise
-from gan_core.distributed.world import share_of
+from gan_core.distributed.world import blank, share_of
 from gan_core.errors import UserError, did_you_mean
 from gan_core.evaluation.judge import figure_names
 from gan_core.game.game import Game
 from gan_core.runs.checkpoint import Checkpoint, newest
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.resume import check_resume, flatten
-from gan_core.runs.settings import Settings
-from gan_core.training.dealer import Dealer, blank
+from gan_core.runs.resume import check_resume
+from gan_core.settings.flatten import flatten
+from gan_core.settings.settings import Settings
+from gan_core.training.dealer import Dealer
 from gan_core.training.ema import Ema
-from gan_core.training.job import Job
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.player import Player
 from gan_core.training.schedule import Schedule

@@ -1,0 +1,1 @@
+"""What watches a training run: the live view, the recorder of the run folder, and the trackers."""
