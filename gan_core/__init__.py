@@ -1,7 +1,7 @@
 """gan_core: a distributed training scaffold for GANs whose variants are plugins.
 
-What a plugin author needs is here by name (`from gan_core import Variant, Phase, two_player`) and is imported when
-first asked for: listing plugins or printing help never pays for torch.
+Plugins import what they need from here (`from gan_core import Variant, Phase, two_player`). A name is imported when it
+is first used, so that listing plugins or printing help does not import torch.
 """
 
 from importlib import import_module
@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 from gan_core.version import __version__
 
 if TYPE_CHECKING:
+    from gan_core.blocks.layer_list import LayerListDiscriminator as LayerListDiscriminator
+    from gan_core.blocks.layer_list import LayerListGenerator as LayerListGenerator
+    from gan_core.blocks.layer_list import build_layers as build_layers
+    from gan_core.blocks.layer_list import initialise as initialise
     from gan_core.blocks.losses import LabelSmoothing as LabelSmoothing
     from gan_core.blocks.losses import Logistic as Logistic
     from gan_core.blocks.losses import ObjectiveOptions as ObjectiveOptions
     from gan_core.blocks.losses import RelativisticPairing as RelativisticPairing
     from gan_core.blocks.losses import logistic_terms as logistic_terms
+    from gan_core.blocks.options import LayerListOptions as LayerListOptions
     from gan_core.blocks.options import OptimizerOptions as OptimizerOptions
     from gan_core.blocks.options import PenaltyOptions as PenaltyOptions
-    from gan_core.blocks.options import StackOptions as StackOptions
     from gan_core.blocks.penalties import Penalised as Penalised
-    from gan_core.blocks.penalties import slope_penalties as slope_penalties
-    from gan_core.blocks.penalties import squared_slope as squared_slope
-    from gan_core.blocks.stack import StackedDiscriminator as StackedDiscriminator
-    from gan_core.blocks.stack import StackedGenerator as StackedGenerator
-    from gan_core.blocks.stack import build_stack as build_stack
-    from gan_core.blocks.stack import initialise as initialise
+    from gan_core.blocks.penalties import gradient_penalties as gradient_penalties
+    from gan_core.blocks.penalties import squared_gradient_norm as squared_gradient_norm
     from gan_core.features.space import Embedding as Embedding
     from gan_core.features.space import Features as Features
     from gan_core.features.space import FeatureSpace as FeatureSpace
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from gan_core.game.phase import Networks as Networks
     from gan_core.game.phase import Phase as Phase
     from gan_core.game.phase import Terms as Terms
-    from gan_core.game.players import normal_latents as normal_latents
-    from gan_core.game.players import two_player as two_player
     from gan_core.game.protocols import Discriminator as Discriminator
     from gan_core.game.protocols import Generator as Generator
     from gan_core.game.protocols import Loss as Loss
+    from gan_core.game.two_player import normal_latents as normal_latents
+    from gan_core.game.two_player import two_player as two_player
     from gan_core.game.variant import Options as Options
     from gan_core.game.variant import Variant as Variant
 
@@ -55,14 +55,14 @@ _HOME = {
     "logistic_terms": "blocks.losses",
     "OptimizerOptions": "blocks.options",
     "PenaltyOptions": "blocks.options",
-    "StackOptions": "blocks.options",
+    "LayerListOptions": "blocks.options",
     "Penalised": "blocks.penalties",
-    "slope_penalties": "blocks.penalties",
-    "squared_slope": "blocks.penalties",
-    "StackedDiscriminator": "blocks.stack",
-    "StackedGenerator": "blocks.stack",
-    "build_stack": "blocks.stack",
-    "initialise": "blocks.stack",
+    "gradient_penalties": "blocks.penalties",
+    "squared_gradient_norm": "blocks.penalties",
+    "LayerListDiscriminator": "blocks.layer_list",
+    "LayerListGenerator": "blocks.layer_list",
+    "build_layers": "blocks.layer_list",
+    "initialise": "blocks.layer_list",
     "Embedding": "features.space",
     "Features": "features.space",
     "FeatureSpace": "features.space",
@@ -77,8 +77,8 @@ _HOME = {
     "Networks": "game.phase",
     "Phase": "game.phase",
     "Terms": "game.phase",
-    "normal_latents": "game.players",
-    "two_player": "game.players",
+    "normal_latents": "game.two_player",
+    "two_player": "game.two_player",
     "Discriminator": "game.protocols",
     "Generator": "game.protocols",
     "Loss": "game.protocols",
@@ -86,10 +86,21 @@ _HOME = {
     "Variant": "game.variant",
 }
 
+_FORMER = {
+    "StackOptions": "LayerListOptions",
+    "StackedDiscriminator": "LayerListDiscriminator",
+    "StackedGenerator": "LayerListGenerator",
+    "build_stack": "build_layers",
+    "slope_penalties": "gradient_penalties",
+    "squared_slope": "squared_gradient_norm",
+}
+"""Names that plugins of interface 1 may still use, and what they are called now."""
+
 __all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> object:
+    name = _FORMER.get(name, name)
     if name not in _HOME:
         raise AttributeError(f"module 'gan_core' has no attribute {name!r}")
     return getattr(import_module(f"gan_core.{_HOME[name]}"), name)

@@ -1,37 +1,37 @@
-"""Errors that have a message instead of a traceback, and the nearest valid name to put into them."""
+"""Errors that are printed without a traceback, and the nearest valid name for their messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Something that the user can put right. Its text is the whole message: what is wrong, and the way out.
+    """An error that the user can fix. Its text is the whole message: what is wrong, and how to fix it.
 
-    The command line prints it without a traceback and leaves with exit code 2.
+    The command line prints it without a traceback and exits with code 2.
     """
 
 
 class TrainingError(RuntimeError):
-    """A training that cannot go on. What it saved is whole. The command line leaves with exit code 1."""
+    """Training cannot continue. What was saved is intact. The command line exits with code 1."""
 
 
 class NotFiniteError(TrainingError):
-    """It diverged: a term or a gradient became NaN or infinite; the message names it."""
+    """Training diverged: a term or a gradient became NaN or infinite; the message names it."""
 
 
 class LostProcessError(TrainingError):
-    """Another process did not come, went away, or does not answer; the message names it.
+    """Another process did not arrive, ended, or does not answer; the message names it.
 
-    `speaks` says whether this process is the first of those that are left, which prints it for all.
+    `reports` tells whether this process prints the message: the first of those that are left does.
     """
 
-    def __init__(self, text: str, *, speaks: bool = True) -> None:
+    def __init__(self, text: str, *, reports: bool = True) -> None:
         super().__init__(text)
-        self.speaks = speaks
+        self.reports = reports
 
 
 class DiskFullError(TrainingError):
-    """There is no room for what has to be written; the message names the folder and the sizes."""
+    """The disk is full; the message names the folder and the sizes."""
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

@@ -54,11 +54,13 @@ class Share:
         return [slice(start, start + size) for start in starts]
 
 
-class TurnRandomness:
-    """The random numbers that a loss asks for in one turn: drawn for the global batch, and sliced."""
+class UpdateRandomness:
+    """The random numbers that a loss draws in one update: drawn for the global batch, and sliced."""
 
-    def __init__(self, random: np.random.Generator, batch: int, part: slice, like: Tensor) -> None:
-        self.random, self.batch, self.part, self.like = random, batch, part, like
+    def __init__(
+        self, random: np.random.Generator, batch: int, part: slice, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.random, self.batch, self.part, self.device, self.dtype = random, batch, part, device, dtype
 
     def uniform(self, *shape: int) -> Tensor:
         """Draws from U[0, 1): (B, *shape)."""
@@ -69,4 +71,4 @@ class TurnRandomness:
         return self._slice(self.random.standard_normal((self.batch, *shape), dtype=np.float32))
 
     def _slice(self, whole: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Tensor:
-        return torch.from_numpy(whole[self.part]).to(self.like)
+        return torch.from_numpy(whole[self.part]).to(self.device, self.dtype)

@@ -109,7 +109,7 @@ def wait_until_training(run: Path, processes: list[subprocess.Popen[bytes]]) -> 
         time.sleep(0.01)
 
 
-def facts(run: Path) -> dict[str, object]:
+def metadata(run: Path) -> dict[str, object]:
     """Returns what a run says of itself."""
     return dict(json.loads((run / "run.json").read_text()))
 

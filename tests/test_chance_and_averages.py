@@ -8,7 +8,7 @@ from torch.distributed import init_process_group
 from torch.distributed.distributed_c10d import destroy_process_group
 
 from gan_core.distributed.batchnorm import GlobalBatchNorm, synchronise
-from gan_core.randomness import Streams, TurnRandomness
+from gan_core.randomness import Streams, UpdateRandomness
 from gan_core.training.ema import Ema
 
 
@@ -30,7 +30,7 @@ def test_draws_of_one_stream_do_not_overlap() -> None:
 
 def test_what_a_loss_draws_is_the_slice_of_one_global_draw() -> None:
     def draws(part: slice) -> list[Tensor]:
-        random = TurnRandomness(Streams(7).at("loss", 0), 8, part, torch.empty(0))
+        random = UpdateRandomness(Streams(7).at("loss", 0), 8, part, torch.device("cpu"), torch.float32)
         return [random.uniform(1, 1, 1), random.normal(3), random.uniform()]
 
     whole, first, second = draws(slice(0, 8)), draws(slice(0, 4)), draws(slice(4, 8))

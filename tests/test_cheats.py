@@ -1,4 +1,4 @@
-"""Known ways to cheat, on real digits: each is caught by the figures that are there for it, and honest images pass."""
+"""Known ways to cheat, on real digits: each is caught by the metrics that are there for it, and honest images pass."""
 
 from pathlib import Path
 
@@ -122,7 +122,7 @@ def test_a_conditional_generator_that_confuses_two_classes(digits: Reference, mo
 
 @pytest.mark.slow
 def test_the_same_cheats_on_mnist(mnist_root: Path) -> None:
-    """At the size at which runs are judged. The figures of the copier and of the missing class are of one order with
+    """At the size at which runs are judged. The metrics of the copier and of the missing class are of one order with
     those that another classifier gave elsewhere: FID 8 and coverage 0.2, and FID 13.5."""
     reference = reference_of(real_data("mnist", mnist_root))
     images, labels = training_images(reference.data)

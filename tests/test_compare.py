@@ -21,12 +21,12 @@ def evaluated(folder: Path, name: str, seed: int, fid: float, coverage: float | 
     options = {"width": changes.pop("width", 64)}
     (run / "config.yaml").write_text(yaml.safe_dump(settings | {"options": options}))
     protocol = {"dataset": "mnist", "samples": 10_000, "features": "classifier", "features_hash": "ab" * 32, "k": 5}
-    figures = {
+    metrics = {
         "fid": {"value": fid, "samples": 10_000, "floor": {"value": 0.8, "samples": 10_000}},
         "histogram": {"value": [0.5, 0.5], "samples": 10_000},
         "coverage": {"skipped": "why not"} if coverage is None else {"value": coverage, "samples": 10_000},
     }
-    written = {"images_seen": 500_000, "seed": 0, "protocol": protocol | changes, "figures": figures, "notes": []}
+    written = {"images_seen": 500_000, "seed": 0, "protocol": protocol | changes, "metrics": metrics, "notes": []}
     (run / "evaluation.json").write_text(json.dumps(written))
     return run
 
@@ -41,7 +41,7 @@ def test_means_spreads_and_paired_differences_by_hand(tmp_path: Path) -> None:
     }
     fid, coverage = differences(groups)
     # By seed: 2, 3, 2.5; the run with seed 7 has no partner.
-    assert (fid.figure, fid.seeds) == ("fid", (0, 1, 2))
+    assert (fid.metric, fid.seeds) == ("fid", (0, 1, 2))
     assert (fid.difference, fid.spread) == (pytest.approx(2.5), pytest.approx(0.5))
     assert fid.larger
     assert (coverage.difference, coverage.spread, coverage.larger) == (0.0, 0.0, False)
@@ -105,7 +105,7 @@ def test_the_table_and_the_json_say_the_same(tmp_path: Path, capsys: pytest.Capt
     described = json.loads(capsys.readouterr().out)
     narrow = described["groups"]["dcgan options.width=16"]
     assert narrow["seeds"] == [0, 1]
-    assert narrow["figures"]["fid"] == {"mean": 26.5, "spread": pytest.approx(0.5**0.5)}
+    assert narrow["metrics"]["fid"] == {"mean": 26.5, "spread": pytest.approx(0.5**0.5)}
     (difference,) = described["differences"]
     assert (difference["difference"], difference["spread"], difference["larger"]) == (-48.0, 0.0, True)
     compare(runs)

@@ -1,4 +1,4 @@
-"""`gan_core evaluate`: the same figures on any number of processes, and what it writes, skips and refuses."""
+"""`gan_core evaluate`: the same metrics on any number of processes, and what it writes, skips and refuses."""
 
 import json
 from pathlib import Path
@@ -33,8 +33,8 @@ def evaluated(run: Path, *, samples: int = 300, features: str = "random", **requ
     return written
 
 
-def numbers(figures: dict[str, Any]) -> dict[str, float]:
-    """Flattens figures to numbers by path."""
+def numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    """Flattens metrics to numbers by path."""
     flat: dict[str, float] = {}
 
     def walk(path: str, value: Any) -> None:
@@ -47,7 +47,7 @@ def numbers(figures: dict[str, Any]) -> dict[str, float]:
         elif not isinstance(value, str):
             flat[path] = float(value)
 
-    walk("", figures)
+    walk("", metrics)
     return flat
 
 
@@ -61,7 +61,7 @@ def test_two_processes_find_what_one_finds_and_json_is_what_is_written(run: Path
     assert json.loads((run / "evaluation.json").read_text()) == two
     assert one["protocol"] == two["protocol"]
     assert one["protocol"]["samples"] == 300
-    first, second = numbers(one["figures"]), numbers(two["figures"])
+    first, second = numbers(one["metrics"]), numbers(two["metrics"])
     assert {".fid.value", ".kid.error", ".coverage.floor.value", ".agreement_by_class.value.9"} <= first.keys()
     assert first.keys() == second.keys()
     for key, value in first.items():
@@ -70,7 +70,7 @@ def test_two_processes_find_what_one_finds_and_json_is_what_is_written(run: Path
 
 
 def test_the_same_again_is_the_same_and_another_seed_is_not(run: Path) -> None:
-    first, again, other = (evaluated(run, seed=seed)["figures"] for seed in (0, 0, 1))
+    first, again, other = (evaluated(run, seed=seed)["metrics"] for seed in (0, 0, 1))
     assert first == again
     assert first["kid"]["value"] != other["kid"]["value"]
     assert first["kid"]["floor"] == other["kid"]["floor"]
@@ -104,23 +104,23 @@ def test_labels_are_as_frequent_as_in_training(run: Path) -> None:
 
 def test_small_fids_are_refused_and_cut_counts_are_said(run: Path) -> None:
     written = evaluated(run, samples=500)
-    assert written["figures"]["fid"]["skipped"].startswith(
+    assert written["metrics"]["fid"]["skipped"].startswith(
         "on 297 samples, below 2,000, it is mostly bias; --small-fid"
     )
-    assert written["figures"]["kid"]["samples"] == 297
-    assert written["figures"]["unique"]["samples"] == 500
+    assert written["metrics"]["kid"]["samples"] == 297
+    assert written["metrics"]["unique"]["samples"] == 500
     assert written["notes"][0] == (
         "297 of 500 samples are compared with as many real images: the test split has 297, the held-out fold 297."
     )
-    assert evaluated(run, samples=500, small_fid=True)["figures"]["fid"]["samples"] == 297
+    assert evaluated(run, samples=500, small_fid=True)["metrics"]["fid"]["samples"] == 297
 
 
 def test_what_a_space_cannot_tell_is_skipped_with_the_reason(run: Path) -> None:
-    figures = evaluated(run)["figures"]
-    assert figures["modes"] == {"skipped": "the feature space 'random' knows no classes"}
-    figures = evaluated(run, features="inception")["figures"]
-    assert figures["fid"] == figures["modes"] == {"skipped": "inception needs its file of weights: --set weights=FILE"}
-    assert figures["unique"]["value"] > 0
+    metrics = evaluated(run)["metrics"]
+    assert metrics["modes"] == {"skipped": "the feature space 'random' knows no classes"}
+    metrics = evaluated(run, features="inception")["metrics"]
+    assert metrics["fid"] == metrics["modes"] == {"skipped": "inception needs its file of weights: --set weights=FILE"}
+    assert metrics["unique"]["value"] > 0
     reference = reference_of(real_data("digits"), "random")
     found = judge(Images(torch.zeros(1, 1, 8, 8, dtype=torch.uint8)), 15, reference, with_gan_train=True)
     assert found.fakes.skipped["kid"] == "it needs 20 images of each kind, and there are 15"
@@ -133,12 +133,12 @@ def test_the_table_has_the_floor_below_each_figure_and_its_protocol(run: Path) -
     written = json.loads((run / "evaluation.json").read_text())
     at = next(number for number, line in enumerate(lines) if line.startswith("coverage"))
     hash_ = written["protocol"]["features_hash"][:8]
-    for line, figure in ((lines[at], written["figures"]["coverage"]),):
-        assert line.split() == ["coverage", f"{figure['value']:.4g}", "297", "random", hash_]
+    for line, metric in ((lines[at], written["metrics"]["coverage"]),):
+        assert line.split() == ["coverage", f"{metric['value']:.4g}", "297", "random", hash_]
     assert lines[at + 1].split() == [
         "real",
         "images",
-        f"{written['figures']['coverage']['floor']['value']:.4g}",
+        f"{written['metrics']['coverage']['floor']['value']:.4g}",
         "297",
         "random",
         hash_,
@@ -152,7 +152,7 @@ def test_the_run_keeps_the_figures_and_a_resume_drops_those_of_work_to_be_done_a
     folder = RunFolder(run)
     line = metrics(run)[-1]
     assert line["images_seen"] == written["images_seen"] == 1280
-    assert line["evaluation@300/coverage"] == written["figures"]["coverage"]["value"]
+    assert line["evaluation@300/coverage"] == written["metrics"]["coverage"]["value"]
     assert not any(isinstance(value, list | str) for value in line.values())
     assert (run / "evaluation-closest.png").exists()
     folder.rewind_metrics(1280)
@@ -168,9 +168,9 @@ def test_other_data_than_the_run_s_is_refused(run: Path, tmp_path: Path) -> None
     copy.mkdir()
     for name in ("config.yaml", "checkpoints"):
         (copy / name).symlink_to(run / name)
-    facts = RunFolder(run).read_facts()
-    facts["data"]["fingerprint"] = "0" * 64
-    RunFolder(copy).write_facts(**facts)
+    metadata = RunFolder(run).read_metadata()
+    metadata["data"]["fingerprint"] = "0" * 64
+    RunFolder(copy).write_metadata(**metadata)
     with pytest.raises(UserError, match="was trained on another 'digits' than there is here now"):
         evaluated(copy)
 

@@ -83,9 +83,9 @@ def test_a_folder_is_divided_into_three(tmp_path: Path) -> None:
 def test_the_classifier_is_trained_once_and_again_the_same(digits: RealData) -> None:
     first = embedded(digits)
     (path,) = cached()
-    facts = json.loads(path.with_suffix(".json").read_text())
-    assert facts["test_accuracy"] >= 0.95
-    assert facts["images"] == 1203
+    metadata = json.loads(path.with_suffix(".json").read_text())
+    assert metadata["test_accuracy"] >= 0.95
+    assert metadata["images"] == 1203
     written, when = path.read_bytes(), path.stat().st_mtime_ns
     assert torch.equal(embedded(digits), first)
     assert path.stat().st_mtime_ns == when

@@ -1,4 +1,4 @@
-"""The figures of an evaluation against torchmetrics, SciPy, closed forms, and loops that anyone can read."""
+"""The metrics of an evaluation against torchmetrics, SciPy, closed forms, and loops that anyone can read."""
 
 import math
 import warnings
@@ -183,5 +183,5 @@ def test_the_divergence_of_chance_is_what_perfect_samplers_score() -> None:
     random, uniform = torch.Generator().manual_seed(0), torch.ones(1000)
     draws = [torch.randint(1000, (26_000,), generator=random) for _ in range(40)]
     found = sum(kl_to_real(histogram(labels, 1000), uniform) for labels in draws) / 40
-    assert kl_of_chance(1000, 26_000) == pytest.approx(0.0192, abs=5e-5)  # The figure usual for Stacked-MNIST.
+    assert kl_of_chance(1000, 26_000) == pytest.approx(0.0192, abs=5e-5)  # The metric usual for Stacked-MNIST.
     assert found == pytest.approx(0.0192, rel=0.03)

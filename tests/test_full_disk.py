@@ -12,7 +12,7 @@ import torch
 
 from gan_core.errors import DiskFullError
 from gan_core.runs.checkpoint import newest, save
-from gan_core.runs.disk import naming_a_full_disk
+from gan_core.runs.disk import explain_full_disk
 from tests.conftest import difference, gan_core, weights
 
 TRAIN = (
@@ -70,11 +70,11 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_written_costs_none(
     save(small_disk, 10, {"net": {"w": torch.ones(9)}}, {})
     # Somebody else takes the room after it was looked for.
     monkeypatch.setattr("gan_core.runs.checkpoint.check_room", lambda folder, size: None)
-    with pytest.raises(DiskFullError, match="is full"), naming_a_full_disk(small_disk):
+    with pytest.raises(DiskFullError, match="is full"), explain_full_disk(small_disk):
         save(small_disk, 20, tensors, states)
     assert [path.name for path in small_disk.iterdir()] == ["000000010"]
 
 
 def test_every_other_error_keeps_its_own_words(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), naming_a_full_disk(tmp_path):
+    with pytest.raises(PermissionError), explain_full_disk(tmp_path):
         raise PermissionError(errno.EACCES, "no")

@@ -16,7 +16,7 @@ from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
 from gan_core.settings.resolve import resolve
 from gan_core.settings.settings import Settings
-from tests.test_turns import product
+from tests.test_updates import product
 from tests.toys import Scale, toy_phase
 
 Train = Callable[..., str]

@@ -1,4 +1,4 @@
-"""`--evaluate-every`: the figures of `gan_core evaluate`, from fewer samples, in the log of the run."""
+"""`--evaluate-every`: the metrics of `gan_core evaluate`, from fewer samples, in the log of the run."""
 
 import json
 from collections.abc import Callable
@@ -22,10 +22,10 @@ JUDGED = ("--evaluate-every", "0.128", "--set", "evaluate_samples=256", "--set",
 
 
 def judged(run: Path) -> dict[int, dict[str, float]]:
-    """The figures that a run logged while it trained, by step."""
+    """The metrics that a run logged while it trained, by step."""
     lines = [line for line in metrics(run) if "step" in line]  # A later evaluation's has none.
     found = {line["step"]: {key: line[key] for key in line if key.startswith("evaluation")} for line in lines}
-    return {step: figures for step, figures in found.items() if figures}
+    return {step: metrics for step, metrics in found.items() if metrics}
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +36,11 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_figures_are_logged_with_their_number_of_samples_and_the_end_is_judged_too(straight: Path) -> None:
-    figures = judged(straight)
-    assert list(figures) == [4, 8, 10]
-    assert {"evaluation@256/kid", "evaluation@256/coverage", "evaluation@256/unique"} <= figures[10].keys()
-    assert "evaluation@256/fid" not in figures[10]  # Of so few samples it is mostly bias.
-    assert len({figures[step]["evaluation@256/kid"] for step in figures}) == 3
+    metrics = judged(straight)
+    assert list(metrics) == [4, 8, 10]
+    assert {"evaluation@256/kid", "evaluation@256/coverage", "evaluation@256/unique"} <= metrics[10].keys()
+    assert "evaluation@256/fid" not in metrics[10]  # Of so few samples it is mostly bias.
+    assert len({metrics[step]["evaluation@256/kid"] for step in metrics}) == 3
     # What was judged can be taken back.
     assert sorted(path.name for path in (straight / "checkpoints").iterdir()) == ["000000128", "000000256", "000000320"]
 
@@ -49,7 +49,7 @@ def test_they_are_what_evaluate_says_afterwards(straight: Path) -> None:
     gan_core("evaluate", straight, "--samples", 256, "--features", "random")
     written = json.loads((straight / "evaluation.json").read_text())
     for key, value in judged(straight)[10].items():
-        assert written["figures"][key.partition("/")[2]]["value"] == pytest.approx(value, rel=1e-6)
+        assert written["metrics"][key.partition("/")[2]]["value"] == pytest.approx(value, rel=1e-6)
 
 
 def test_they_are_the_same_on_two_processes_and_after_a_resume(straight: Path, tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_judging_changes_nothing_of_what_is_trained(straight: Path, tmp_path: Pa
 def test_the_best_judged_checkpoint_can_be_kept(straight: Path, tmp_path: Path) -> None:
     keep = ("--set", "keep_checkpoints=1", "--set", "keep_lowest=evaluation@256/kid")
     gan_core(*GAME, *JUDGED, *keep, "--steps", 10, "--out", tmp_path / "run")
-    figures = judged(straight)
-    best = min(figures, key=lambda step: figures[step]["evaluation@256/kid"])
+    metrics = judged(straight)
+    best = min(metrics, key=lambda step: metrics[step]["evaluation@256/kid"])
     kept = {int(path.name) // 32 for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert kept == {best, 10}
 

@@ -15,9 +15,9 @@ from tests.launchers import (
     GAME,
     LAUNCH,
     PATH,
-    facts,
     finished,
     free_port,
+    metadata,
     on_machine,
     several_machines,
     started,
@@ -79,7 +79,7 @@ def test_two_launchers_of_one_process_each_are_two_processes(kind: str, tmp_path
         assert finished(machines) == [0, 0]
     output = "".join((tmp_path / f"{machine}.log").read_text() for machine in (0, 1))
     assert output.count("2 processes on") == 1
-    assert facts(tmp_path / "run")["status"] == "finished"
+    assert metadata(tmp_path / "run")["status"] == "finished"
 
 
 SLURM = {
@@ -138,14 +138,14 @@ def test_the_slurm_job_saves_requeues_itself_and_goes_on_as_if_nothing_had_been(
         batch.send_signal(signal.Signals[f"SIG{told}"])
         finished([batch])
     assert requeued.read_text() == f"requeue {job}\n"
-    first = facts(run)
+    first = metadata(run)
     assert first["status"] == "interrupted"
     assert (run / "checkpoints" / f"{first['images_seen']:09d}" / "manifest.json").exists()
 
     with started(tmp_path / "second", command, **environment) as batches:
         assert finished(batches) == [0]
     assert "resuming at" in (tmp_path / "second" / "0.log").read_text()
-    assert facts(run)["status"] == "finished"
+    assert metadata(run)["status"] == "finished"
     assert requeued.read_text() == f"requeue {job}\n"
     assert difference(weights(run), weights(undisturbed())) < 1e-9
 
@@ -187,9 +187,9 @@ def test_the_kubernetes_job_starts_all_pods_again_when_one_is_evicted(
         codes = finished(processes)
     # A pod that left with 0 would be done, and never be started again.
     assert 0 not in codes
-    assert facts(run)["status"] == "interrupted"
+    assert metadata(run)["status"] == "interrupted"
 
     with started(tmp_path / "second", *pods) as processes:
         assert finished(processes) == [0, 0]
-    assert facts(run)["status"] == "finished"
+    assert metadata(run)["status"] == "finished"
     assert difference(weights(run), weights(undisturbed())) < 1e-9

@@ -11,8 +11,8 @@ import pytest
 
 from gan_core.errors import UserError
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.life import this_process
 from gan_core.runs.listing import list_runs
+from gan_core.runs.process import this_process
 from tests.conftest import ROOT, command, gan_core
 
 Train = Callable[..., str]
@@ -22,7 +22,7 @@ def made_by_hand(root: Path, *, status: str, process: dict[str, object], seen: i
     folder = RunFolder(root)
     folder.create()
     folder.write_config({"variant": "dcgan", "dataset": "digits"})
-    folder.write_facts(status=status, process=process, length=4000)
+    folder.write_metadata(status=status, process=process, length=4000)
     folder.append_metrics({"images_seen": seen, "generator/adversarial": 1.5})
 
 

@@ -16,9 +16,9 @@ from tests.conftest import metrics
 Train = Callable[..., str]
 
 
-def write(folder: RunFolder, seen: int, figure: float = 0.0, **settings: object) -> None:
+def write(folder: RunFolder, seen: int, metric: float = 0.0, **settings: object) -> None:
     """Does what the loop does at a checkpoint: logs, saves, prunes."""
-    folder.append_metrics({"images_seen": seen, "generator/figure": figure})
+    folder.append_metrics({"images_seen": seen, "generator/metric": metric})
     save(folder.checkpoints, seen, {"net": {"w": torch.full((2,), float(seen))}}, {"opt": {"step": seen}})
     prune(folder, Settings.model_validate({"variant": "any", **settings}), seen)
 
@@ -66,11 +66,11 @@ def test_the_first_after_every_so_many_kimg_stays_for_good(tmp_path: Path) -> No
 
 def test_the_best_by_a_logged_figure_stays(tmp_path: Path) -> None:
     folder = folder_at(tmp_path)
-    for seen, figure in enumerate([5.0, 2.0, 7.0, 3.0, 9.0, 4.0], 1):
-        write(folder, seen, figure, keep_checkpoints=1, keep_lowest="generator/figure")
+    for seen, metric in enumerate([5.0, 2.0, 7.0, 3.0, 9.0, 4.0], 1):
+        write(folder, seen, metric, keep_checkpoints=1, keep_lowest="generator/metric")
     assert numbers(folder) == [2, 6]
-    for seen, figure in enumerate([6.0, 1.0], 7):
-        write(folder, seen, figure, keep_checkpoints=1, keep_highest="generator/figure")
+    for seen, metric in enumerate([6.0, 1.0], 7):
+        write(folder, seen, metric, keep_checkpoints=1, keep_highest="generator/metric")
     assert numbers(folder) == [7, 8]  # Of those that are still there.
 
 

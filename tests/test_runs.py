@@ -33,8 +33,8 @@ def run(tmp_path: Path, train: Train) -> Path:
 def test_a_run_s_folder_explains_itself(run: Path) -> None:
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert (config["variant"], config["steps"], config["options"]["width"]) == ("dcgan", 8, 4)
-    facts = json.loads((run / "run.json").read_text())
-    assert (facts["status"], facts["images_seen"], facts["variant_version"]) == ("finished", 256, "0.1.0")
+    metadata = json.loads((run / "run.json").read_text())
+    assert (metadata["status"], metadata["images_seen"], metadata["variant_version"]) == ("finished", 256, "0.1.0")
     lines = metrics(run)
     assert [line["images_seen"] for line in lines] == [64, 128, 192, 256]
     assert {"discriminator/D(real)", "discriminator/D(fake)", "generator/adversarial"} < lines[0].keys()
@@ -103,8 +103,8 @@ def test_a_resume_with_another_setting_is_refused_by_name(
 def test_a_resume_with_another_version_or_other_data_is_refused_until_allowed(
     run: Path, train: Train, change: dict[str, object], message: str
 ) -> None:
-    facts = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(facts | change))
+    metadata = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(metadata | change))
     with pytest.raises(UserError, match=message):
         train(*SMALL, variant="dcgan", batch=32, steps=9, out=run)
     assert train(*SMALL, variant="dcgan", batch=32, steps=9, out=run, allowed=tuple(change)) == "finished"
@@ -276,13 +276,13 @@ def test_a_damaged_run_folder_is_explained(run: Path, name: str, content: str | 
 
 
 def test_a_finished_run_says_so_even_if_it_was_killed_before_it_could(run: Path, train: Train) -> None:
-    RunFolder(run).write_facts(status="running")
+    RunFolder(run).write_metadata(status="running")
     train(*SMALL, variant="dcgan", batch=32, steps=8, out=run)
     assert json.loads((run / "run.json").read_text())["status"] == "finished"
 
 
 def test_a_fresh_start_forgets_the_facts_of_a_run_that_left_no_checkpoint(run: Path, train: Train) -> None:
-    RunFolder(run).write_facts(wandb_id="of the dead")
+    RunFolder(run).write_metadata(wandb_id="of the dead")
     shutil.rmtree(run / "checkpoints")
     train(*SMALL, variant="dcgan", batch=16, steps=2, out=run)
     assert "wandb_id" not in json.loads((run / "run.json").read_text())
@@ -304,7 +304,7 @@ def test_settings_that_a_dry_run_refuses(tmp_path: Path) -> None:
 def test_memory_with_lists_is_untouched_by_the_look_at_what_a_loss_reaches(tmp_path: Path) -> None:
     from accelerate import Accelerator
 
-    from gan_core.app.setup import build_state, make_dealer, read_images
+    from gan_core.app.setup import build_state, make_batch_source, read_images
     from tests.conftest import make_job
 
     class Pool:
@@ -328,6 +328,6 @@ def test_memory_with_lists_is_untouched_by_the_look_at_what_a_loss_reaches(tmp_p
     job = make_job(variant="dcgan", steps=1, batch=8, out=tmp_path)
     game = replace(toy_game(toy_phase("discriminator", remember)), state={"pool": pool})
     accelerator = Accelerator(cpu=True)
-    dealer = make_dealer(job, accelerator, game, read_images(job, accelerator))
-    build_state(job, accelerator, game, dealer, 8)
+    source = make_batch_source(job, accelerator, game, read_images(job, accelerator))
+    build_state(job, accelerator, game, source, 8)
     assert pool.images == []

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
-from gan_core import Batch, RelativisticPairing, squared_slope
+from gan_core import Batch, RelativisticPairing, squared_gradient_norm
 from gan_core.errors import UserError
 from gan_core.game.game import Game
 from tests.conftest import difference, make_job, metrics, weights
@@ -109,15 +109,15 @@ class QuadraticJudge(nn.Module):
 
 
 def test_the_squared_slope_of_a_linear_judge_is_that_of_its_weights() -> None:
-    assert float(squared_slope(LinearJudge(), torch.randn(7, 1, 1, 3)).detach()) == pytest.approx(5.25)
+    assert float(squared_gradient_norm(LinearJudge(), torch.randn(7, 1, 1, 3)).detach()) == pytest.approx(5.25)
 
 
 def test_the_squared_slope_is_a_mean_over_images_and_teaches_the_weights() -> None:
     images = torch.tensor([[1.0, 2.0], [3.0, 0.0]]).view(2, 1, 1, 2)
-    assert float(squared_slope(QuadraticJudge(), images).detach()) == pytest.approx((5 + 9) / 2)
+    assert float(squared_gradient_norm(QuadraticJudge(), images).detach()) == pytest.approx((5 + 9) / 2)
     dense = nn.Linear(2, 1)
     nn.init.constant_(dense.weight, 3.0)
-    squared_slope(lambda x: dense(x.flatten(1)).squeeze(1), images).backward()
+    squared_gradient_norm(lambda x: dense(x.flatten(1)).squeeze(1), images).backward()
     # ‖w‖² has the slope 2w.
     assert dense.weight.grad is not None
     assert dense.weight.grad.flatten().tolist() == pytest.approx([6.0, 6.0])
@@ -127,7 +127,7 @@ def test_the_squared_slope_is_float32_under_bf16() -> None:
     dense = nn.Linear(9, 1)
     nn.init.constant_(dense.weight, 1 / 3)  # bf16 has 0.33398 for it.
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        slope = squared_slope(lambda x: dense(x.flatten(1)).squeeze(1), torch.randn(5, 1, 3, 3).bfloat16())
+        slope = squared_gradient_norm(lambda x: dense(x.flatten(1)).squeeze(1), torch.randn(5, 1, 3, 3).bfloat16())
     assert slope.dtype == torch.float32
     assert float(slope.detach()) == pytest.approx(1, rel=1e-6)
 

@@ -31,9 +31,9 @@ def start(words: list[str], run: Path) -> subprocess.Popen[str]:
 
 def assert_interrupted(run: Path, output: str) -> None:
     assert output.count("saved. The same command goes on from there") == 1
-    facts = json.loads((run / "run.json").read_text())
-    assert facts["status"] == "interrupted"
-    assert (run / "checkpoints" / f"{facts['images_seen']:09d}" / "manifest.json").exists()
+    metadata = json.loads((run / "run.json").read_text())
+    assert metadata["status"] == "interrupted"
+    assert (run / "checkpoints" / f"{metadata['images_seen']:09d}" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])

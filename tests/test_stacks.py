@@ -8,7 +8,7 @@ import torch
 import yaml
 from torch import nn
 
-from gan_core.blocks.stack import build_stack, initialise, parse
+from gan_core.blocks.layer_list import build_layers, initialise, parse
 from gan_core.cli.tables.plan import parameters
 from gan_core.errors import UserError
 from gan_core.settings.resolve import resolve, resolve_options
@@ -59,12 +59,12 @@ def test_vanilla_s_tutorial_sees_images_between_0_and_1() -> None:
 
 
 def test_pixel_shuffle_lays_the_channels_of_one_place_beside_one_another() -> None:
-    network, shape = build_stack(["pixel_shuffle"], (8, 1, 2), "torch")
+    network, shape = build_layers(["pixel_shuffle"], (8, 1, 2), "torch")
     assert shape == (2, 2, 4)
     drawn = network(torch.arange(16.0).view(1, 8, 1, 2))  # Channel c has 2 c and 2 c + 1.
     assert drawn[0].tolist() == [[[0, 2, 1, 3], [4, 6, 5, 7]], [[8, 10, 9, 11], [12, 14, 13, 15]]]
     with pytest.raises(ValueError, match=r"layer 1, 'pixel_shuffle', does not fit an input of shape \(3, 7, 7\)"):
-        build_stack(["pixel_shuffle"], (3, 7, 7), "torch")
+        build_layers(["pixel_shuffle"], (3, 7, 7), "torch")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_pixel_shuffle_lays_the_channels_of_one_place_beside_one_another() -> No
     [(3, 1, 7, 7), (3, 2, 28, 14), (5, 2, 28, 14), (4, 2, 14, 7), (5, 2, 7, 4), (1, 2, 8, 4)],
 )
 def test_same_padding_is_tensorflow_s(kernel: int, stride: int, side: int, after: int) -> None:
-    network, shape = build_stack(
+    network, shape = build_layers(
         [{"conv": {"channels": 1, "kernel": kernel, "stride": stride}}], (1, side, side), "torch"
     )
     assert shape == (1, after, after)
@@ -91,8 +91,8 @@ def test_same_padding_is_tensorflow_s(kernel: int, stride: int, side: int, after
 def test_a_transposed_convolution_is_the_adjoint_of_the_convolution(kernel: int, stride: int) -> None:
     settings = {"kernel": kernel, "stride": stride, "bias": False}
     side = 6 * stride
-    down, small = build_stack([{"conv": {"channels": 2, **settings}}], (3, side, side), "torch")
-    up, large = build_stack([{"conv_transpose": {"channels": 3, **settings}}], small, "torch")
+    down, small = build_layers([{"conv": {"channels": 2, **settings}}], (3, side, side), "torch")
+    up, large = build_layers([{"conv_transpose": {"channels": 3, **settings}}], small, "torch")
     assert (small, large) == ((2, 6, 6), (3, side, side))
     up.load_state_dict(dict(zip(up.state_dict(), down.state_dict().values(), strict=True)))
     x, y = torch.randn(1, *large), torch.randn(1, *small)

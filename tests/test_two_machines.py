@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import difference, weights
-from tests.launchers import GAME, facts, finished, on_machine, several_machines, started
+from tests.launchers import GAME, finished, metadata, on_machine, several_machines, started
 
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 
@@ -66,7 +66,7 @@ def test_two_machines_equal_one_process(
     with started(tmp_path, *commands(kind, namespaces, *flags)) as machines:
         assert finished(machines) == [0, 0]
     assert "2 processes on" in "".join((tmp_path / f"{machine}.log").read_text() for machine in (0, 1))
-    assert facts(tmp_path / "two")["processes"] == 2
+    assert metadata(tmp_path / "two")["processes"] == 2
     settings = (word for word in GAME if "=" in word)
     train(*settings, variant="dcgan", batch=16, precision="fp64", steps=20, out=tmp_path / "one")
     assert difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-9

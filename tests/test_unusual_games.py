@@ -16,7 +16,7 @@ CODE = '''
 import torch
 from torch import nn
 from torch.nn.functional import softplus
-from gan_core import Game, Options, Phase, Variant, adam, normal_latents, squared_slope
+from gan_core import Game, Options, Phase, Variant, adam, normal_latents, squared_gradient_norm
 
 class UnusualOptions(Options):
     """None."""
@@ -57,7 +57,7 @@ def build(options, data):
         balance.k.add_(0.1 * (terms["real"] - terms["fake"])).clamp_(-0.5, 0.5)
 
     def regularise(n, b):
-        return {"r1": 0.5 * squared_slope(lambda x: n["first"](x).squeeze(1), b.images)}
+        return {"r1": 0.5 * squared_gradient_norm(lambda x: n["first"](x).squeeze(1), b.images)}
 
     def deceive(n, b):
         fake = n["generator"](**b.inputs)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from gan_core.app.load import load_run
 from gan_core.data.catalog import open_dataset
-from gan_core.distributed.roll import Roll
+from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.distributed.world import join_world
 from gan_core.errors import UserError
 from gan_core.evaluation.evaluate import evaluate
@@ -65,11 +65,11 @@ def evaluate_run(request: Request, console: Console) -> dict[str, Any] | None:
     """
     settings = validated(Settings, RunFolder(request.run).read_config())
     loaded = load_features(request.features, request.options)
-    roll = Roll(settings.deadline)
-    with roll.explaining():
-        roll.compare("evaluation", {**asdict(request), "data_dir": None})
+    rendezvous = Rendezvous(settings.deadline)
+    with rendezvous.explaining():
+        rendezvous.compare("evaluation", {**asdict(request), "data_dir": None})
         accelerator = join_world(
-            roll, precision=settings.precision, threads=settings.threads, tracker=None, folder=settings.folder
+            rendezvous, precision=settings.precision, threads=settings.threads, tracker=None, folder=settings.folder
         )
         heard = console if accelerator.is_main_process else Console(quiet=True)
         try:
@@ -91,7 +91,7 @@ def _evaluate(
     data = RealData(dataset, accelerator.device)
     with accelerator.local_main_process_first():  # It may have to download.
         fingerprint = data.read("train").fingerprint
-    if fingerprint != run.facts["data"]["fingerprint"]:
+    if fingerprint != run.metadata["data"]["fingerprint"]:
         raise UserError(f"{str(request.run)!r} was trained on another {settings.dataset!r} than there is here now")
     reference = open_reference(loaded, request.features, data, accelerator, console)
     samples = request.samples or (_SAMPLES if dataset.channel is None else _STACKED_SAMPLES)
@@ -104,7 +104,7 @@ def _evaluate(
         small_fid=request.small_fid,
         with_gan_train=request.gan_train,
     )
-    facts = {"images_seen": run.images_seen, "seed": request.seed}
-    written = None if evaluation is None else record(evaluation, facts, run.folder)
+    metadata = {"images_seen": run.images_seen, "seed": request.seed}
+    written = None if evaluation is None else record(evaluation, metadata, run.folder)
     accelerator.wait_for_everyone()
     return written

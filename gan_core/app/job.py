@@ -44,14 +44,14 @@ class Job:
         Streams(self.settings.seed).seed_modules("initial weights", 0, 0)
         return self.loaded.build(self.dataset.spec, self.options)
 
-    def length(self, round_images: int) -> int:
+    def length(self, step_images: int) -> int:
         """Returns the run's length in images: whole rounds, at least as long as was asked for."""
         settings = self.settings
         if settings.steps is not None:
-            return settings.steps * round_images
+            return settings.steps * step_images
         images = settings.kimg * 1000 if settings.kimg is not None else (settings.epochs or 0) * self.dataset.spec.count
         # A tenth of an image is rounding noise of the multiplication, not a wish for another round.
-        return max(1, ceil((images - 0.1) / round_images)) * round_images
+        return max(1, ceil((images - 0.1) / step_images)) * step_images
 
     def identity(self) -> dict[str, Any]:
         """Returns what must be the same in all processes: settings, but for those of a machine, and versions."""
@@ -111,7 +111,7 @@ def _check_batch(settings: Settings, processes: int) -> None:
         )
 
 
-def facts_of(job: Job, length: int, fingerprint: str, processes: int) -> dict[str, Any]:
+def run_metadata(job: Job, length: int, fingerprint: str, processes: int) -> dict[str, Any]:
     """Returns what a run is made of besides its settings, for run.json and for resuming."""
     plugin = job.loaded.plugin
     return {

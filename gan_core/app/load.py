@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gan_core.distributed.world import blank
+from gan_core.distributed.world import dtype_of
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 from gan_core.plugins.load import load_variant
@@ -24,7 +24,7 @@ class LoadedRun:
 
     folder: RunFolder
     settings: Settings
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     images_seen: int
     sampler: Sampler
 
@@ -45,29 +45,29 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
     checkpoint = newest(folder.checkpoints, lambda text: print(f"warning: {text}", file=sys.stderr))
     if checkpoint is None:
         raise UserError(f"{str(run)!r} holds no whole checkpoint yet")
-    facts = folder.read_facts()
-    if "data" not in facts:
-        raise UserError(f"{str(folder.facts)!r} is missing or damaged: it says what data the run was made with")
-    data = facts["data"]
+    metadata = folder.read_metadata()
+    if "data" not in metadata:
+        raise UserError(f"{str(folder.metadata)!r} is missing or damaged: it says what data the run was made with")
+    data = metadata["data"]
     spec = DataSpec(name=settings.dataset, **{key: value for key, value in data.items() if key != "fingerprint"})
     loaded = load_variant(settings.variant)
     game = loaded.build(spec, resolve_options(settings, loaded.variant.options))
     if device is None and torch.accelerator.is_available():
         device = torch.accelerator.current_accelerator()
-    like = blank(device or torch.device("cpu"), settings.precision)
-    networks = {name: game.networks[name].to(like.device, like.dtype).eval().requires_grad_(False) for name in game.ema}
+    device, dtype = device or torch.device("cpu"), dtype_of(settings.precision)
+    networks = {name: game.networks[name].to(device, dtype).eval().requires_grad_(False) for name in game.ema}
     for name, network in networks.items():
         try:
             network.load_state_dict(checkpoint.tensors(f"ema-{name}"))
         except (RuntimeError, FileNotFoundError) as error:
             raise UserError(
                 f"checkpoint {checkpoint.path} does not fit {loaded.plugin.label}; the run was made with version "
-                f"{facts.get('variant_version')}: {error}"
+                f"{metadata.get('variant_version')}: {error}"
             ) from error
     return LoadedRun(
         folder=folder,
         settings=settings,
-        facts=facts,
+        metadata=metadata,
         images_seen=checkpoint.images_seen,
-        sampler=Sampler(game, networks, seed, like),
+        sampler=Sampler(game, networks, seed, device, dtype),
     )

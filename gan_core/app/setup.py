@@ -12,64 +12,73 @@ from accelerate.utils import broadcast_object_list
 from gan_core.app.job import Job
 from gan_core.data.dataset import Images
 from gan_core.distributed.batchnorm import synchronise
-from gan_core.distributed.world import blank, share_of
+from gan_core.distributed.world import dtype_of, share_of
 from gan_core.errors import UserError, did_you_mean
-from gan_core.evaluation.judge import figure_names
+from gan_core.evaluation.evaluator import metric_names
 from gan_core.game.game import Game
 from gan_core.runs.checkpoint import Checkpoint, newest
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.resume import check_resume
 from gan_core.settings.flatten import flatten
 from gan_core.settings.settings import Settings
-from gan_core.training.dealer import Dealer
+from gan_core.training.batch_source import BatchSource
 from gan_core.training.ema import Ema
 from gan_core.training.phase_module import PhaseModule
-from gan_core.training.player import Player
+from gan_core.training.phase_trainer import PhaseTrainer
 from gan_core.training.schedule import Schedule
 from gan_core.training.snapshot import snapshot
 from gan_core.training.state import TrainingState
 
 
-def build_state(job: Job, accelerator: Accelerator, game: Game, dealer: Dealer, length: int) -> TrainingState:
-    """Puts the game on the device and makes its players and averages."""
+def build_state(job: Job, accelerator: Accelerator, game: Game, source: BatchSource, length: int) -> TrainingState:
+    """Moves the game to the device and makes its phase trainers and averages."""
     settings, device = job.settings, accelerator.device
-    networks = {name: network.to(device, dealer.like.dtype).train() for name, network in game.networks.items()}
-    memory = dict(game.state)
-    for name, owner in memory.items():
-        if isinstance(owner, torch.nn.Module):
-            memory[name] = owner.to(device)
+    networks = {name: network.to(device, source.dtype).train() for name, network in game.networks.items()}
+    extra_state = {
+        name: owner.to(device) if isinstance(owner, torch.nn.Module) else owner for name, owner in game.state.items()
+    }
     if accelerator.num_processes > 1 and settings.batchnorm == "global":
         networks = synchronise(networks, device)
     modules = [PhaseModule(phase, networks) for phase in game.phases]
-    remember = partial(snapshot, networks, memory)
-    put_back = remember()
-    _probe(modules, dealer)
-    put_back()
-    _check_figures(settings, modules)
+    take_snapshot = partial(snapshot, networks, extra_state)
+    restore = take_snapshot()
+    _find_unused(modules, source)
+    restore()
+    _check_metrics(settings, modules)
     schedule = Schedule(
         kind=settings.lr_schedule, begin=int(settings.lr_decay_from * length), end=length, final=settings.lr_final
     )
     averages = {name: Ema(networks[name], settings.ema_kimg * 1000, settings.ema_ramp_up) for name in game.ema}
-    skipping = remember if settings.on_nan == "skip" else None
-    players = [Player(module, accelerator, schedule, settings.clip_norm, skipping) for module in modules]
-    return TrainingState(networks=networks, averages=averages, players=players, memory=memory)
+    skipping = take_snapshot if settings.on_nan == "skip" else None
+    trainers = {
+        module.phase.name: PhaseTrainer(module, accelerator, schedule, settings.clip_norm, skipping)
+        for module in modules
+    }
+    return TrainingState(
+        networks=networks,
+        averages=averages,
+        trainers=trainers,
+        extra_state=extra_state,
+        scaler=accelerator.scaler,
+    )
 
 
-def _probe(modules: list[PhaseModule], dealer: Dealer) -> None:
-    """Tells every phase its terms, and which of its parameters its loss does not reach."""
-    reals = next(dealer.rounds(0))
-    for module in modules:
-        module.find_unreached(dealer.deal(module.phase, reals[0], 0)[0])
+def _find_unused(modules: list[PhaseModule], source: BatchSource) -> None:
+    """Runs one backward of every phase on its first batch, to find its terms and unused parameters."""
+    by_name = {module.phase.name: module for module in modules}
+    for phase, batches in source.step(0):
+        if module := by_name.pop(phase.name, None):
+            module.find_unused(batches[0])
 
 
-def _check_figures(settings: Settings, modules: list[PhaseModule]) -> None:
-    figures = [f"{module.phase.name}/{term}" for module in modules for term in (*module.terms, "gradient norm")]
-    figures += figure_names(settings.evaluate_samples) if settings.evaluate_every is not None else []
+def _check_metrics(settings: Settings, modules: list[PhaseModule]) -> None:
+    metrics = [f"{module.phase.name}/{term}" for module in modules for term in (*module.terms, "gradient norm")]
+    metrics += metric_names(settings.evaluate_samples) if settings.evaluate_every is not None else []
     for key in ("keep_lowest", "keep_highest"):
         value = getattr(settings, key)
-        if value is not None and value not in figures:
-            hint = did_you_mean(value, figures)
-            raise UserError(f"{key}: {value!r} is no figure of this run.{hint} Allowed: {', '.join(figures)}")
+        if value is not None and value not in metrics:
+            hint = did_you_mean(value, metrics)
+            raise UserError(f"{key}: {value!r} is no metric of this run.{hint} Allowed: {', '.join(metrics)}")
 
 
 def _warn(text: str) -> None:
@@ -77,7 +86,7 @@ def _warn(text: str) -> None:
 
 
 def find_checkpoint(
-    job: Job, folder: RunFolder, accelerator: Accelerator, facts: dict[str, Any], allowed: Collection[str]
+    job: Job, folder: RunFolder, accelerator: Accelerator, metadata: dict[str, Any], allowed: Collection[str]
 ) -> Checkpoint | None:
     """Decides where the run begins: at a whole checkpoint of the same run, or afresh.
 
@@ -89,8 +98,8 @@ def find_checkpoint(
     broadcast_object_list(found)
     if found[0] is not None:
         check_resume(
-            flatten(folder.read_config(), folder.read_facts()),
-            flatten(job.config(), facts),
+            flatten(folder.read_config(), folder.read_metadata()),
+            flatten(job.config(), metadata),
             allowed=allowed,
             schedule_uses_length=job.settings.lr_schedule != "constant",
         )
@@ -103,10 +112,10 @@ def read_images(job: Job, accelerator: Accelerator) -> Images:
         return job.dataset.read("train")
 
 
-def make_dealer(job: Job, accelerator: Accelerator, game: Game, images: Images) -> Dealer:
-    """Makes who gives every turn its batch."""
+def make_batch_source(job: Job, accelerator: Accelerator, game: Game, images: Images) -> BatchSource:
+    """Makes the source of the run's batches."""
     settings = job.settings
-    return Dealer(
+    return BatchSource(
         game=game,
         images=images,
         count=job.dataset.spec.count,
@@ -114,5 +123,6 @@ def make_dealer(job: Job, accelerator: Accelerator, game: Game, images: Images) 
         accumulate=settings.accumulate,
         seed=settings.seed,
         share=share_of(accelerator),
-        like=blank(accelerator.device, settings.precision),
+        device=accelerator.device,
+        dtype=dtype_of(settings.precision),
     )

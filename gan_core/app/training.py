@@ -8,22 +8,23 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.text import Text
 
-from gan_core.app.job import Job, check_job, facts_of
-from gan_core.app.setup import build_state, find_checkpoint, make_dealer, read_images
+from gan_core.app.job import Job, check_job, run_metadata
+from gan_core.app.setup import build_state, find_checkpoint, make_batch_source, read_images
 from gan_core.distributed.launcher import started_processes
-from gan_core.distributed.roll import Roll
+from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.distributed.world import describe, join_world
-from gan_core.evaluation.judge import make_judge
+from gan_core.evaluation.evaluator import make_evaluator
 from gan_core.features.real_data import RealData
 from gan_core.game.game import Game
 from gan_core.observers.live import LiveView
 from gan_core.observers.recorder import Recorder
 from gan_core.observers.trackers import Tracker
-from gan_core.runs.disk import naming_a_full_disk
+from gan_core.runs.disk import explain_full_disk
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.life import this_process
+from gan_core.runs.process import this_process
 from gan_core.sampling.sampler import Sampler
-from gan_core.training.loop import Observer, Status, Training, train
+from gan_core.training.loop import Status, Training, train
+from gan_core.training.observer import Observer
 
 ShowPlan = Callable[[Job, Game, int, Console], None]
 """`show_plan(job, game, length, console)` prints what is going to happen; `length` is in images."""
@@ -44,20 +45,26 @@ def start(job: Job, allowed: Collection[str], console: Console, show_plan: ShowP
     """
     settings = job.settings
     check_job(job, started_processes(), allowed)
-    roll = Roll(settings.deadline)
-    with roll.explaining(), naming_a_full_disk(settings.folder):
-        return _join(job, allowed, roll, console, show_plan)
+    rendezvous = Rendezvous(settings.deadline)
+    with rendezvous.explaining(), explain_full_disk(settings.folder):
+        return _join(job, allowed, rendezvous, console, show_plan)
 
 
-def _join(job: Job, allowed: Collection[str], roll: Roll, console: Console, show_plan: ShowPlan | None) -> Status:
+def _join(
+    job: Job, allowed: Collection[str], rendezvous: Rendezvous, console: Console, show_plan: ShowPlan | None
+) -> Status:
     settings = job.settings
-    roll.compare("settings", job.identity())
+    rendezvous.compare("settings", job.identity())
     accelerator = join_world(
-        roll, precision=settings.precision, threads=settings.threads, tracker=settings.track, folder=settings.folder
+        rendezvous,
+        precision=settings.precision,
+        threads=settings.threads,
+        tracker=settings.track,
+        folder=settings.folder,
     )
     try:
         heard = console if accelerator.is_main_process else Console(quiet=True)
-        return _run(job, allowed, accelerator, roll, heard, show_plan)
+        return _run(job, allowed, accelerator, rendezvous, heard, show_plan)
     finally:
         # The wrapped phases go before the process group that they use, and the group before the interpreter.
         accelerator.free_memory()
@@ -68,7 +75,7 @@ def _run(
     job: Job,
     allowed: Collection[str],
     accelerator: Accelerator,
-    roll: Roll,
+    rendezvous: Rendezvous,
     console: Console,
     show_plan: ShowPlan | None,
 ) -> Status:
@@ -76,31 +83,31 @@ def _run(
     console.print(Text.assemble(("processes", "bold"), "  ", describe(accelerator)), soft_wrap=True)
     images = read_images(job, accelerator)
     fingerprint = images.fingerprint
-    roll.compare("data", {"fingerprint": fingerprint})
+    rendezvous.compare("data", {"fingerprint": fingerprint})
     game = job.build()
-    dealer = make_dealer(job, accelerator, game, images.to(accelerator.device))
-    length = job.length(dealer.round_images)
+    source = make_batch_source(job, accelerator, game, images.to(accelerator.device))
+    length = job.length(source.step_images)
     if show_plan is not None:
         show_plan(job, game, length, console)
 
-    facts = facts_of(job, length, fingerprint, accelerator.num_processes)
-    saved = find_checkpoint(job, folder, accelerator, facts, allowed)
-    state = build_state(job, accelerator, game, dealer, length)
+    metadata = run_metadata(job, length, fingerprint, accelerator.num_processes)
+    saved = find_checkpoint(job, folder, accelerator, metadata, allowed)
+    state = build_state(job, accelerator, game, source, length)
     if saved is not None:
         state.load(saved)
         console.print(f"resuming at {state.images_seen / 1000:g} kimg from {saved.path}", highlight=False)
     if state.images_seen >= length:
         console.print("nothing to do: the run has its length. Give a greater one to go on", highlight=False)
         if accelerator.is_main_process:
-            folder.write_facts(status="finished", images_seen=state.images_seen)
+            folder.write_metadata(status="finished", images_seen=state.images_seen)
         return "finished"
 
     averages = {name: average.network for name, average in state.averages.items()}
-    judge = None
+    evaluate = None
     if settings.evaluate_every is not None:
-        judge = make_judge(
-            RealData(job.dataset, accelerator.device, dealer.images),
-            Sampler(game, averages, 0, dealer.like),
+        evaluate = make_evaluator(
+            RealData(job.dataset, accelerator.device, source.images),
+            Sampler(game, averages, 0, source.device, source.dtype),
             samples=settings.evaluate_samples,
             features=settings.evaluate_features,
             accelerator=accelerator,
@@ -110,8 +117,8 @@ def _run(
     with ExitStack() as stack:
         observers: list[Observer] = []
         if accelerator.is_main_process:
-            _open_folder(job, folder, facts, state.images_seen if saved else None)
-            sampler = Sampler(game, averages, settings.seed, dealer.like)
+            _open_folder(job, folder, metadata, state.images_seen if saved else None)
+            sampler = Sampler(game, averages, settings.seed, source.device, source.dtype)
             view = stack.enter_context(LiveView(console, length, state.images_seen))
             observers += [Recorder(folder, sampler), view]
             if settings.track is not None:
@@ -124,10 +131,10 @@ def _run(
                 settings=settings,
                 length=length,
                 state=state,
-                dealer=dealer,
+                source=source,
                 folder=folder,
                 observers=tuple(observers),
-                judge=judge,
+                evaluate=evaluate,
             )
         )
     _say_how_it_ended(console, status, state.images_seen, folder)
@@ -135,13 +142,13 @@ def _run(
     return status
 
 
-def _open_folder(job: Job, folder: RunFolder, facts: Mapping[str, Any], resumed_at: int | None) -> None:
+def _open_folder(job: Job, folder: RunFolder, metadata: Mapping[str, Any], resumed_at: int | None) -> None:
     """Writes down what begins here, or goes on; what was logged after the checkpoint it goes on from is forgotten."""
     folder.create()
     folder.write_config(job.config())
     if resumed_at is None:
-        folder.facts.unlink(missing_ok=True)  # Of a run that left nothing else.
-    folder.write_facts(**facts, status="running", process=this_process())
+        folder.metadata.unlink(missing_ok=True)  # Of a run that left nothing else.
+    folder.write_metadata(**metadata, status="running", process=this_process())
     folder.rewind_metrics(-1 if resumed_at is None else resumed_at)
 
 
@@ -160,10 +167,10 @@ def _train(run: Training) -> Status:
     except BaseException:
         if writes:
             with suppress(OSError):  # A disk that is full is the error to tell of, not that this cannot be noted.
-                run.folder.write_facts(status="failed", images_seen=run.state.images_seen)
+                run.folder.write_metadata(status="failed", images_seen=run.state.images_seen)
         raise
     if writes:
-        run.folder.write_facts(status=status, images_seen=run.state.images_seen)
+        run.folder.write_metadata(status=status, images_seen=run.state.images_seen)
     return status
 
 

@@ -6,10 +6,10 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 from torch import nn
 
+from gan_core.blocks.layer_list import Initialisation, LayerListDiscriminator, LayerListGenerator, Stack, parse
 from gan_core.blocks.layers import BatchNorm
 from gan_core.blocks.penalties import Penalised
 from gan_core.blocks.spectral import normalise_spectrally
-from gan_core.blocks.stack import Initialisation, Stack, StackedDiscriminator, StackedGenerator, parse
 from gan_core.game.data_spec import DataSpec
 from gan_core.game.optimizers import adam, sgd
 from gan_core.game.phase import MakeOptimizer
@@ -43,7 +43,7 @@ class OptimizerOptions(Options):
         return adam(lr=lr, betas=(self.beta1, self.beta2), epsilon=self.epsilon)
 
 
-class StackOptions(Options):
+class LayerListOptions(Options):
     """Networks as lists of layers, in place of the variant's own, and the discriminator's normalisation."""
 
     generator: Stack | None = None
@@ -92,9 +92,9 @@ class StackOptions(Options):
             ValueError: A listed layer does not fit.
         """
         image = (data.channels, data.image_size, data.image_size)
-        made = StackedGenerator(self.generator, latent, image, self.initialisation) if self.generator else generator()
+        made = LayerListGenerator(self.generator, latent, image, self.initialisation) if self.generator else generator()
         judge = (
-            StackedDiscriminator(self.discriminator, image, self.initialisation)
+            LayerListDiscriminator(self.discriminator, image, self.initialisation)
             if self.discriminator
             else discriminator()
         )
@@ -105,7 +105,7 @@ class StackOptions(Options):
         return normalise_spectrally(discriminator) if self.discriminator_norm == "spectral" else discriminator
 
 
-class PenaltyOptions(StackOptions):
+class PenaltyOptions(LayerListOptions):
     """Penalties on the discriminator's slope, beside any loss."""
 
     r1: float = Field(0.0, ge=0)

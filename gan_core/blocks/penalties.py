@@ -12,7 +12,7 @@ Judge = Callable[[Tensor], Tensor]
 """Images (B, C, H, W) -> one logit for each, (B,), of which no image changes another's: no batch normalisation."""
 
 
-def squared_slope(judge: Judge, images: Tensor) -> Tensor:
+def squared_gradient_norm(judge: Judge, images: Tensor) -> Tensor:
     """E[‖∇D(x)‖²], the gradient of each image's logit by its pixels: R1 on real images, R2 on generated ones.
 
     Mescheder et al. 2018, equations 9 and 10, without their γ / 2.
@@ -30,10 +30,10 @@ def squared_slope(judge: Judge, images: Tensor) -> Tensor:
         return slope.square().flatten(1).sum(1).mean()
 
 
-def slope_penalties(judge: Judge, real: Tensor, fake: Tensor, r1: float, r2: float) -> dict[str, Tensor]:
+def gradient_penalties(judge: Judge, real: Tensor, fake: Tensor, r1: float, r2: float) -> dict[str, Tensor]:
     """Returns the terms (γ / 2) E[‖∇D(x)‖²] on real and on generated images, for weights γ that are not 0."""
     weighed = (("r1", r1, real), ("r2", r2, fake))
-    return {name: 0.5 * weight * squared_slope(judge, images) for name, weight, images in weighed if weight}
+    return {name: 0.5 * weight * squared_gradient_norm(judge, images) for name, weight, images in weighed if weight}
 
 
 class Penalised:
@@ -44,7 +44,7 @@ class Penalised:
 
     def discriminator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
         """The loss's own terms, "r1" and "r2". D returns logits (B,)."""
-        return {**self.loss.discriminator(D, real, fake), **slope_penalties(D, real, fake, self.r1, self.r2)}
+        return {**self.loss.discriminator(D, real, fake), **gradient_penalties(D, real, fake, self.r1, self.r2)}
 
     def generator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
         """The loss's own terms."""

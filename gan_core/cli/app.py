@@ -1,4 +1,4 @@
-"""The commands, and how errors leave them."""
+"""The commands, and how their errors are printed."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from gan_core.errors import LostProcessError, TrainingError, UserError
 
 app = typer.Typer(
     name="gan_core",
-    help="Train GANs on whatever hardware there is. Every variant is a plugin.",
+    help="Train GANs on any hardware, from one CPU to many GPU machines. Every variant is a plugin.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,14 +34,14 @@ def options(
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
 ) -> None:
-    """Train GANs on whatever hardware there is. Every variant is a plugin."""
+    """Train GANs on any hardware, from one CPU to many GPU machines. Every variant is a plugin."""
     context.obj = debug
 
 
 def main() -> None:
-    """Runs a command. Errors leave with a message and without a traceback.
+    """Runs a command, and prints errors without a traceback.
 
-    The exit code is 2 for what the user can mend, 1 for a training that could not go on, and 75 for one that was
+    The exit code is 2 for errors that the user can fix, 1 where training cannot continue, and 75 where it was
     interrupted and saved.
     """
     try:
@@ -50,15 +50,15 @@ def main() -> None:
         if "--debug" in sys.argv:
             raise
         rank = os.environ.get("RANK", "0")
-        if _speaks(error, rank):
+        if _reports(error, rank):
             where = "" if rank == "0" else f" (process {rank})"
             # accelerate prints a traceback of its own below, so the message is short.
             print(f"error{where}: {error}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, UserError) else 1)
 
 
-def _speaks(error: Exception, rank: str) -> bool:
-    """All processes see the same NaN, and one tells of it; but each machine may have troubles of its own."""
+def _reports(error: Exception, rank: str) -> bool:
+    """Tells whether this process prints the error: one process for all, but each machine its own user errors."""
     if isinstance(error, LostProcessError):
-        return error.speaks
+        return error.reports
     return rank == "0" or (isinstance(error, UserError) and os.environ.get("LOCAL_RANK", "0") == "0")

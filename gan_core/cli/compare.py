@@ -21,7 +21,7 @@ def compare(
     """
     if len(runs) < 2:
         raise UserError("compare: one run is given. Give two or more")
-    from gan_core.evaluation.compare import common_figures, differences, group, read_runs
+    from gan_core.evaluation.compare import common_metrics, differences, group, read_runs
 
     groups = group(read_runs(runs))
     found = differences(groups)
@@ -39,12 +39,12 @@ def compare(
                 "runs": [str(run.folder) for run in members],
                 "seeds": [run.settings["seed"] for run in members],
                 "images_seen": [run.images_seen for run in members],
-                "figures": {
-                    figure: {
-                        "mean": fmean(run.figures[figure] for run in members),
-                        "spread": stdev(run.figures[figure] for run in members) if len(members) > 1 else None,
+                "metrics": {
+                    metric: {
+                        "mean": fmean(run.metrics[metric] for run in members),
+                        "spread": stdev(run.metrics[metric] for run in members) if len(members) > 1 else None,
                     }
-                    for figure in common_figures(members)
+                    for metric in common_metrics(members)
                 },
             }
             for name, members in groups.items()
@@ -52,7 +52,7 @@ def compare(
         "differences": [
             {
                 "groups": list(one.groups),
-                "figure": one.figure,
+                "metric": one.metric,
                 "difference": one.difference,
                 "spread": one.spread,
                 "seeds": list(one.seeds),

@@ -28,7 +28,7 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Say how good a run's generator is, and below each figure what real images score in its place.
+    """Say how good a run's generator is, and below each metric what real images score in its place.
 
     The result is in the run's evaluation.json. It depends on the run, the seed and the number of samples only: to
     have it sooner, start it with accelerate on several processes, as `train`.
@@ -39,7 +39,7 @@ def evaluate(
     from rich.console import Console
 
     from gan_core.app.evaluating import Request, evaluate_run
-    from gan_core.cli.tables.figures import print_figures
+    from gan_core.cli.tables.metrics import print_metrics
 
     request = Request(
         run=run,
@@ -57,4 +57,4 @@ def evaluate(
     if as_json:
         print(json.dumps(written, indent=2))
     else:
-        print_figures(written, Console())
+        print_metrics(written, Console())

@@ -1,1 +1,1 @@
-"""How good a generator is: figures with their protocol, and beside each what real images score."""
+"""How good a generator is: metrics with their protocol, and beside each what real images score."""

@@ -23,29 +23,29 @@ _PROTOCOL = ("dataset", "image_size", "channels", "data", "samples", "compared",
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluatedRun:
-    """A run's settings, what it was judged by, and its figures that are one number, by name."""
+    """A run's settings, what it was judged by, and its metrics that are one number, by name."""
 
     folder: Path
     settings: dict[str, Any]
     protocol: dict[str, Any]
     images_seen: int
-    figures: dict[str, float]
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One figure of two groups.
+    """One metric of two groups.
 
     Attributes:
         groups: Their names; the difference is that of the first less the second.
-        figure: The figure's name.
+        metric: The metric's name.
         difference: Between the means; where `seeds` are shared, the mean difference on these.
         spread: Its standard deviation from seed to seed, or None where there is one seed only.
         seeds: The seeds by which the runs are paired, none where fewer than two are shared.
     """
 
     groups: tuple[str, str]
-    figure: str
+    metric: str
     difference: float
     spread: float | None
     seeds: tuple[int, ...]
@@ -60,10 +60,10 @@ Groups = dict[str, list[EvaluatedRun]]
 
 
 def read_runs(folders: Sequence[Path]) -> list[EvaluatedRun]:
-    """Reads runs and checks that their figures can be compared.
+    """Reads runs and checks that their metrics can be compared.
 
     Raises:
-        UserError: A folder is no run or was not evaluated, one is named twice, or the figures are of different
+        UserError: A folder is no run or was not evaluated, one is named twice, or the metrics are of different
             protocols; the message names what differs.
     """
     runs = [_read(folder) for folder in folders]
@@ -75,7 +75,7 @@ def read_runs(folders: Sequence[Path]) -> list[EvaluatedRun]:
         if differ:
             rows = "\n".join(f"  {key}: {first.protocol.get(key)!r} and {run.protocol.get(key)!r}" for key in differ)
             raise UserError(
-                f"{str(first.folder)!r} and {str(run.folder)!r} were judged differently, so their figures cannot be "
+                f"{str(first.folder)!r} and {str(run.folder)!r} were judged differently, so their metrics cannot be "
                 f"compared:\n{rows}\nEvaluate one of them again, as the other was"
             )
     return runs
@@ -113,45 +113,45 @@ def _telling(runs: Sequence[EvaluatedRun]) -> list[str]:
 
 
 def differences(groups: Groups) -> list[Difference]:
-    """Compares every two groups in every figure that all their runs have."""
+    """Compares every two groups in every metric that all their runs have."""
     found = []
     for (one, ours), (other, theirs) in combinations(groups.items(), 2):
-        mine, yours = ({run.settings["seed"]: run.figures for run in runs} for runs in (ours, theirs))
+        mine, yours = ({run.settings["seed"]: run.metrics for run in runs} for runs in (ours, theirs))
         shared = tuple(sorted(mine.keys() & yours.keys()))
         paired = shared if len(shared) > 1 else ()
-        for figure in common_figures([*ours, *theirs]):
+        for metric in common_metrics([*ours, *theirs]):
             spread: float | None
             if paired:
-                by_seed = [mine[seed][figure] - yours[seed][figure] for seed in paired]
+                by_seed = [mine[seed][metric] - yours[seed][metric] for seed in paired]
                 difference, spread = fmean(by_seed), stdev(by_seed)
             else:
-                values = [[run[figure] for run in runs.values()] for runs in (mine, yours)]
+                values = [[run[metric] for run in runs.values()] for runs in (mine, yours)]
                 difference = fmean(values[0]) - fmean(values[1])
                 known = all(len(of_group) > 1 for of_group in values)
                 spread = sum(stdev(of_group) ** 2 for of_group in values) ** 0.5 if known else None
             found.append(
-                Difference(groups=(one, other), figure=figure, difference=difference, spread=spread, seeds=paired)
+                Difference(groups=(one, other), metric=metric, difference=difference, spread=spread, seeds=paired)
             )
     return found
 
 
-def common_figures(runs: Sequence[EvaluatedRun]) -> list[str]:
-    """Returns the figures that all of these runs have, in the order of the first."""
-    return [name for name in runs[0].figures if all(name in run.figures for run in runs)]
+def common_metrics(runs: Sequence[EvaluatedRun]) -> list[str]:
+    """Returns the metrics that all of these runs have, in the order of the first."""
+    return [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
 
 
 def _read(path: Path) -> EvaluatedRun:
     folder = RunFolder(path)
     settings, written = folder.read_config(), read_evaluation(folder)
-    figures = {
-        name: float(figure["value"])
-        for name, figure in written["figures"].items()
-        if isinstance(figure.get("value"), int | float)
+    metrics = {
+        name: float(metric["value"])
+        for name, metric in written["metrics"].items()
+        if isinstance(metric.get("value"), int | float)
     }
     return EvaluatedRun(
         folder=path,
         settings=dotted(settings),
         protocol=written["protocol"],
         images_seen=int(written["images_seen"]),
-        figures=figures,
+        metrics=metrics,
     )

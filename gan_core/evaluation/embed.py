@@ -21,12 +21,12 @@ from gan_core.sampling.sampler import BLOCK
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Embedded:
-    """N images as figures see them.
+    """N images as metrics see them.
 
     Attributes:
         digests: A hash of each image's pixels, (N,) int64.
         features: (N, d), or None where there is no feature space. On the GPU where that is CUDA's, else on the CPU, for
-            figures are computed in float64.
+            metrics are computed in float64.
         predicted: The most probable class of each, (N,) int64 on the CPU, or None where the space knows no classes.
         confidence: The probability of that class, (N,) on the CPU, or None.
     """

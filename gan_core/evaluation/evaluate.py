@@ -11,10 +11,10 @@ from torch import Tensor
 from gan_core.evaluation.classes import kl_of_chance
 from gan_core.evaluation.embed import embed
 from gan_core.evaluation.evaluation import Evaluation
-from gan_core.evaluation.figures import Measured, Subject, measure
 from gan_core.evaluation.frechet import Moments
 from gan_core.evaluation.gan_train import gan_train
 from gan_core.evaluation.manifold import K
+from gan_core.evaluation.metrics import Measured, Subject, measure
 from gan_core.evaluation.neighbours import nearest
 from gan_core.evaluation.reference import Reference
 from gan_core.evaluation.source import Source

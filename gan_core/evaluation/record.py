@@ -1,10 +1,10 @@
 """What an evaluation leaves in a run's folder.
 
-evaluation.json           the figures and their protocol; the newest evaluation only
+evaluation.json           the metrics and their protocol; the newest evaluation only
 evaluation-closest.png    the samples nearest to a training image, each above that image
 metrics.jsonl             one more line: {"images_seen": 500000, "evaluation@10000/fid": 12.3, ...}
 
-That line has all figures that are one number, labelled with the number of samples. Like any other line, one is dropped
+That line has all metrics that are one number, labelled with the number of samples. Like any other line, one is dropped
 when a run is resumed before it (`RunFolder.rewind_metrics`).
 """
 
@@ -17,19 +17,19 @@ from gan_core.runs.folder import RunFolder, replace
 from gan_core.sampling.files import save_grid
 
 
-def record(evaluation: Evaluation, facts: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
+def record(evaluation: Evaluation, metadata: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
     """Writes it, and returns what evaluation.json now says. Only the main process calls it.
 
     Args:
         evaluation: What was found.
-        facts: What else is known: "images_seen" and "seed".
+        metadata: What else is known: "images_seen" and "seed".
         folder: The run's.
 
     Raises:
         UserError: The folder cannot be written to.
     """
-    written = {**facts, **evaluation.to_json()}
-    line = {"images_seen": facts["images_seen"], **as_terms(evaluation)}
+    written = {**metadata, **evaluation.to_json()}
+    line = {"images_seen": metadata["images_seen"], **as_terms(evaluation)}
     try:
         replace(folder.evaluation, json.dumps(written, indent=2) + "\n")
         folder.append_metrics(line)
@@ -50,13 +50,13 @@ def read_evaluation(folder: RunFolder) -> dict[str, Any]:
         raise UserError(f"{str(folder.root)!r} was not evaluated yet: gan_core evaluate {folder.root}")
     try:
         written = json.loads(folder.evaluation.read_text(encoding="utf-8"))
-        return {"protocol": dict(written["protocol"]), "figures": dict(written["figures"]), **written}
+        return {"protocol": dict(written["protocol"]), "metrics": dict(written["metrics"]), **written}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{str(folder.evaluation)!r} is damaged; evaluate the run again: {error}") from None
 
 
 def as_terms(evaluation: Evaluation) -> dict[str, float]:
-    """Returns the figures that are one number as terms of a log line: "evaluation@SAMPLES/NAME"."""
+    """Returns the metrics that are one number as terms of a log line: "evaluation@SAMPLES/NAME"."""
     phase = f"evaluation@{evaluation.protocol['samples']}"
     measured = evaluation.fakes.measured.items()
-    return {f"{phase}/{name}": figure.value for name, figure in measured if not isinstance(figure.value, list)}
+    return {f"{phase}/{name}": metric.value for name, metric in measured if not isinstance(metric.value, list)}

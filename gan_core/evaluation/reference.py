@@ -31,7 +31,7 @@ class Reference:
         missing: Why there is none, or "".
         train: Up to 50,000 of what generators learnt from.
         held_out: The fold of it that nothing is compared with. In the place of a generator's samples, it tells the
-            floor of every figure.
+            floor of every metric.
         test: What samples are compared with.
         counts: How many images of each class the training split has, (K,) int64, or None where it has no labels.
         fresh: Distances of the fold to the nearest image of `train`, (N,) float64, or None without features. The first

@@ -1,1 +1,1 @@
-"""Feature spaces: what turns images into the numbers that figures are computed from."""
+"""Feature spaces: what turns images into the numbers that metrics are computed from."""

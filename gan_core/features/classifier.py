@@ -91,8 +91,8 @@ def open_classifier(options: ClassifierOptions, data: RealData, device: torch.de
             f"min_accuracy: there is none for {spec.name!r}. Say how well a classifier must read its test images to "
             "judge others, such as --set min_accuracy=0.9"
         )
-    weights, facts = _from_cache(_path(data, options.seed)) or _train(data, options.seed, device, console)
-    read = facts["test_accuracy"]
+    weights, metadata = _from_cache(_path(data, options.seed)) or _train(data, options.seed, device, console)
+    read = metadata["test_accuracy"]
     if read < least:
         raise UserError(
             f"features: the classifier of {spec.name!r} reads {read:.2%} of the test images right, and must read "
@@ -101,7 +101,7 @@ def open_classifier(options: ClassifierOptions, data: RealData, device: torch.de
     network = _network(data)
     network.load_state_dict(load(weights))
     provenance = f"small CNN, {read:.2%} of {len(data.test):,} test images read right"
-    return Classifier(network.to(device).eval(), facts["sha256"], provenance)
+    return Classifier(network.to(device).eval(), metadata["sha256"], provenance)
 
 
 features = Features(api=1, options=ClassifierOptions, open=open_classifier)
@@ -131,7 +131,7 @@ def _train(data: RealData, seed: int, device: torch.device, console: Console) ->
     network, name = _network(data), data.dataset.spec.name
     train_classifier(network, data.train, seed, device, f"training a classifier of {name}, once", console)
     weights = save({key: tensor.cpu().contiguous() for key, tensor in network.state_dict().items()})
-    facts = {
+    metadata = {
         "dataset": name,
         "test_accuracy": accuracy(network, data.test),
         "images": len(data.train),
@@ -141,18 +141,18 @@ def _train(data: RealData, seed: int, device: torch.device, console: Console) ->
     path = _path(data, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, weights)
-    _write(path.with_suffix(".json"), (json.dumps(facts, indent=2) + "\n").encode())
-    return weights, facts
+    _write(path.with_suffix(".json"), (json.dumps(metadata, indent=2) + "\n").encode())
+    return weights, metadata
 
 
 def _from_cache(path: Path) -> tuple[bytes, dict[str, Any]] | None:
-    """Returns weights and facts where both are there and belong together."""
+    """Returns weights and metadata where both are there and belong together."""
     try:
         weights = path.read_bytes()
-        facts = dict(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+        metadata = dict(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
-    return (weights, facts) if facts.get("sha256") == hashlib.sha256(weights).hexdigest() else None
+    return (weights, metadata) if metadata.get("sha256") == hashlib.sha256(weights).hexdigest() else None
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -19,7 +19,7 @@ FEATURES_API = 1
 
 
 class SpaceUnavailableError(Exception):
-    """A feature space cannot be had here, and why. Figures that need it are skipped with that reason."""
+    """A feature space cannot be had here, and why. Metrics that need it are skipped with that reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class FeatureSpace(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A hash that changes when the features do. Figures are compared only where it is the same."""
+        """A hash that changes when the features do. Metrics are compared only where it is the same."""
 
     @property
     def provenance(self) -> str:

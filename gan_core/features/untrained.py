@@ -1,6 +1,6 @@
 """The feature space `random`: a network that has learnt nothing. For smoke runs, and for data without labels.
 
-Its figures rank generators of one data set roughly; their size means nothing.
+Its metrics rank generators of one data set roughly; their size means nothing.
 """
 
 import hashlib

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 Inputs = Mapping[str, Tensor]
@@ -37,9 +38,9 @@ class Batch:
     random: Randomness
 
 
-def place(inputs: Inputs, like: Tensor) -> Inputs:
-    """Moves a generator's inputs to the device of `like`, and those with a floating point to its dtype."""
+def place(inputs: Inputs, device: torch.device, dtype: torch.dtype) -> Inputs:
+    """Moves a generator's inputs to the device, and converts those with a floating-point type to `dtype`."""
     return {
-        name: tensor.to(like.device, like.dtype if tensor.is_floating_point() else tensor.dtype, non_blocking=True)
+        name: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype, non_blocking=True)
         for name, tensor in inputs.items()
     }

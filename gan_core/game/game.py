@@ -63,6 +63,6 @@ class Game:
                     raise ValueError(f"{who} names the network {name!r}, but the game has {sorted(self.networks)}")
 
     @property
-    def turns(self) -> int:
-        """The batches of real images in a round: each turn of a phase has a fresh one, and phases share them."""
+    def batches_per_step(self) -> int:
+        """The batches of real images in a step: each update of a phase has a fresh one, and phases share them."""
         return max(phase.repeats for phase in self.phases)

@@ -8,8 +8,10 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from gan_core.training.observer import Observer
 
-class LiveView:
+
+class LiveView(Observer):
     """Shows progress, images a second, the time left, and the terms of the last log point."""
 
     def __init__(self, console: Console, length: int, images_seen: int) -> None:
@@ -59,9 +61,6 @@ class LiveView:
         self.console.print(
             Text(f"{seen / 1000:.1f}/{self.length / 1000:g} kimg  {rate}  {clock} left  {terms}"), soft_wrap=True
         )
-
-    def sample(self, images_seen: int) -> None:
-        """Shows nothing: the grid is a file."""
 
 
 def brief(line: dict[str, float]) -> str:

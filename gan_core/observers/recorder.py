@@ -3,16 +3,14 @@
 from gan_core.runs.folder import RunFolder
 from gan_core.sampling.files import MOST_ROWS, save_grid
 from gan_core.sampling.sampler import Sampler
+from gan_core.training.observer import Observer
 
 
-class Recorder:
+class Recorder(Observer):
     """Writes metrics.jsonl, and grids of samples on fixed latents with one row for each class where there are any."""
 
     def __init__(self, folder: RunFolder, sampler: Sampler) -> None:
         self.folder, self.sampler = folder, sampler
-
-    def advance(self, images_seen: int) -> None:
-        """Records nothing."""
 
     def log(self, line: dict[str, float]) -> None:
         """Adds the line."""

@@ -9,11 +9,12 @@ from accelerate import Accelerator
 
 from gan_core.runs.folder import RunFolder
 from gan_core.settings.flatten import dotted
+from gan_core.training.observer import Observer
 
 Warn = Callable[[str], None]
 
 
-class Tracker:
+class Tracker(Observer):
     """Passes settings, terms and sample grids on to the tracker, until it fails: then the training goes on without."""
 
     def __init__(self, accelerator: Accelerator, name: str, folder: RunFolder, warn: Warn) -> None:
@@ -23,18 +24,15 @@ class Tracker:
 
     def start(self, config: Mapping[str, Any]) -> None:
         """Sends the settings."""
-        facts = self.folder.read_facts()
-        run_id = facts.get("wandb_id") or secrets.token_hex(4)
+        metadata = self.folder.read_metadata()
+        run_id = metadata.get("wandb_id") or secrets.token_hex(4)
         if self.name == "wandb":
-            self.folder.write_facts(wandb_id=run_id)
+            self.folder.write_metadata(wandb_id=run_id)
         wandb = {"id": run_id, "resume": "allow", "dir": str(self.folder.root), "name": self.folder.root.name}
         # TensorBoard takes no lists and no None.
         flat = dotted(config)
         plain = {key: value if isinstance(value, int | float | str) else str(value) for key, value in flat.items()}
         self._try(lambda: self.accelerator.init_trackers("gan_core", config=plain, init_kwargs={"wandb": wandb}))
-
-    def advance(self, images_seen: int) -> None:
-        """Nothing to pass on."""
 
     def log(self, line: dict[str, float]) -> None:
         """Sends a log line; the step is the number of images seen."""

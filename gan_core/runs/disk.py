@@ -29,7 +29,7 @@ def check_room(folder: Path, size: int) -> None:
 
 
 @contextmanager
-def naming_a_full_disk(folder: Path) -> Iterator[None]:
+def explain_full_disk(folder: Path) -> Iterator[None]:
     """Turns every library's way of saying that nothing more can be written into one message.
 
     Raises:

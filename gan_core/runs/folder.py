@@ -25,7 +25,7 @@ class RunFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.config = root / "config.yaml"
-        self.facts = root / "run.json"
+        self.metadata = root / "run.json"
         self.metrics = root / "metrics.jsonl"
         self.evaluation = root / "evaluation.json"
         self.samples = root / "samples"
@@ -62,13 +62,13 @@ class RunFolder:
         """Replaces the settings."""
         replace(self.config, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
 
-    def read_facts(self) -> dict[str, Any]:
+    def read_metadata(self) -> dict[str, Any]:
         """Returns what is known of the run: its status, its data, its versions; nothing where the file is missing.
 
         Raises:
             UserError: The file is damaged.
         """
-        return self._mapping(self.facts, json.loads) if self.facts.exists() else {}
+        return self._mapping(self.metadata, json.loads) if self.metadata.exists() else {}
 
     def _mapping(self, file: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
         try:
@@ -79,9 +79,9 @@ class RunFolder:
             raise UserError(f"{str(file)!r} is damaged: it holds no `key: value` lines")
         return values
 
-    def write_facts(self, **facts: object) -> None:
+    def write_metadata(self, **metadata: object) -> None:
         """Adds to what is known of the run."""
-        replace(self.facts, json.dumps(self.read_facts() | facts, indent=2) + "\n")
+        replace(self.metadata, json.dumps(self.read_metadata() | metadata, indent=2) + "\n")
 
     def append_metrics(self, line: Mapping[str, float]) -> None:
         """Adds one line for a log point, and sees it on disk: a checkpoint that follows must not outlive it."""

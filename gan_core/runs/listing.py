@@ -9,7 +9,7 @@ from typing import Any
 
 from gan_core.errors import UserError
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.life import is_gone
+from gan_core.runs.process import has_ended
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,21 +62,21 @@ def _folders(parent: Path) -> Iterator[RunFolder]:
 
 
 def _row(folder: RunFolder, name: str) -> Row:
-    files = (folder.facts, folder.metrics)
+    files = (folder.metadata, folder.metrics)
     last_sign = max((file.stat().st_mtime for file in files if file.exists()), default=time.time())
     try:
-        config, facts, lines = folder.read_config(), folder.read_facts(), folder.read_metrics()
+        config, metadata, lines = folder.read_config(), folder.read_metadata(), folder.read_metrics()
     except UserError:
         return Row(run=name, status="damaged", last_sign=last_sign, metrics={})
-    status = str(facts.get("status", "damaged"))
-    if status == "running" and is_gone(facts.get("process", {})):
+    status = str(metadata.get("status", "damaged"))
+    if status == "running" and has_ended(metadata.get("process", {})):
         status = "killed"
     last = lines[-1] if lines else {}
     return Row(
         run=name,
         status=status,
         images_seen=int(last["images_seen"]) if last else None,
-        length=facts.get("length"),
+        length=metadata.get("length"),
         variant=str(config.get("variant", "")),
         dataset=str(config.get("dataset", "")),
         last_sign=last_sign,

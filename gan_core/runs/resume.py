@@ -10,7 +10,7 @@ from gan_core.settings.settings import FREE, LENGTHS
 def check_resume(
     before: Mapping[str, Any], now: Mapping[str, Any], *, allowed: Collection[str], schedule_uses_length: bool
 ) -> None:
-    """Compares the settings and facts of a run with those that are asked for now.
+    """Compares the settings and metadata of a run with those that are asked for now.
 
     Args:
         before: What the run was started with, by dotted key.

@@ -1,4 +1,4 @@
-"""Which checkpoints stay: the newest, one for every so many images, and the best by a logged figure."""
+"""Which checkpoints stay: the newest, one for every so many images, and the best by a logged metric."""
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,8 +14,8 @@ def prune(folder: RunFolder, settings: Settings, images_seen: int) -> None:
     # Whatever has a higher number was passed over as damaged: this run has not come so far yet.
     whole = sorted(number for number in paths if number <= images_seen)
     lines = folder.read_metrics() if settings.keep_lowest or settings.keep_highest else []
-    lowest = _by_figure(whole, lines, settings.keep_lowest)[:1]
-    highest = _by_figure(whole, lines, settings.keep_highest)[-1:]
+    lowest = _by_metric(whole, lines, settings.keep_lowest)[:1]
+    highest = _by_metric(whole, lines, settings.keep_highest)[-1:]
     stay = {*whole[-settings.keep_checkpoints :], *_milestones(whole, settings.keep_every), *lowest, *highest}
     for number, path in paths.items():
         if number not in stay:
@@ -33,7 +33,7 @@ def _milestones(whole: Sequence[int], kimg: float | None) -> Iterable[int]:
     return [number for multiple, number in first.items() if multiple > 0]
 
 
-def _by_figure(whole: Sequence[int], lines: Iterable[Mapping[str, float]], key: str | None) -> Sequence[int]:
-    """Returns the checkpoints for which that figure was logged, those with the lowest first."""
-    figures = {int(line["images_seen"]): line[key] for line in lines if key is not None and key in line}
-    return sorted((number for number in whole if number in figures), key=figures.__getitem__)
+def _by_metric(whole: Sequence[int], lines: Iterable[Mapping[str, float]], key: str | None) -> Sequence[int]:
+    """Returns the checkpoints for which that metric was logged, those with the lowest first."""
+    metrics = {int(line["images_seen"]): line[key] for line in lines if key is not None and key in line}
+    return sorted((number for number in whole if number in metrics), key=metrics.__getitem__)

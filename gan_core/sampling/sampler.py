@@ -17,9 +17,10 @@ BLOCK = 64
 class Sampler:
     """Draws images from a game's averaged networks."""
 
-    def __init__(self, game: Game, networks: Networks, seed: int, like: Tensor) -> None:
-        """Takes the networks that `game.ema` names, in eval mode; `like` has their device and dtype."""
-        self.game, self.networks, self.streams, self.like = game, networks, Streams(seed), like
+    def __init__(self, game: Game, networks: Networks, seed: int, device: torch.device, dtype: torch.dtype) -> None:
+        """Stores the networks that `game.ema` names, in eval mode, with their device and dtype."""
+        self.game, self.networks, self.streams = game, networks, Streams(seed)
+        self.device, self.dtype = device, dtype
 
     def labels(self, count: int, label: int | None = None) -> Tensor | None:
         """Returns the samples' labels (count,) int64: the given one, or each class in turn; None if unconditional."""
@@ -37,7 +38,7 @@ class Sampler:
         """Returns samples 64 `number` to 64 `number` + 63: (64, C, H, W) uint8 on the CPU, of labels (64,) int64."""
         inputs = self.game.draw(self.streams.at("samples", number), BLOCK, labels)
         self.streams.seed_modules("modules in samples", number, 0)  # For generators that draw noise.
-        images = self.game.generate(self.networks, place(inputs, self.like))
+        images = self.game.generate(self.networks, place(inputs, self.device, self.dtype))
         return images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
 
     def draw(self, count: int, label: int | None = None) -> Iterator[Tensor]:

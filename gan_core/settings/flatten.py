@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def flatten(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what must agree, by dotted key: settings, the variant's options, and facts (versions, data)."""
-    facts_that_count = ("length", "variant_distribution", "variant_version", "data")
-    return dotted(settings) | {key: facts.get(key) for key in facts_that_count}
+def flatten(settings: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what must agree, by dotted key: settings, the variant's options, and metadata (versions, data)."""
+    compared = ("length", "variant_distribution", "variant_version", "data")
+    return dotted(settings) | {key: metadata.get(key) for key in compared}
 
 
 def dotted(settings: Mapping[str, Any]) -> dict[str, Any]:

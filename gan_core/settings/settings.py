@@ -80,9 +80,9 @@ class Settings(BaseModel):
     keep_every: float | None = Field(None, gt=0)
     """Also keep the first checkpoint at or after every multiple of so many thousand images, for good."""
     keep_lowest: str | None = None
-    """Also keep the checkpoint where this figure of metrics.jsonl, such as generator/adversarial, was lowest."""
+    """Also keep the checkpoint where this metric of metrics.jsonl, such as generator/adversarial, was lowest."""
     keep_highest: str | None = None
-    """Also keep the checkpoint where this figure of metrics.jsonl was highest."""
+    """Also keep the checkpoint where this metric of metrics.jsonl was highest."""
     track: Literal["wandb", "tensorboard"] | None = None
     """Also log to Weights & Biases or TensorBoard."""
     threads: int | None = Field(None, ge=1)

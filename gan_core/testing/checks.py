@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gan_core.game.batch import Batch
 from gan_core.game.game import Game
+from gan_core.game.phase import Phase
 from gan_core.plugins.options import option_rows
 from gan_core.testing.subject import Subject, accepted_shapes
 from gan_core.training.phase_module import PhaseModule
@@ -76,7 +78,6 @@ def draws_by_the_given_generator(subject: Subject) -> None:
 def learns_what_it_names(subject: Subject) -> None:
     """In each phase every trained parameter gets a gradient, and no other does."""
     game = subject.build()
-    dealer = subject.dealer(game)
     for module, terms in _played(subject, game):
         phase = module.phase
         names = {id(p): f"{n}.{k}" for n, network in game.networks.items() for k, p in network.named_parameters()}
@@ -93,8 +94,8 @@ def learns_what_it_names(subject: Subject) -> None:
         )
         bad = [name for name, term in terms.items() if not torch.isfinite(term)]
         assert not bad, f"phase {phase.name!r} has terms that are not finite: {', '.join(bad)}"
-        again = module(dealer.deal(phase, next(dealer.rounds(0))[0], 8)[0])[1]
-        assert list(again) == list(terms), f"phase {phase.name!r} returns other terms at its second turn"
+        again = module(_later_batch(subject, game, phase))[1]
+        assert list(again) == list(terms), f"phase {phase.name!r} returns other terms in its second update"
 
 
 def needs_labels_only_if_declared(subject: Subject) -> None:
@@ -162,15 +163,21 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
 
 def _played(subject: Subject, game: Game, *, labels: bool = True) -> Iterator[tuple[PhaseModule, dict[str, Tensor]]]:
     """Runs one forward and one backward of every phase in turn, each from cleared gradients, without a step."""
-    dealer = subject.dealer(game, labels=labels)
-    real = next(dealer.rounds(0))[0]
-    modules = [PhaseModule(phase, game.networks) for phase in game.phases]
-    for module in modules:
+    modules = {phase.name: PhaseModule(phase, game.networks) for phase in game.phases}
+    for phase, batches in subject.batch_source(game, labels=labels).step(0):
+        if (module := modules.pop(phase.name, None)) is None:
+            continue
         module.zero_grad()
-        module.play_alone()
-        total, terms = module(dealer.deal(module.phase, real, 0)[0])
+        module.freeze_others()
+        total, terms = module(batches[0])
         total.backward()
         yield module, terms
+
+
+def _later_batch(subject: Subject, game: Game, phase: Phase) -> Batch:
+    """Returns the first batch of the phase's second update step."""
+    source = subject.batch_source(game)
+    return next(batches[0] for other, batches in source.step(phase.every * source.step_images) if other is phase)
 
 
 def _assert_equal(one: dict[str, Tensor], other: dict[str, Tensor], what: str) -> None:

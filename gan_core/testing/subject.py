@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import torch
 
 from gan_core.data.dataset import ResidentImages
-from gan_core.distributed.world import blank
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 from gan_core.game.game import Game
 from gan_core.plugins.load import LoadedVariant, load_variant
 from gan_core.randomness import Share, Streams
-from gan_core.training.dealer import Dealer
+from gan_core.training.batch_source import BatchSource
 
 SHAPES = ((8, 1), (8, 3), (16, 1), (28, 1), (32, 3), (64, 3))
 """Sizes and channels that are tried; a variant may refuse some of them, but not all."""
@@ -32,14 +31,14 @@ class Subject:
         Streams(0).seed_modules("initial weights", 0, 0)
         return self.loaded.build(data or self.data)
 
-    def dealer(self, game: Game, *, labels: bool = True) -> Dealer:
-        """Deals batches of random images."""
+    def batch_source(self, game: Game, *, labels: bool = True) -> BatchSource:
+        """Returns a source of batches of random images."""
         data, count = self.data, 4 * BATCH
         random = torch.Generator().manual_seed(0)
         shape = (count, data.channels, data.image_size, data.image_size)
         pixels = torch.randint(256, shape, dtype=torch.uint8, generator=random)
         images = ResidentImages(pixels, torch.arange(count) % data.classes if labels else None)
-        return Dealer(
+        return BatchSource(
             game=game,
             images=images,
             count=count,
@@ -47,7 +46,8 @@ class Subject:
             accumulate=1,
             seed=0,
             share=Share(0, 1),
-            like=blank(torch.device("cpu"), "fp32"),
+            device=torch.device("cpu"),
+            dtype=torch.float32,
         )
 
 

@@ -1,9 +1,9 @@
-"""The loop: how every game is played, whatever the kind of GAN."""
+"""The training loop, the same for every kind of GAN."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from accelerate import Accelerator
 
@@ -11,68 +11,66 @@ from gan_core.distributed.stop import StopRequests
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.retention import prune
 from gan_core.settings.settings import Settings
-from gan_core.training.dealer import Dealer
+from gan_core.training.batch_source import BatchSource
 from gan_core.training.meter import Meter
+from gan_core.training.observer import Observer
 from gan_core.training.state import TrainingState, cadence, due
 
 Status = Literal["finished", "interrupted"]
 
 
-class Observer(Protocol):
-    """Who is told what happens: the live view and the trackers. Called on the main process only."""
-
-    def advance(self, images_seen: int) -> None:
-        """After every round."""
-
-    def log(self, line: dict[str, float]) -> None:
-        """At every log point."""
-
-    def sample(self, images_seen: int) -> None:
-        """When a grid of samples is due."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A run that is set up: what plays, with what, who watches, and who judges (together with all processes)."""
+    """A run that is set up.
+
+    Attributes:
+        accelerator: This run's processes.
+        settings: The run's settings.
+        length: Images in all.
+        state: Where the run starts or resumes; the loop changes it.
+        source: The batches.
+        folder: Where checkpoints are written.
+        observers: What is called on the main process.
+        evaluate: Returns the generator's metrics; all processes call it. None never evaluates.
+    """
 
     accelerator: Accelerator
     settings: Settings
     length: int
     state: TrainingState
-    dealer: Dealer
+    source: BatchSource
     folder: RunFolder
     observers: tuple[Observer, ...]
-    judge: Callable[[], dict[str, float]] | None = None
+    evaluate: Callable[[], dict[str, float]] | None = None
 
 
 def train(run: Training) -> Status:
-    """Plays rounds of the game until the run's length is reached or somebody asks to stop.
+    """Takes steps until the run's length is reached or a stop is requested.
 
     Args:
-        run: Everything, set up; `run.state` is where it goes on from.
+        run: The run, set up; training starts from `run.state`.
 
     Raises:
-        NotFiniteError: A term or a gradient is NaN or infinite. The last checkpoint is left as it was.
+        NotFiniteError: A term or a gradient is NaN or infinite. The last checkpoint is unchanged.
     """
-    accelerator, settings, state, dealer = run.accelerator, run.settings, run.state, run.dealer
+    accelerator, settings, state, source = run.accelerator, run.settings, run.state, run.source
     observers = run.observers if accelerator.is_main_process else ()
-    step_images = dealer.round_images  # Real images shown in one round.
+    step_images = source.step_images  # Real images shown in one step.
     log_every = cadence(settings.log_every, run.length // 500)
     sample_every = cadence(settings.sample_every, run.length // 20)
     checkpoint_every = cadence(settings.checkpoint_every, run.length // 20)
-    evaluate_every = None if run.judge is None else cadence(settings.evaluate_every, run.length)
+    evaluate_every = None if run.evaluate is None else cadence(settings.evaluate_every, run.length)
     meter = Meter(accelerator, settings.nan_limit)
-    rounds = dealer.rounds(state.images_seen)
     resumed_at, logged_at, clock = state.images_seen, state.images_seen, time.monotonic()
 
     with StopRequests(accelerator) as stop:
         while True:
-            # Is there anything to do but play? Asked here, so that the first and the last round take the same path.
+            # What is due besides the step? Decided here, so that the first and the last step take the same path.
             step = state.images_seen // step_images
             done = state.images_seen >= run.length
             stopping = stop.agreed()
-            judging = evaluate_every is not None and (done or due(evaluate_every, state.images_seen, step_images))
-            saving = done or stopping or judging or due(checkpoint_every, state.images_seen, step_images)
+            evaluating = evaluate_every is not None and (done or due(evaluate_every, state.images_seen, step_images))
+            saving = done or stopping or evaluating or due(checkpoint_every, state.images_seen, step_images)
 
             # Log. Always before a checkpoint: no NaN is ever saved, and a resumed run has the same log points.
             if state.images_seen > logged_at and (saving or due(log_every, state.images_seen, step_images)):
@@ -83,15 +81,15 @@ def train(run: Training) -> Status:
                     "images_per_second": round(rate, 1),
                     **meter.read(),
                 }
-                if judging and run.judge is not None:
-                    line |= run.judge()
+                if evaluating and run.evaluate is not None:
+                    line |= run.evaluate()
                 for observer in observers:
                     observer.log(line)
                 logged_at = state.images_seen
 
-            # Draw samples, also of the untrained networks; a resumed run has its own already.
-            news = state.images_seen > resumed_at or state.images_seen == 0
-            if news and (done or due(sample_every, state.images_seen, step_images)):
+            # Draw samples, also of the untrained networks; a resumed run has drawn its first grid before.
+            new = state.images_seen > resumed_at or state.images_seen == 0
+            if new and (done or due(sample_every, state.images_seen, step_images)):
                 for observer in observers:
                     observer.sample(state.images_seen)
 
@@ -104,18 +102,13 @@ def train(run: Training) -> Status:
             if done or stopping:
                 return "finished" if done else "interrupted"
             if logged_at == state.images_seen:
-                clock = time.monotonic()  # The rate is that of playing, not of drawing and saving.
+                clock = time.monotonic()  # The rate is that of the steps, without sampling and saving.
 
-            # Play one round: every phase in its turn, each turn on fresh images.
-            reals = next(rounds)
-            for player in state.players:
-                phase = player.phase
-                for turn in range(phase.repeats if step % phase.every == 0 else 0):
-                    position = state.images_seen + turn * settings.batch
-                    played = player.play(dealer.deal(phase, reals[turn], position), state.images_seen)
-                    meter.add(phase.name, played, step)
+            # Take one step: the updates of every phase in order, each on fresh images.
+            for phase, batches in source.step(state.images_seen):
+                meter.add(phase.name, state.trainers[phase.name].update(batches, state.images_seen), step)
 
-            # Count, and let the averages follow.
+            # Count, and update the averages.
             state.images_seen += step_images
             for average in state.averages.values():
                 average.update(step_images, state.images_seen)

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from gan_core.errors import NotFiniteError, UserError
-from gan_core.training.player import Turn
+from gan_core.training.phase_trainer import Update
 
 
 @dataclass
@@ -23,54 +23,54 @@ class Meter:
     """Gathers the terms of every phase without waiting for the device, until they are read."""
 
     def __init__(self, accelerator: Accelerator, nan_limit: int) -> None:
-        """Takes how many turns of a phase may be skipped in a row (counted anew after a resume)."""
+        """Stores how many updates of a phase may be skipped in a row (counted anew after a resume)."""
         self.accelerator, self.nan_limit = accelerator, nan_limit
         self._phases: dict[str, _Sums] = {}
-        self._steps: list[int] = []  # Of each turn since the last reading.
+        self._steps: list[int] = []  # Of each update since the last reading.
         self._skipped: Counter[str] = Counter()
         self._in_a_row: Counter[str] = Counter()
 
-    def add(self, phase: str, turn: Turn, step: int) -> None:
-        """Adds one turn; one that was skipped is only counted.
+    def add(self, phase: str, update: Update, step: int) -> None:
+        """Adds one update; a skipped one is only counted.
 
         Raises:
-            NotFiniteError: So many were skipped in a row that it is no accident.
+            NotFiniteError: More than `nan_limit` were skipped in a row.
         """
-        if not turn.skipped:
+        if not update.skipped:
             self._in_a_row[phase] = 0
-            self._sum(phase, turn, step)
+            self._sum(phase, update, step)
             return
         self._skipped[phase] += 1
         self._in_a_row[phase] += 1
         if self._in_a_row[phase] > self.nan_limit:
             self._phases, self._steps = {}, []
-            self._sum(phase, turn, step)
+            self._sum(phase, update, step)
             try:
                 self.read()
             except NotFiniteError as error:
-                raise NotFiniteError(f"{error}\n{self.nan_limit} turns in a row had been skipped before") from None
+                raise NotFiniteError(f"{error}\n{self.nan_limit} updates in a row were skipped before") from None
 
-    def _sum(self, phase: str, turn: Turn, step: int) -> None:
-        names, values = tuple(turn.terms), torch.stack([term.float() for term in turn.terms.values()])
+    def _sum(self, phase: str, update: Update, step: int) -> None:
+        names, values = tuple(update.terms), torch.stack([term.float() for term in update.terms.values()])
         sums = self._phases.get(phase)
         if sums is None:
             never = torch.full_like(values, torch.inf)
             sums = self._phases[phase] = _Sums(names, torch.zeros_like(values), never)
         elif sums.names != names:
-            raise UserError(f"phase {phase!r} must return the same terms at every turn: {sums.names}, now {names}")
+            raise UserError(f"phase {phase!r} must return the same terms in every update: {sums.names}, now {names}")
         sums.total += values
         now = torch.full_like(values, float(len(self._steps)))
         if names[-1] == "gradient norm":
-            # All processes see the same norm. Those whose own gradient was finite come second.
-            now[-1] += 0.5 * turn.own_gradient
+            # All processes see the same norm. The half puts those whose own gradient was finite second.
+            now[-1] += 0.5 * update.finite
         self._steps.append(step)
         sums.first_bad = torch.minimum(sums.first_bad, now.where(~values.isfinite(), torch.inf))
         sums.count += 1
 
     def read(self) -> dict[str, float]:
-        """Returns the means over turns and processes since the last reading, as "phase/term", and starts afresh.
+        """Returns the means over updates and processes since the last reading, as "phase/term", and starts afresh.
 
-        "phase/skipped" is the number of turns that were skipped, if any. All processes must read together.
+        "phase/skipped" is the number of skipped updates, if any. All processes must read together.
 
         Raises:
             NotFiniteError: Some term was not finite on some process.

@@ -1,7 +1,7 @@
 """The phase as a module: what accelerate wraps, and what one forward of it computes.
 
-A turn of the game is one forward and one backward of one module, so the known traps of wrapping the networks one by one
-are absent: inside a loss all networks are plain modules that can be called in any way, also for double backward.
+An update is one forward and one backward of one module, so the known traps of wrapping the networks one by one are
+absent: inside a loss all networks are plain modules that can be called in any way, also for double backward.
 """
 
 import torch
@@ -16,14 +16,14 @@ class PhaseModule(nn.Module):
     """A phase over the networks of its game: batch -> (the sum to differentiate, all terms, detached)."""
 
     def __init__(self, phase: Phase, networks: Networks) -> None:
-        """Holds the networks; those that the phase does not train must be frozen while it is wrapped and played."""
+        """Stores the networks; call `freeze_others` before the phase is wrapped and before each update."""
         super().__init__()
         self.phase = phase
         self.networks = nn.ModuleDict(networks)
         self.trained = [
             parameter for name in phase.trains for parameter in networks[name].parameters() if parameter.requires_grad
         ]
-        self.unreached: list[nn.Parameter] = []
+        self.unused: list[nn.Parameter] = []
         self.terms: tuple[str, ...] = ()
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -42,36 +42,36 @@ class PhaseModule(nn.Module):
         learning = [term.reshape(()) for term in terms.values() if term.requires_grad]
         if not learning:
             raise UserError(
-                f"phase {self.phase.name!r} reaches no parameter of {', '.join(self.phase.trains)}: none of its terms "
+                f"phase {self.phase.name!r} trains no parameter of {', '.join(self.phase.trains)}: none of its terms "
                 f"({', '.join(terms) or 'none'}) carries a gradient"
             )
         total = torch.stack(learning).sum()
-        # DistributedDataParallel waits for a gradient of every trained parameter; these get one that is zero.
-        for parameter in self.unreached:
+        # DistributedDataParallel waits for a gradient of every trained parameter; unused ones get a gradient of zero.
+        for parameter in self.unused:
             total = total + 0.0 * parameter.sum()
         return total, {name: term.detach().reshape(()) for name, term in terms.items()}
 
-    def play_alone(self) -> None:
-        """Lets the phase's parameters learn and freezes all others of the game."""
-        mine = set(map(id, self.trained))
+    def freeze_others(self) -> None:
+        """Unfreezes the phase's parameters and freezes all others of the game."""
+        trained = set(map(id, self.trained))
         for parameter in self.networks.parameters():
-            parameter.requires_grad_(id(parameter) in mine)
+            parameter.requires_grad_(id(parameter) in trained)
 
-    def find_unreached(self, batch: Batch) -> None:
-        """Learns from one backward, before anything is wrapped, its terms and the parameters that it does not reach.
+    def find_unused(self, batch: Batch) -> None:
+        """Records the phase's terms and its unused parameters, from one backward before anything is wrapped.
 
-        Changes running statistics and the like: the caller puts the state back.
+        Changes running statistics and the like: the caller restores the state.
 
         Raises:
-            UserError: It reaches none of them.
+            UserError: All of its parameters are unused.
         """
-        self.play_alone()
+        self.freeze_others()
         total, terms = self(batch)
         self.terms = tuple(terms)
         gradients = torch.autograd.grad(total, self.trained, allow_unused=True)
-        self.unreached = [p for p, gradient in zip(self.trained, gradients, strict=True) if gradient is None]
-        if len(self.unreached) == len(self.trained):
+        self.unused = [p for p, gradient in zip(self.trained, gradients, strict=True) if gradient is None]
+        if len(self.unused) == len(self.trained):
             raise UserError(
-                f"phase {self.phase.name!r} reaches no parameter of {', '.join(self.phase.trains)}: its terms "
+                f"phase {self.phase.name!r} trains no parameter of {', '.join(self.phase.trains)}: its terms "
                 "depend on none of them"
             )

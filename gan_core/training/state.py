@@ -1,10 +1,11 @@
 """Everything about a run that changes while it trains, and nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from gan_core.errors import UserError
@@ -12,7 +13,7 @@ from gan_core.game.game import Stateful
 from gan_core.runs import checkpoint
 from gan_core.runs.checkpoint import Checkpoint
 from gan_core.training.ema import Ema
-from gan_core.training.player import Player
+from gan_core.training.phase_trainer import PhaseTrainer
 
 
 @dataclass
@@ -21,8 +22,9 @@ class TrainingState:
 
     networks: Mapping[str, nn.Module]
     averages: Mapping[str, Ema]
-    players: Sequence[Player]
-    memory: Mapping[str, Stateful]
+    trainers: Mapping[str, PhaseTrainer]
+    extra_state: Mapping[str, Stateful]
+    scaler: torch.amp.GradScaler | None = None
     images_seen: int = 0
 
     def save(self, folder: Path) -> Path:
@@ -33,7 +35,7 @@ class TrainingState:
         return checkpoint.save(folder, self.images_seen, tensors, states)
 
     def load(self, saved: Checkpoint) -> None:
-        """Takes a checkpoint back, bit for bit.
+        """Restores a checkpoint, bit for bit.
 
         Raises:
             UserError: It is of other networks.
@@ -50,11 +52,10 @@ class TrainingState:
         self.images_seen = saved.images_seen
 
     def _stateful(self) -> dict[str, Any]:
-        scaler = next(iter(self.players)).accelerator.scaler
         return (
-            {f"optimizer-{player.phase.name}": player for player in self.players}
-            | {f"state-{name}": owner for name, owner in self.memory.items()}
-            | ({} if scaler is None else {"scaler": scaler})
+            {f"optimizer-{name}": trainer for name, trainer in self.trainers.items()}
+            | {f"state-{name}": owner for name, owner in self.extra_state.items()}
+            | ({} if self.scaler is None else {"scaler": self.scaler})
         )
 
 

@@ -24,10 +24,10 @@ from gan_core import (
     Phase,
     Terms,
     Variant,
-    build_stack,
+    build_layers,
+    gradient_penalties,
     initialise,
     logistic_terms,
-    slope_penalties,
 )
 
 
@@ -66,18 +66,18 @@ class ConditionalGenerator(nn.Module):
         super().__init__()
         side = data.image_size // 4
         self.maps = (options.maps, side, side)
-        self.latent, _ = build_stack(
+        self.latent, _ = build_layers(
             [{"dense": options.maps * side**2}, "relu", {"reshape": self.maps}],
             (options.latent,),
             options.initialisation,
         )
         self.label = nn.Embedding(data.classes, options.embedding)
         initialise(self.label, options.initialisation)
-        self.label_map, _ = build_stack(
+        self.label_map, _ = build_layers(
             [{"dense": side**2}, {"reshape": (1, side, side)}], (options.embedding,), options.initialisation
         )
         stack = options.generator or default_generator(options, data)
-        self.layers, image = build_stack(stack, (options.maps + 1, side, side), options.initialisation)
+        self.layers, image = build_layers(stack, (options.maps + 1, side, side), options.initialisation)
         if image != (data.channels, data.image_size, data.image_size):
             raise ValueError(f"the generator's layers give the shape {image}, which the images do not have")
 
@@ -95,9 +95,9 @@ class TwoHeadedDiscriminator(nn.Module):
         super().__init__()
         stack = options.discriminator or default_discriminator(options)
         shape = (data.channels, data.image_size, data.image_size)
-        self.trunk, features = build_stack(stack, shape, options.initialisation)
-        self.source, _ = build_stack(["flatten", {"dense": 1}], features, options.initialisation)
-        self.category, _ = build_stack(["flatten", {"dense": data.classes}], features, options.initialisation)
+        self.trunk, features = build_layers(stack, shape, options.initialisation)
+        self.source, _ = build_layers(["flatten", {"dense": 1}], features, options.initialisation)
+        self.category, _ = build_layers(["flatten", {"dense": data.classes}], features, options.initialisation)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Judges each image."""
@@ -147,7 +147,7 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
         source_real, class_real = D(batch.images)
         source_fake, class_fake = D(fake)
         return {
-            **slope_penalties(lambda images: D(images)[0], batch.images, fake, options.r1, options.r2),
+            **gradient_penalties(lambda images: D(images)[0], batch.images, fake, options.r1, options.r2),
             **logistic_terms(source_real, source_fake, options.label_smoothing),
             "class of real": options.class_weight * F.cross_entropy(class_real, batch.labels),
             "class of fake": fake_class_weight * F.cross_entropy(class_fake, batch.inputs["labels"]),

@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from gan_core import (
     DataSpec,
     Game,
+    LayerListOptions,
     ObjectiveOptions,
     OptimizerOptions,
     PenaltyOptions,
-    StackOptions,
     Variant,
     normal_latents,
     two_player,
 )
 
 
-class DcganNetworkOptions(StackOptions):
+class DcganNetworkOptions(LayerListOptions):
     """The networks; other variants inherit these with them."""
 
     discriminator_norm: Literal["none", "batch", "spectral"] = "batch"

@@ -8,22 +8,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gan_core.cli.tables.figures import TITLES
-from gan_core.evaluation.compare import Difference, Groups, common_figures
+from gan_core.cli.tables.metrics import TITLES
+from gan_core.evaluation.compare import Difference, Groups, common_metrics
 
 
 def print_comparison(groups: Groups, found: Sequence[Difference], console: Console) -> None:
-    """Prints a column for each group and a row for each figure, then what differs by more than the spread."""
+    """Prints a column for each group and a row for each metric, then what differs by more than the spread."""
     protocol = next(iter(groups.values()))[0].protocol
     space = f"{protocol['features']} {(protocol['features_hash'] or '')[:8]}"
     console.print(Text(f"{protocol['dataset']}, {protocol['samples']:,} samples, {space}"), soft_wrap=True)
-    table = _table("figure", *groups)
+    table = _table("metric", *groups)
     table.add_row("seeds", *(_counted(len(members), "seed") for members in groups.values()))
     table.add_row("kimg", *(_range([run.images_seen / 1000 for run in members]) for members in groups.values()))
-    for name in common_figures([run for members in groups.values() for run in members]):
+    for name in common_metrics([run for members in groups.values() for run in members]):
         table.add_row(
             TITLES.get(name, name),
-            *(_mean_and_spread([run.figures[name] for run in members]) for members in groups.values()),
+            *(_mean_and_spread([run.metrics[name] for run in members]) for members in groups.values()),
         )
     # What reads a pipe has no width.
     out = console if sys.stdout.isatty() else Console(width=240)
@@ -31,11 +31,11 @@ def print_comparison(groups: Groups, found: Sequence[Difference], console: Conso
     for one, other in dict.fromkeys(difference.groups for difference in found):
         these = [difference for difference in found if difference.groups == (one, other)]
         out.print(Text(f"\n{one} less {other}, {_how(these[0])}"), soft_wrap=True)
-        table = _table("figure", "difference", "spread", "")
+        table = _table("metric", "difference", "spread", "")
         for each in these:
             spread = "unknown" if each.spread is None else f"{each.spread:.3g}"
             verdict = "larger than the spread" if each.larger else ""
-            table.add_row(TITLES.get(each.figure, each.figure), f"{each.difference:+.4g}", spread, verdict)
+            table.add_row(TITLES.get(each.metric, each.metric), f"{each.difference:+.4g}", spread, verdict)
         out.print(table)
 
 

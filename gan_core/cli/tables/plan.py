@@ -17,7 +17,7 @@ from gan_core.game.variant import Options
 def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
     """Returns the plan, line by line."""
     settings, spec, plugin = job.settings, job.dataset.spec, job.loaded.plugin
-    round_images = settings.batch * game.turns
+    step_images = settings.batch * game.batches_per_step
     schedule = "" if settings.lr_schedule == "constant" else f", {settings.lr_schedule} decay of the learning rate"
     micro = "" if settings.accumulate == 1 else f" in {settings.accumulate} micro-batches"
     if micro and (normalised := with_batchnorm(game.networks)):
@@ -43,7 +43,7 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
         if varies
         else "the same on any number of processes",
         "length": f"{length / 1000:g} kimg = {length / spec.count:.4g} epochs = "
-        f"{length // round_images:,} steps{schedule}",
+        f"{length // step_images:,} steps{schedule}",
         "folder": str(settings.folder),
     }
 
@@ -74,6 +74,6 @@ def show_dry_run(job: Job, allowed: Collection[str], console: Console) -> None:
     """Checks everything, prints every setting, resolved, and the plan; reads no data, trains and writes nothing."""
     check_job(job, started_processes(), allowed)
     game = job.build()
-    length = job.length(job.settings.batch * game.turns)
+    length = job.length(job.settings.batch * game.batches_per_step)
     console.print(Text(yaml.safe_dump(job.config(), sort_keys=False, allow_unicode=True)), soft_wrap=True)
     print_plan(job, game, length, console)

@@ -1,4 +1,4 @@
-"""DCGAN's networks for every size they promise, against the paper's figure."""
+"""DCGAN's networks for every size they promise, against the paper's metric."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The table of an evaluation: under each figure, what real images score in the generator's place."""
+"""The table of an evaluation: under each metric, what real images score in the generator's place."""
 
 import sys
 from typing import Any
@@ -30,36 +30,36 @@ _ELSEWHERE = {"unique": "pixels", "gan_train": "the test split"}
 _AT_MOST = 20
 
 
-def print_figures(written: dict[str, Any], console: Console) -> None:
+def print_metrics(written: dict[str, Any], console: Console) -> None:
     """Prints what `gan_core.evaluation.record` wrote."""
-    protocol, figures = written["protocol"], written["figures"]
+    protocol, metrics = written["protocol"], written["metrics"]
     console.print(Text(f"{protocol['dataset']} at {written['images_seen'] / 1000:g} kimg"), soft_wrap=True)
     space = f"{protocol['features']} {(protocol['features_hash'] or '')[:8]}"
     console.print(Text(f"feature space {space}: {protocol['provenance']}"), soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("figure", "value", "samples", "measured in"):
+    for column in ("metric", "value", "samples", "measured in"):
         table.add_column(column, overflow="fold")
     for name, title in TITLES.items():
-        if (figure := figures.get(name)) is None:
+        if (metric := metrics.get(name)) is None:
             continue
-        if "skipped" in figure:
-            table.add_row(title, Text(f"skipped: {figure['skipped']}"), "", "")
+        if "skipped" in metric:
+            table.add_row(title, Text(f"skipped: {metric['skipped']}"), "", "")
             continue
         where = _ELSEWHERE.get(name, space)
-        table.add_row(Text(title, style="bold"), Text(shown(figure), style="bold"), f"{figure['samples']:,}", where)
-        if "floor" in figure:
-            table.add_row("  real images", shown(figure["floor"]), f"{figure['floor']['samples']:,}", where)
+        table.add_row(Text(title, style="bold"), Text(shown(metric), style="bold"), f"{metric['samples']:,}", where)
+        if "floor" in metric:
+            table.add_row("  real images", shown(metric["floor"]), f"{metric['floor']['samples']:,}", where)
     # What reads a pipe has no width.
     (console if sys.stdout.isatty() else Console(width=240)).print(table)
     for note in written["notes"]:
         console.print(Text(note), soft_wrap=True)
 
 
-def shown(figure: dict[str, Any]) -> str:
-    """Returns a figure's value, and its error where it has one: "0.0123 ± 0.0004"."""
-    value = figure["value"]
+def shown(metric: dict[str, Any]) -> str:
+    """Returns a metric's value, and its error where it has one: "0.0123 ± 0.0004"."""
+    value = metric["value"]
     if isinstance(value, list):
         more = f" and {len(value) - _AT_MOST} more" if len(value) > _AT_MOST else ""
         return " ".join(f"{share:.3f}" for share in value[:_AT_MOST]) + more
-    error = f" ± {figure['error']:.2g}" if "error" in figure else ""
+    error = f" ± {metric['error']:.2g}" if "error" in metric else ""
     return f"{value:.4g}{error}"

@@ -64,7 +64,7 @@ Stack = Annotated[list[Any], AfterValidator(_check)]
 """A list of layers as a field of a variant's options."""
 
 
-def build_stack(stack: Sequence[Any], shape: Shape, initialisation: Initialisation) -> tuple[nn.Sequential, Shape]:
+def build_layers(stack: Sequence[Any], shape: Shape, initialisation: Initialisation) -> tuple[nn.Sequential, Shape]:
     """Makes the network.
 
     Args:
@@ -108,13 +108,13 @@ def initialise(network: nn.Module, how: Initialisation) -> None:
             nn.init.zeros_(module.bias)
 
 
-class StackedGenerator(nn.Module):
+class LayerListGenerator(nn.Module):
     """z (B, latent) -> images (B, C, H, W), through a list of layers."""
 
     def __init__(self, stack: Sequence[Any], latent: int, image: Shape, initialisation: Initialisation) -> None:
         """Raises ValueError where the last layer does not give images of shape `image`."""
         super().__init__()
-        self.layers, shape = build_stack(stack, (latent,), initialisation)
+        self.layers, shape = build_layers(stack, (latent,), initialisation)
         if shape != image:
             raise ValueError(f"the generator's layers give the shape {shape}, but the images have {image}")
 
@@ -124,13 +124,13 @@ class StackedGenerator(nn.Module):
         return images
 
 
-class StackedDiscriminator(nn.Module):
+class LayerListDiscriminator(nn.Module):
     """Images (B, C, H, W) -> logits (B,), through a list of layers."""
 
     def __init__(self, stack: Sequence[Any], image: Shape, initialisation: Initialisation) -> None:
         """Raises ValueError where the last layer gives more than one number."""
         super().__init__()
-        self.layers, shape = build_stack(stack, image, initialisation)
+        self.layers, shape = build_layers(stack, image, initialisation)
         if shape != (1,):
             raise ValueError(f"the discriminator's layers give the shape {shape}, but one logit, (1,), is wanted")
 

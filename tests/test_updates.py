@@ -1,4 +1,4 @@
-"""A turn of the game: who learns, what is summed, when the step is taken. Expected numbers are worked out by hand."""
+"""The update of a phase: what is trained, what is summed, when the step is taken. Expected numbers are by hand."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from gan_core import Batch, Game, Networks, Terms, adam
 from gan_core.errors import NotFiniteError
 from gan_core.training.meter import Meter
 from gan_core.training.phase_module import PhaseModule
-from gan_core.training.player import Player, Turn
+from gan_core.training.phase_trainer import PhaseTrainer, Update
 from gan_core.training.schedule import Schedule
 from gan_core.training.snapshot import snapshot
 from tests.toys import Scale, toy_game, toy_phase
@@ -28,10 +28,10 @@ def batch(*pixels: float) -> Batch:
     return Batch(images=images, labels=None, inputs={"z": torch.ones_like(images)}, random=None)  # type: ignore[arg-type]
 
 
-def player(
+def trainer(
     game: Game, *, clip_norm: float | None = None, lr: Schedule = CONSTANT, skips: Callable[..., object] | None = None
-) -> Player:
-    return Player(PhaseModule(game.phases[0], game.networks), Accelerator(cpu=True), lr, clip_norm, skips)  # type: ignore[arg-type]
+) -> PhaseTrainer:
+    return PhaseTrainer(PhaseModule(game.phases[0], game.networks), Accelerator(cpu=True), lr, clip_norm, skips)  # type: ignore[arg-type]
 
 
 def scale(networks: Networks, name: str) -> Scale:
@@ -53,13 +53,13 @@ def product(networks: Networks, batch: Batch) -> Terms:
 def test_only_the_phase_s_network_learns_and_only_by_terms_with_a_gradient() -> None:
     game = toy_game(toy_phase("discriminator", product), toy_phase("generator", product))
     modules = [PhaseModule(phase, game.networks) for phase in game.phases]
-    first, second = (Player(module, Accelerator(cpu=True), CONSTANT, None) for module in modules)
-    terms = first.play([batch(1.0, 3.0)], 0).terms
+    first, second = (PhaseTrainer(module, Accelerator(cpu=True), CONSTANT, None) for module in modules)
+    terms = first.update([batch(1.0, 3.0)], 0).terms
     assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 2.0)
     assert weight(game, "generator") == 1.0
     assert scale(game.networks, "generator").weight.grad is None
     assert {name: float(term) for name, term in terms.items()} == {"product": 2.0, "seen": 7.0, "gradient norm": 2.0}
-    second.play([batch(1.0, 3.0)], 0)
+    second.update([batch(1.0, 3.0)], 0)
     assert weight(game, "generator") == pytest.approx(1 - 0.1 * 0.8 * 2.0)
     assert weight(game, "discriminator") == pytest.approx(0.8)
 
@@ -70,21 +70,21 @@ def test_terms_are_summed() -> None:
         return {"linear": d.mean(), "square": d.square().mean()}
 
     game = toy_game(toy_phase("discriminator", two))
-    player(game).play([batch(1.0, 2.0)], 0)
+    trainer(game).update([batch(1.0, 2.0)], 0)
     # d/dw of mean(w x) + mean(w² x²) at w = 1 is 1.5 + 2 · 2.5.
     assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 6.5)
 
 
 def test_micro_batches_make_one_step_of_their_mean() -> None:
     game = toy_game(toy_phase("discriminator", product))
-    terms = player(game).play([batch(1.0, 3.0), batch(5.0, 7.0)], 0).terms
+    terms = trainer(game).update([batch(1.0, 3.0), batch(5.0, 7.0)], 0).terms
     assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 4.0)
     assert float(terms["product"]) == 4.0
 
 
 def test_the_gradient_is_clipped_to_its_norm() -> None:
     game = toy_game(toy_phase("discriminator", product))
-    terms = player(game, clip_norm=0.5).play([batch(4.0)], 0).terms
+    terms = trainer(game, clip_norm=0.5).update([batch(4.0)], 0).terms
     assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 0.5, abs=1e-6)
     assert float(terms["gradient norm"]) == 4.0
 
@@ -100,23 +100,23 @@ def test_a_skipped_turn_leaves_no_trace() -> None:
 
     game = toy_game(toy_phase("discriminator", loss, optimizer=adam(0.1)))
     game.networks["discriminator"].add_module("normal", normal)
-    first = player(game, skips=partial(snapshot, game.networks, {}))
+    first = trainer(game, skips=partial(snapshot, game.networks, {}))
     healthy = 1.0
-    assert not first.play([batch(1.0, 3.0)], 0).skipped
+    assert not first.update([batch(1.0, 3.0)], 0).skipped
     before = deepcopy((game.networks["discriminator"].state_dict(), first.state_dict()))
     healthy = 0.0
-    assert first.play([batch(2.0, 5.0)], 2).skipped
+    assert first.update([batch(2.0, 5.0)], 2).skipped
     after = game.networks["discriminator"].state_dict(), first.state_dict()
     assert str(before) == str(after)
     healthy = 1.0
-    assert not first.play([batch(2.0, 5.0)], 2).skipped
+    assert not first.update([batch(2.0, 5.0)], 2).skipped
     assert str(before) != str((game.networks["discriminator"].state_dict(), first.state_dict()))
 
 
 def test_the_learning_rate_follows_its_schedule() -> None:
     game = toy_game(toy_phase("discriminator", product))
     half = Schedule(kind="linear", begin=0, end=100, final=0.0)
-    player(game, lr=half).play([batch(1.0)], 50)
+    trainer(game, lr=half).update([batch(1.0)], 50)
     assert weight(game, "discriminator") == pytest.approx(1 - 0.05)
 
 
@@ -145,7 +145,7 @@ def test_after_sees_the_networks_and_the_terms_once_the_step_is_taken() -> None:
             parameter.clamp_(-0.25, 0.25)
 
     game = toy_game(toy_phase("discriminator", product, after=clip))
-    player(game).play([batch(1.0)], 0)
+    trainer(game).update([batch(1.0)], 0)
     assert weight(game, "discriminator") == 0.25
     assert seen["product"] == 1.0
 
@@ -153,9 +153,9 @@ def test_after_sees_the_networks_and_the_terms_once_the_step_is_taken() -> None:
 def test_parameters_that_the_loss_does_not_reach_are_found_and_left_alone() -> None:
     game = toy_game(toy_phase("discriminator", product))
     module = PhaseModule(game.phases[0], game.networks)
-    module.find_unreached(batch(1.0))
+    module.find_unused(batch(1.0))
     idle = scale(game.networks, "discriminator").idle
-    assert [id(parameter) for parameter in module.unreached] == [id(idle)]
+    assert [id(parameter) for parameter in module.unused] == [id(idle)]
     total, _ = module(batch(1.0))
     total.backward()
     assert idle.grad is not None
@@ -166,7 +166,7 @@ def test_a_parameter_frozen_by_the_plugin_stays_frozen() -> None:
     game = toy_game(toy_phase("discriminator", product))
     scale(game.networks, "discriminator").idle.requires_grad_(requires_grad=False)
     module = PhaseModule(game.phases[0], game.networks)
-    module.play_alone()
+    module.freeze_others()
     assert not scale(game.networks, "discriminator").idle.requires_grad
     assert scale(game.networks, "discriminator").weight.requires_grad
 
@@ -176,9 +176,9 @@ def test_a_parameter_frozen_by_the_plugin_stays_frozen() -> None:
     [
         (
             lambda n, b: {"a": n["generator"](b.images).mean()},
-            "reaches no parameter of discriminator: none of its terms",
+            "trains no parameter of discriminator: none of its terms",
         ),
-        (lambda n, b: {}, "reaches no parameter of discriminator"),
+        (lambda n, b: {}, "trains no parameter of discriminator"),
         (
             lambda n, b: {"a": n["discriminator"](b.images)},
             r"term 'a' has the shape \(2, 1, 1, 1\), but must be a scalar",
@@ -189,7 +189,7 @@ def test_a_parameter_frozen_by_the_plugin_stays_frozen() -> None:
 def test_a_phase_that_cannot_learn_is_named(loss: object, message: str) -> None:
     game = toy_game(toy_phase("discriminator", loss))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=message):
-        PhaseModule(game.phases[0], game.networks).find_unreached(batch(1.0, 2.0))
+        PhaseModule(game.phases[0], game.networks).find_unused(batch(1.0, 2.0))
 
 
 @pytest.mark.parametrize(
@@ -207,32 +207,32 @@ def test_a_game_that_cannot_be_is_refused(change: dict[str, object], message: st
         toy_game(toy_phase(name, product, **{"trains": ("discriminator",), **change}))
 
 
-def turn(skipped: bool = False, **terms: float) -> Turn:
+def update(skipped: bool = False, **terms: float) -> Update:
     values = {name.replace("_", " "): torch.tensor(value) for name, value in terms.items()}
-    return Turn(terms=values, own_gradient=torch.tensor(True), skipped=skipped)
+    return Update(terms=values, finite=torch.tensor(True), skipped=skipped)
 
 
 def test_the_meter_averages_and_names_what_is_not_finite() -> None:
     meter = Meter(Accelerator(cpu=True), nan_limit=1)
     assert meter.read() == {}
-    meter.add("critic", turn(a=1.0, b=2.0), 3)
-    meter.add("critic", turn(a=3.0, b=4.0), 4)
+    meter.add("critic", update(a=1.0, b=2.0), 3)
+    meter.add("critic", update(a=3.0, b=4.0), 4)
     assert meter.read() == {"critic/a": 2.0, "critic/b": 3.0}
-    meter.add("critic", turn(a=1.0, b=2.0), 5)
-    meter.add("critic", turn(a=1.0, b=torch.nan), 6)
-    meter.add("critic", turn(a=torch.inf, b=torch.nan), 6)
+    meter.add("critic", update(a=1.0, b=2.0), 5)
+    meter.add("critic", update(a=1.0, b=torch.nan), 6)
+    meter.add("critic", update(a=torch.inf, b=torch.nan), 6)
     with pytest.raises(NotFiniteError, match="critic: b is not finite from step 6 on"):
         meter.read()
-    meter.add("critic", turn(a=1.0), 0)
-    with pytest.raises(ValueError, match="must return the same terms at every turn"):
-        meter.add("critic", turn(b=1.0), 1)
+    meter.add("critic", update(a=1.0), 0)
+    with pytest.raises(ValueError, match="must return the same terms in every update"):
+        meter.add("critic", update(b=1.0), 1)
 
 
 def test_the_gradient_that_went_first_is_blamed_and_not_what_it_spoilt() -> None:
     meter = Meter(Accelerator(cpu=True), nan_limit=1)
-    meter.add("critic", turn(a=1.0, gradient_norm=torch.nan), 7)
-    meter.add("critic", turn(a=torch.nan, gradient_norm=torch.nan), 7)
-    meter.add("generator", turn(b=torch.nan, gradient_norm=torch.nan), 7)
+    meter.add("critic", update(a=1.0, gradient_norm=torch.nan), 7)
+    meter.add("critic", update(a=torch.nan, gradient_norm=torch.nan), 7)
+    meter.add("generator", update(b=torch.nan, gradient_norm=torch.nan), 7)
     with pytest.raises(NotFiniteError, match="critic: gradient norm is not finite from step 7 on"):
         meter.read()
 
@@ -240,14 +240,14 @@ def test_the_gradient_that_went_first_is_blamed_and_not_what_it_spoilt() -> None
 def test_skipped_turns_are_counted_and_too_many_in_a_row_stop_the_run() -> None:
     meter = Meter(Accelerator(cpu=True), nan_limit=2)
     for step, skipped in enumerate([True, True, False, True, True]):
-        meter.add("critic", turn(a=torch.nan if skipped else 5.0, skipped=skipped), step)
-        meter.add("generator", turn(b=1.0), step)
+        meter.add("critic", update(a=torch.nan if skipped else 5.0, skipped=skipped), step)
+        meter.add("generator", update(b=1.0), step)
     assert meter.read() == {"critic/a": 5.0, "generator/b": 1.0, "critic/skipped": 4.0}
-    with pytest.raises(NotFiniteError, match=r"critic: a is not finite from step 5 on .*\n2 turns in a row"):
-        meter.add("critic", turn(a=torch.nan, skipped=True), 5)
+    with pytest.raises(NotFiniteError, match=r"critic: a is not finite from step 5 on .*\n2 updates in a row"):
+        meter.add("critic", update(a=torch.nan, skipped=True), 5)
 
 
-def test_dropout_in_a_network_is_reseeded_by_the_dealer() -> None:
+def test_dropout_in_a_network_is_reseeded_by_the_batch_source() -> None:
     from gan_core.randomness import Streams
 
     def drawn(position: int, part: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""Judging a run while it trains: the figures of `gan_core evaluate`, from fewer samples, as terms of the log."""
+"""Evaluation of a run while it trains: the metrics of `gan_core evaluate`, from fewer samples, for the log."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from gan_core.evaluation.evaluate import evaluate
-from gan_core.evaluation.figures import ONE_NUMBER
+from gan_core.evaluation.metrics import ONE_NUMBER
 from gan_core.evaluation.record import as_terms
 from gan_core.evaluation.reference import Reference, open_reference
 from gan_core.evaluation.source import Source
@@ -15,8 +15,8 @@ from gan_core.features.real_data import RealData
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
-    """Judges the same generator again and again.
+class Evaluator:
+    """Evaluates the same generator whenever it is called.
 
     Attributes:
         source: The generator, as it is now.
@@ -31,7 +31,7 @@ class Judge:
     accelerator: Accelerator
 
     def __call__(self) -> dict[str, float]:
-        """Returns every figure that is one number, as "evaluation@SAMPLES/NAME", on the main process, and else nothing.
+        """Returns every metric that is one number, as "evaluation@SAMPLES/NAME", on the main process, and else nothing.
 
         Every process must call it.
         """
@@ -40,18 +40,18 @@ class Judge:
         return {} if evaluation is None else as_terms(evaluation)
 
 
-def make_judge(
+def make_evaluator(
     data: RealData, source: Source, *, samples: int, features: str, accelerator: Accelerator, console: Console
-) -> Judge:
+) -> Evaluator:
     """Opens the feature space, which may have to be trained first, and embeds the real images. All processes must call.
 
     Raises:
         UserError: The feature space does not exist, or refuses this data.
     """
     reference = open_reference(load_features(features, {}), features, data, accelerator, console)
-    return Judge(source=source, samples=samples, reference=reference, accelerator=accelerator)
+    return Evaluator(source=source, samples=samples, reference=reference, accelerator=accelerator)
 
 
-def figure_names(samples: int) -> list[str]:
-    """Returns the names under which figures of so many samples are logged."""
+def metric_names(samples: int) -> list[str]:
+    """Returns the names under which metrics of so many samples are logged."""
     return [f"evaluation@{samples}/{name}" for name in ONE_NUMBER]

@@ -1,4 +1,4 @@
-"""A player: one phase with its optimizer, ready to take its turns."""
+"""The training of one phase: its update is the one place where gradients are computed, scaled, clipped and applied."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,22 +19,22 @@ from gan_core.training.schedule import Schedule
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Turn:
-    """What came of one turn.
+class Update:
+    """The result of one update.
 
     Attributes:
         terms: The phase's terms on this process, detached, with the gradient's norm over all processes.
-        own_gradient: Whether this process's share of the gradient was finite: a bool on the device.
-        skipped: Whether the gradient was not finite and the turn left no trace.
+        finite: Whether this process's share of the gradient was finite: a bool on the device.
+        skipped: Whether the gradient was not finite and nothing was changed.
     """
 
     terms: dict[str, Tensor]
-    own_gradient: Tensor
+    finite: Tensor
     skipped: bool = False
 
 
-class Player:
-    """Plays a phase: the one place where gradients are computed, scaled, clipped and applied."""
+class PhaseTrainer:
+    """A phase with its optimizer, wrapped for all processes."""
 
     def __init__(
         self,
@@ -51,30 +51,30 @@ class Player:
             accelerator: This run's processes.
             lr: The factor on the optimizer's learning rates by images seen.
             clip_norm: The largest gradient norm, or None.
-            snapshot: Copies what else a turn changes, and returns what puts it back. With it, turns are skipped whose
-                gradient is not finite; the device is waited for at each.
+            snapshot: Copies what else an update changes, and returns the function that restores it. With it, updates
+                whose gradient is not finite are skipped; each update then waits for the device.
         """
         self.phase, self.plain, self.accelerator = module.phase, module, accelerator
         self.lr, self.clip_norm, self.snapshot = lr, clip_norm, snapshot
-        module.play_alone()
+        module.freeze_others()
         with warnings.catch_warnings():
             # torch 2.14 renamed the argument; accelerate knows only the old name.
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
             self.module = accelerator.prepare(module)
         if isinstance(self.module, DistributedDataParallel):
-            self.module.register_comm_hook(None, self._exchange)
+            self.module.register_comm_hook(None, self._all_reduce)
         self.optimizer = accelerator.prepare(module.phase.optimizer(module.trained))
         self._base_lrs = [group["lr"] for group in self.optimizer.param_groups]
-        self._own_gradient = torch.ones((), dtype=torch.bool, device=accelerator.device)
+        self._finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
 
-    def play(self, micro_batches: Sequence[Batch], images_seen: int) -> Turn:
-        """Takes one turn; unless turns may be skipped, nothing waits for the device.
+    def update(self, micro_batches: Sequence[Batch], images_seen: int) -> Update:
+        """Takes one optimizer step; unless updates may be skipped, nothing waits for the device.
 
-        Several micro-batches make one step: their gradients are averaged, and exchanged only after the last.
+        The gradients of several micro-batches are averaged, and reduced over the processes only after the last.
         """
-        self.plain.play_alone()
-        put_back = self.snapshot() if self.snapshot is not None else None
-        self._own_gradient.fill_(True)
+        self.plain.freeze_others()
+        restore = self.snapshot() if self.snapshot is not None else None
+        self._finite.fill_(True)
         self.optimizer.zero_grad()
         for group, base in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
             group["lr"] = base * self.lr(images_seen)
@@ -90,9 +90,9 @@ class Player:
         norm = self._gradient_norm()
         if self.accelerator.scaler is None:
             terms["gradient norm"] = norm
-        if put_back is not None and not norm.isfinite():
-            put_back()
-            return Turn(terms=terms, own_gradient=self._own_gradient, skipped=True)
+        if restore is not None and not norm.isfinite():
+            restore()
+            return Update(terms=terms, finite=self._finite, skipped=True)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.plain.trained, self.clip_norm, norm)
         self.optimizer.step()
@@ -100,16 +100,16 @@ class Player:
             reduced = {name: self.accelerator.reduce(term, "mean") for name, term in terms.items()}
             with torch.no_grad():
                 self.phase.after(dict(self.plain.networks.items()), reduced)
-        return Turn(terms=terms, own_gradient=self._own_gradient)
+        return Update(terms=terms, finite=self._finite)
 
     def _gradient_norm(self) -> Tensor:
         self.accelerator.unscale_gradients(self.optimizer)
         return torch.nn.utils.get_total_norm([p.grad for p in self.plain.trained if p.grad is not None])
 
-    def _exchange(self, state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-        """Averages gradients over all processes, as ever, and remembers whether this one's were finite."""
+    def _all_reduce(self, state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+        """Averages gradients over all processes, and records whether this process's were finite."""
         del state
-        self._own_gradient &= bucket.buffer().isfinite().all()
+        self._finite &= bucket.buffer().isfinite().all()
         return allreduce_hook(self.module.process_group, bucket)
 
     def state_dict(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class Player:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes the moments back, but not the settings: these are the variant's, as they are now."""
+        """Restores the optimizer's moments, but not its settings: those are the variant's current ones."""
         now = self.optimizer.state_dict()["param_groups"]
         groups = [{**fresh, "params": saved["params"]} for fresh, saved in zip(now, state["param_groups"], strict=True)]
         self.optimizer.load_state_dict({**state, "param_groups": groups})

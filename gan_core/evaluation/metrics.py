@@ -1,4 +1,4 @@
-"""All figures of one set of images. What measures a generator measures real images in its place: that is the floor.
+"""All metrics of one set of images. What measures a generator measures real images in its place: that is the floor.
 
 fid               Fréchet distance to the test split
 fid_per_trace     the same over the trace of the real covariance, a scale that feature spaces share roughly
@@ -28,7 +28,7 @@ ONE_NUMBER = (
     *("fid", "fid_per_trace", "kid", "precision", "recall", "density", "coverage", "modes", "kl", "confidence"),
     *("agreement", "unique", "copies", "copying_z"),
 )
-"""The figures that are one number, and so can be terms of a log."""
+"""The metrics that are one number, and so can be terms of a log."""
 
 FEW = 2000
 """FID of fewer samples is mostly bias: on 1,000 images, three times what it is on 10,000."""
@@ -36,7 +36,7 @@ FEW = 2000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """A figure of one set of images.
+    """A metric of one set of images.
 
     Attributes:
         value: A number, or one for each class.
@@ -69,80 +69,80 @@ class Subject:
 
 
 @dataclass
-class Figures:
-    """Measured figures by name, and for each other one the reason why it was not."""
+class Metrics:
+    """Measured metrics by name, and for each other one the reason why it was not."""
 
     measured: dict[str, Measured] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
     def skip(self, why: str, *names: str) -> None:
-        """Says why figures are missing."""
+        """Says why metrics are missing."""
         self.skipped |= dict.fromkeys(names, why)
 
 
-def measure(subject: Subject, reference: Reference, *, small_fid: bool) -> Figures:
-    """Computes every figure that can be had; `small_fid` also wants FID of fewer than 2,000 images."""
-    figures, images = Figures(), subject.images
+def measure(subject: Subject, reference: Reference, *, small_fid: bool) -> Metrics:
+    """Computes every metric that can be had; `small_fid` also wants FID of fewer than 2,000 images."""
+    metrics, images = Metrics(), subject.images
     unique = len(images.digests.unique()) / len(images.digests)
-    figures.measured["unique"] = Measured(value=unique, samples=len(images.digests))
+    metrics.measured["unique"] = Measured(value=unique, samples=len(images.digests))
     if subject.moments is None:
         features = ("fid", "fid_per_trace", "kid", "precision", "recall", "density", "coverage", "copies", "copying_z")
-        figures.skip(reference.missing, *features)
+        metrics.skip(reference.missing, *features)
     else:
-        _distances(figures, subject, subject.moments, reference, small_fid)
-        _overlap(figures, subject, reference)
-        _copying(figures, subject, reference)
+        _distances(metrics, subject, subject.moments, reference, small_fid)
+        _overlap(metrics, subject, reference)
+        _copying(metrics, subject, reference)
     if images.predicted is None:
         why = reference.missing or f"the feature space {reference.name!r} knows no classes"
-        figures.skip(why, "modes", "kl", "histogram", "confidence", "agreement", "agreement_by_class")
+        metrics.skip(why, "modes", "kl", "histogram", "confidence", "agreement", "agreement_by_class")
     else:
-        _classes(figures, subject, reference, images.predicted)
-    return figures
+        _classes(metrics, subject, reference, images.predicted)
+    return metrics
 
 
-def _distances(figures: Figures, subject: Subject, moments: Moments, reference: Reference, small_fid: bool) -> None:
+def _distances(metrics: Metrics, subject: Subject, moments: Moments, reference: Reference, small_fid: bool) -> None:
     fake, real, count = subject.images.features, reference.test.features, subject.compared
     assert fake is not None
     assert real is not None
     assert reference.train.features is not None
     if count < 2 * BLOCKS:
         why = f"it needs {2 * BLOCKS} images of each kind, and there are {count}"
-        figures.skip(why, "fid", "fid_per_trace", "kid")
+        metrics.skip(why, "fid", "fid_per_trace", "kid")
         return
     if count >= FEW or small_fid:
         real_gaussian = Moments(moments.about).add(real[:count]).gaussian()
         distance = frechet_distance(moments.gaussian(), real_gaussian)
-        figures.measured["fid"] = Measured(value=distance, samples=count)
-        figures.measured["fid_per_trace"] = Measured(value=distance / float(real_gaussian[1].trace()), samples=count)
+        metrics.measured["fid"] = Measured(value=distance, samples=count)
+        metrics.measured["fid_per_trace"] = Measured(value=distance / float(real_gaussian[1].trace()), samples=count)
     else:
         why = f"on {count:,} samples, below {FEW:,}, it is mostly bias; --small-fid computes it all the same"
-        figures.skip(why, "fid", "fid_per_trace")
+        metrics.skip(why, "fid", "fid_per_trace")
     standard = Standard(reference.train.features)
     distance, error = kernel_distance(standard(fake[:count]), standard(real[:count]))
-    figures.measured["kid"] = Measured(value=distance, samples=count, error=error)
+    metrics.measured["kid"] = Measured(value=distance, samples=count, error=error)
 
 
-def _overlap(figures: Figures, subject: Subject, reference: Reference) -> None:
+def _overlap(metrics: Metrics, subject: Subject, reference: Reference) -> None:
     fake, real, count = subject.images.features, reference.test.features, subject.compared
     assert fake is not None
     assert real is not None
     names = ("precision", "recall", "density", "coverage")
     if count <= K:
-        figures.skip(f"it needs more than {K} images of each kind, and there are {count}", *names)
+        metrics.skip(f"it needs more than {K} images of each kind, and there are {count}", *names)
         return
     found = overlap(fake[:count], real[:count])
-    figures.measured |= {name: Measured(value=getattr(found, name), samples=count) for name in names}
+    metrics.measured |= {name: Measured(value=getattr(found, name), samples=count) for name in names}
 
 
-def _copying(figures: Figures, subject: Subject, reference: Reference) -> None:
+def _copying(metrics: Metrics, subject: Subject, reference: Reference) -> None:
     assert subject.nearest is not None
     assert reference.fresh is not None
     found, samples = copying(subject.nearest, reference.fresh_half), len(subject.nearest)
-    figures.measured["copies"] = Measured(value=found.share, samples=samples)
-    figures.measured["copying_z"] = Measured(value=found.z, samples=samples)
+    metrics.measured["copies"] = Measured(value=found.share, samples=samples)
+    metrics.measured["copying_z"] = Measured(value=found.z, samples=samples)
 
 
-def _classes(figures: Figures, subject: Subject, reference: Reference, predicted: Tensor) -> None:
+def _classes(metrics: Metrics, subject: Subject, reference: Reference, predicted: Tensor) -> None:
     assert reference.counts is not None
     assert subject.images.confidence is not None
     classes, samples = reference.classes, len(predicted)
@@ -154,9 +154,9 @@ def _classes(figures: Figures, subject: Subject, reference: Reference, predicted
         "confidence": float(subject.images.confidence.double().mean()),
     }
     if subject.asked is None:
-        figures.skip("the generator is not conditional", "agreement", "agreement_by_class")
+        metrics.skip("the generator is not conditional", "agreement", "agreement_by_class")
     elif len(subject.asked.unique()) < classes:
-        figures.skip(f"{samples:,} samples do not have all {classes} classes", "agreement", "agreement_by_class")
+        metrics.skip(f"{samples:,} samples do not have all {classes} classes", "agreement", "agreement_by_class")
     else:
         found["agreement"], found["agreement_by_class"] = agreement(predicted, subject.asked, classes)
-    figures.measured |= {name: Measured(value=value, samples=samples) for name, value in found.items()}
+    metrics.measured |= {name: Measured(value=value, samples=samples) for name, value in found.items()}

@@ -1,4 +1,4 @@
-"""Which process a run is in, and whether that process is still alive."""
+"""The process of a run: its identity, and whether it is still running."""
 
 import os
 import socket
@@ -9,16 +9,16 @@ import psutil
 
 
 def this_process() -> dict[str, Any]:
-    """Returns what tells this process from every other one: machine, number, and when it began (Unix seconds)."""
+    """Returns the identity of this process: host, process ID, and start time (Unix seconds)."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "began": psutil.Process().create_time()}
 
 
-def is_gone(process: Mapping[str, Any]) -> bool:
-    """Says whether that process is known to have ended; of other machines nothing is known."""
+def has_ended(process: Mapping[str, Any]) -> bool:
+    """Tells whether that process is known to have ended; nothing is known of other machines."""
     if process.get("host") != socket.gethostname():
         return False
     try:
-        # Numbers are given anew; the same number with another beginning is another process.
+        # Process IDs are reused; the same ID with another start time is another process.
         return abs(psutil.Process(int(process["pid"])).create_time() - float(process["began"])) > 1
     except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
         return True

@@ -1,7 +1,7 @@
-"""The roll of a launch's processes: who came, whether they want the same, and who is missing when the others wait.
+"""Rendezvous of the processes of a launch: they compare what they were started with, and name those that are missing.
 
-They speak through torch's key-value store, which works before there is a process group and after it broke. So nobody
-hangs: who waits in vain for another process says for which one, and what that one said last.
+They communicate through torch's key-value store, which works before there is a process group and after the group broke.
+So no process waits for ever: one that waits in vain reports which process did not answer, and why that one ended.
 """
 
 import json
@@ -19,55 +19,55 @@ from gan_core.distributed.launcher import started_processes
 from gan_core.errors import LostProcessError, UserError
 
 GRACE = 10.0
-"""Seconds: after so long a wait there is a note; and so long those that end wait for one another's last words."""
+"""Seconds after which a process that waits prints a note, and for which processes that end wait for each other."""
 
-_rolls = count()  # Runs that follow each other in the same processes have a roll each.
+_numbers = count()  # Consecutive runs in the same processes have a rendezvous each.
 
 
-class Roll:
-    """The processes of this launch."""
+class Rendezvous:
+    """The processes of this launch, with the store through which they communicate."""
 
     def __init__(self, deadline: float) -> None:
-        """Opens the store, which process 0, or the launcher of its machine, keeps.
+        """Connects to the store, which process 0 or the launcher of its machine hosts.
 
         Args:
-            deadline: Seconds that processes wait for one another.
+            deadline: Seconds for which processes wait for each other.
 
         Raises:
             UserError: The launcher did not say where the store is.
-            LostProcessError: Nobody answers there.
+            LostProcessError: Nothing answers there.
         """
         self.world, self.rank, self.deadline = started_processes(), int(os.environ.get("RANK", "0")), deadline
-        self._number = next(_rolls)
+        self._number = next(_numbers)
         if self.world > 1:
             self._store = self._open()
 
     def compare(self, what: str, mine: Mapping[str, object]) -> None:
-        """Waits until every process has come here, and compares what they bring.
+        """Waits until every process is here, and compares their values.
 
         Args:
             what: A name for this point of the run.
             mine: This process's values by name; they must be the same everywhere.
 
         Raises:
-            LostProcessError: Some did not come in time.
-            UserError: Some bring something else.
+            LostProcessError: A process did not arrive in time.
+            UserError: The values of two processes differ.
         """
         if self.world == 1:
             return
-        self._say(what, json.dumps(mine, default=str))
+        self._publish(what, json.dumps(mine, default=str))
         missing = self._missing(what, min(GRACE, self.deadline))
         if missing and self.deadline > GRACE:
-            if self._first_but(missing):
+            if self._first_except(missing):
                 print(f"waiting for {self._named(missing)}", file=sys.stderr, flush=True)
             missing = self._missing(what, self.deadline - GRACE)
         if missing:
             raise LostProcessError(
-                f"{self._named(missing)} did not come within {self.deadline:g} s. Were all of them started? "
+                f"{self._named(missing)} did not arrive within {self.deadline:g} s. Were all of them started? "
                 "(--set deadline=SECONDS changes how long the others wait.)",
-                speaks=self._first_but(missing),
+                reports=self._first_except(missing),
             )
-        first, *others = (json.loads(self._heard(what, rank)) for rank in range(self.world))
+        first, *others = (json.loads(self._read(what, rank)) for rank in range(self.world))
         rows = [
             f"  {key}: {first.get(key)!r} in process 0, {other.get(key)!r} in process {rank}"
             for rank, other in enumerate(others, 1)
@@ -81,17 +81,17 @@ class Roll:
             )
 
     @property
-    def meeting_place(self) -> PrefixStore | None:
-        """A store in which the process group's members find each other; None where there is one process.
+    def group_store(self) -> PrefixStore | None:
+        """The store through which the process group is set up; None where there is one process.
 
-        In the launcher's own, those of a run that follows another one, after a restart say, may find the addresses of
-        the one before.
+        Not the launcher's own store: there, a run that follows another, for example after a restart, may find the
+        addresses of the run before.
         """
         return PrefixStore("group", self._store) if self.world > 1 else None
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
-        """Makes an error within that comes of another process's absence one that names that process."""
+        """Turns an error within that another process caused by being gone into one that names that process."""
         try:
             yield
         except Exception as error:
@@ -101,7 +101,7 @@ class Roll:
             raise explained from error
 
     def _explain(self, error: Exception) -> Exception:
-        """Tells the others why this process ends, and asks them where it ends only because one does not answer.
+        """Publishes why this process ends; if it ends because another does not answer, finds out which and why.
 
         Returns:
             The error itself, or one that names the process for which this one waited.
@@ -110,9 +110,9 @@ class Roll:
             return error
         waited = isinstance(error, DistError) or "gloo" in str(error)
         try:
-            self._say("the end", "" if waited else f"{type(error).__name__}: {error}")
+            self._publish("the end", "" if waited else f"{type(error).__name__}: {error}")
             missing = self._missing("the end", GRACE)
-            said = {rank: self._heard("the end", rank) for rank in range(self.world) if rank not in missing}
+            said = {rank: self._read("the end", rank) for rank in range(self.world) if rank not in missing}
         except DistError:
             missing, said = [0], {}
         if not waited:
@@ -122,8 +122,8 @@ class Roll:
             reasons.append(f"{self._named(missing)} is gone or does not answer (after {self.deadline:g} s at most)")
         reason = "\n".join(reasons) or f"the processes lost each other: {error}"
         return LostProcessError(
-            f"{reason}\nThe last checkpoint is whole: the same command goes on from there",
-            speaks=self._first_but(missing),
+            f"{reason}\nThe last checkpoint is intact: run the same command to resume from it",
+            reports=self._first_except(missing),
         )
 
     def _open(self) -> PrefixStore:
@@ -133,41 +133,41 @@ class Roll:
             raise UserError(
                 f"WORLD_SIZE is {self.world}, but {error.args[0]} is not set: launch with accelerate or torchrun"
             ) from None
-        launcher_keeps_it = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        launcher_hosts_it = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         try:
             store = TCPStore(
                 host,
                 port,
-                is_master=self.rank == 0 and not launcher_keeps_it,
+                is_master=self.rank == 0 and not launcher_hosts_it,
                 timeout=timedelta(seconds=self.deadline),
                 wait_for_workers=False,
                 multi_tenant=True,
             )
         except DistError:
             raise LostProcessError(
-                f"process 0 of {self.world} did not come within {self.deadline:g} s: nobody answers at {host}:{port}"
+                f"process 0 of {self.world} did not arrive within {self.deadline:g} s: nothing answers at {host}:{port}"
             ) from None
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         return PrefixStore(f"gan_core/{attempt}/{self._number}", store)
 
-    def _say(self, what: str, text: str) -> None:
+    def _publish(self, what: str, text: str) -> None:
         self._store.set(f"{what}/{self.rank}", text)
 
-    def _heard(self, what: str, rank: int) -> str:
+    def _read(self, what: str, rank: int) -> str:
         text: bytes = self._store.get(f"{what}/{rank}")
         return text.decode()
 
     def _missing(self, what: str, seconds: float) -> list[int]:
-        """Returns the processes that have not come after so many seconds."""
+        """Returns the processes that have not arrived after so many seconds."""
         until = time.monotonic() + seconds
-        # Asked again and again, for the store's own wait writes to the terminal when it is in vain.
+        # Polls, because the store's own wait prints to the terminal when it times out.
         while missing := [rank for rank in range(self.world) if not self._store.check([f"{what}/{rank}"])]:
             if time.monotonic() > until:
                 break
             time.sleep(0.05)
         return missing
 
-    def _first_but(self, missing: list[int]) -> bool:
+    def _first_except(self, missing: list[int]) -> bool:
         return self.rank == min(set(range(self.world)) - set(missing))
 
     def _named(self, ranks: list[int]) -> str:
