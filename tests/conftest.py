@@ -23,6 +23,7 @@ from gan_core.app.training import start
 from gan_core.data.catalog import open_dataset
 from gan_core.plugins.load import load_variant
 from gan_core.settings.resolve import resolve, resolve_options
+from tests import forked
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,6 +43,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _end_of_fork_server() -> Iterator[None]:
+    """The server of forked commands, if a test has started it, ends with the tests."""
+    yield
+    forked.end_server()
 
 
 def make_job(*assignments: str, config: Path | None = None, **flags: object) -> Job:
@@ -79,18 +87,25 @@ def command(*words: object, processes: int | None = None) -> list[str]:
 
 
 def gan_core(
-    *words: object, processes: int | None = None, expect: int = 0, timeout: float = 300, **environment: str
+    *words: object,
+    processes: int | None = None,
+    real: bool = False,
+    expect: int = 0,
+    timeout: float = 300,
+    **environment: str,
 ) -> str:
-    """Runs gan_core as people do, checks its exit code, and returns what it printed."""
-    done = subprocess.run(
-        command(*words, processes=processes),
-        cwd=ROOT,
-        env=os.environ | {"PYTHONWARNINGS": "default", "COLUMNS": "120"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    """Runs gan_core as people do, checks its exit code, and returns what it printed.
+
+    Its processes are forked from one that has imported torch, or `real` ones, which accelerate starts where a number of
+    processes is given.
+    """
+    whole = os.environ | {"PYTHONWARNINGS": "default", "COLUMNS": "120"} | environment
+    if real:
+        line = command(*words, processes=processes)
+        done = subprocess.run(line, cwd=ROOT, env=whole, capture_output=True, text=True, timeout=timeout, check=False)
+    else:
+        module = ["gan_core", *map(str, words)]
+        done = forked.run(module, folder=ROOT, environment=whole, processes=processes, timeout=timeout)
     output = done.stdout + done.stderr
     assert done.returncode == expect, f"exit code {done.returncode}:\n{output}"
     return output

@@ -244,7 +244,7 @@ def test_a_download_that_fails_names_the_ways_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_dcgan_trains_on_mnist_through_accelerate(mnist_root: Path, tmp_path: Path, processes: int) -> None:
     flags = ("--variant", "dcgan", "--dataset", "mnist", "--data-dir", mnist_root, "--set", "width=16")
-    output = gan_core("train", *flags, "--steps", 200, "--out", tmp_path / "run", processes=processes)
+    output = gan_core("train", *flags, "--steps", 200, "--out", tmp_path / "run", processes=processes, real=True)
     first = next(line for line in output.splitlines() if line.startswith("processes"))
     assert first.split()[1] == str(processes)
     assert "finished at 12.8 kimg" in output

@@ -17,17 +17,17 @@ DCGAN = (
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """30 steps of DCGAN in float64 on one process, without a break."""
+    """30 steps of DCGAN in float64 on one process, started by accelerate, without a break."""
     folder = tmp_path_factory.mktemp("straight")
-    gan_core(*DCGAN, "--steps", 30, "--out", folder / "run", processes=1)
+    gan_core(*DCGAN, "--steps", 30, "--out", folder / "run", processes=1, real=True)
     return folder / "run"
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first 15 of those steps on two processes, then the rest."""
+    """The first 15 of those steps on two processes, started by accelerate, then the rest."""
     folder = tmp_path_factory.mktemp("two") / "run"
-    first = gan_core(*DCGAN, "--steps", 15, "--out", folder, processes=2)
+    first = gan_core(*DCGAN, "--steps", 15, "--out", folder, processes=2, real=True)
     assert first.strip().splitlines()[0].split()[:3] == ["processes", "2", "processes"]
     gan_core(*DCGAN, "--steps", 30, "--out", folder, processes=2)
     return folder

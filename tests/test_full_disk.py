@@ -42,7 +42,7 @@ def test_a_full_disk_is_named_before_a_checkpoint_is_torn(
     small_disk: Path, tmp_path: Path, processes: int | None
 ) -> None:
     run = small_disk / "run"
-    output = gan_core(*TRAIN, "--steps", 100_000, "--out", run, processes=processes, expect=1)
+    output = gan_core(*TRAIN, "--steps", 100_000, "--out", run, processes=processes, real=True, expect=1)
     assert re.search(rf"error: no room for a checkpoint of 0\.\d MB in '{run}/checkpoints', which has \d", output)
     assert "Those before it are whole" in output
     if processes is None:

@@ -42,7 +42,7 @@ def test_an_80_column_terminal_shows_progress_rate_time_left_and_terms(tmp_path:
 
 
 def test_a_log_file_gets_plain_lines(tmp_path: Path) -> None:
-    output = gan_core(*FLAGS, "--out", tmp_path / "run")
+    output = gan_core(*FLAGS, "--out", tmp_path / "run", real=True)
     assert "\x1b" not in output
     assert "\r" not in output
     (last,) = re.findall(r"^3\.2/3\.2 kimg  [\d,]+ img/s  00:00:00 left  discriminator real .*", output, re.MULTILINE)

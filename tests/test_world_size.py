@@ -1,13 +1,12 @@
 """The result does not depend on how many processes compute it: 1 x 64 = 2 x 32 = 4 x 16 images."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from gan_core.cli.tables.plan import plan_rows
+from tests import forked
 from tests.conftest import ROOT, difference, make_job, weights
 from tests.worlds import GAMES, WITHOUT_BATCH_NORM
 
@@ -17,7 +16,8 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Every variant, played by one, two and four processes."""
     root = tmp_path_factory.mktemp("worlds")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-m", "tests.worlds", root], cwd=ROOT, env=environment, check=True)
+    done = forked.run(["tests.worlds", str(root)], folder=ROOT, environment=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
     return {world: root / str(world) for world in (1, 2, 4)}
 
 
