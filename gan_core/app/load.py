@@ -51,7 +51,7 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
     data = facts["data"]
     spec = DataSpec(name=settings.dataset, **{key: value for key, value in data.items() if key != "fingerprint"})
     loaded = load_variant(settings.variant)
-    game = loaded.build(spec, resolve_options(settings, loaded.variant.options))
+    game = loaded.build(resolve_options(settings, loaded.variant.options), spec)
     if device is None and torch.accelerator.is_available():
         device = torch.accelerator.current_accelerator()
     like = blank(device or torch.device("cpu"), settings.precision)
