@@ -19,7 +19,7 @@ from gan_core.evaluation.reference import open_reference
 from gan_core.features.load import LoadedFeatures, load_features
 from gan_core.features.real_data import RealData
 from gan_core.runs.folder import RunFolder
-from gan_core.settings.resolve import validated
+from gan_core.settings.resolve import read_settings
 from gan_core.settings.settings import Settings
 
 _SAMPLES, _STACKED_SAMPLES = 10_000, 26_000
@@ -63,7 +63,8 @@ def evaluate_run(request: Request, console: Console) -> dict[str, Any] | None:
     Raises:
         UserError: Something is wrong that can be mended.
     """
-    settings = validated(Settings, RunFolder(request.run).read_config())
+    folder = RunFolder(request.run)
+    settings = read_settings(folder.read_config(), str(folder.config)).settings
     loaded = load_features(request.features, request.options)
     roll = Roll(settings.deadline)
     with roll.explaining():

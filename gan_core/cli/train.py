@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gan_core.distributed.launcher import check_launcher
-from gan_core.settings.resolve import resolve, resolve_options
+from gan_core.settings.resolve import resolve
 
 
 def train(
@@ -77,13 +77,14 @@ def train(
         "track": track,
         "resume": resume,
     }
-    settings = resolve(flags, assignments or (), config)
+    resolved = resolve(flags, assignments or (), config)
+    settings = resolved.settings
     check_launcher()
 
     from gan_core.plugins.load import load_variant
 
     loaded = load_variant(settings.variant)
-    options = resolve_options(settings, loaded.variant.options)
+    options = resolved.options_as(loaded.variant.options)
 
     from rich.console import Console
 

@@ -1,7 +1,7 @@
 """What a run can be told: every setting with its type, bounds and meaning."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,8 +13,6 @@ class Settings(BaseModel):
 
     variant: str
     """The GAN to train; `gan_core list` names those installed."""
-    options: dict[str, Any] = {}
-    """The variant's own options; `gan_core show NAME` describes them."""
 
     dataset: str = "digits"
     """digits, mnist, fashion-mnist, kmnist, usps, cifar10, stacked-mnist, or folder:PATH."""
