@@ -64,7 +64,7 @@ class Roll:
         if missing:
             raise LostProcessError(
                 f"{self._named(missing)} did not come within {self.deadline:g} s. Were all of them started? "
-                "(--set deadline=SECONDS changes how long the others wait.)",
+                "(--deadline SECONDS changes how long the others wait.)",
                 speaks=self._first_but(missing),
             )
         first, *others = (json.loads(self._heard(what, rank)) for rank in range(self.world))

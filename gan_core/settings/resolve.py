@@ -40,7 +40,7 @@ def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config
     """Puts settings together: defaults < `--config` < flags and `--set`.
 
     Args:
-        flags: What was given on the command line by setting; None means not given.
+        flags: The flags that were given on the command line, by setting.
         assignments: The texts after `--set`: "key=value" of a setting, else of one of the variant's options
             ("options.key=value" says so expressly).
         config: A YAML file of settings.
@@ -48,7 +48,7 @@ def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config
     Raises:
         UserError: A key or a value is not allowed; all problems are listed.
     """
-    given = {key: value for key, value in flags.items() if value is not None}
+    given = dict(flags)
     options: dict[str, object] = {}
     for assignment in assignments:
         key, value = _assignment(assignment)
@@ -118,6 +118,7 @@ def _explain(model: type[BaseModel], what: str, others: Sequence[str], problem: 
         return f"{key}: no such {what}.{did_you_mean(key, names)} Allowed: {', '.join(names)}"
     value = problem["input"]
     text = str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    text = "a path" if problem["type"] == "path_type" else text.partition(", unable to parse")[0]
     choices = [choice.strip("' ") for choice in text.replace(" or ", ", ").split(", ")]
     hint = did_you_mean(str(value), choices) if problem["type"] == "literal_error" else ""
     return f"{key}: {value!r} is not allowed. It must be {text}.{hint}"
