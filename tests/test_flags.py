@@ -10,14 +10,18 @@ from typer.testing import CliRunner
 
 from gan_core.cli.app import app
 from gan_core.cli.flags import SectionedCommand, with_flags
+from gan_core.settings.evaluation import EvaluationSettings
 from gan_core.settings.flag import GROUPS, Flag
 from gan_core.settings.settings import Settings
 
-MODELS = {"train": Settings}
-OWN = {"train": {"--config", "--set", "--allow-change", "--dry-run", "--help"}}
+MODELS = {"train": Settings, "evaluate": EvaluationSettings}
+OWN = {
+    "train": {"--config", "--set", "--allow-change", "--dry-run", "--help"},
+    "evaluate": {"--set", "--json", "--help"},
+}
 """The flags that no field has."""
 
-COMMANDS = pytest.mark.parametrize("name", ["train"])
+COMMANDS = pytest.mark.parametrize("name", ["train", "evaluate"])
 
 
 def text_of(app: typer.Typer, *words: str) -> str:

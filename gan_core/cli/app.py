@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 app.command("train", cls=SectionedCommand)(train.train)
 app.command("sample")(sample.sample)
-app.command("evaluate")(evaluate.evaluate)
+app.command("evaluate", cls=SectionedCommand)(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("runs")(runs.runs)
 app.command("list")(plugins.list_variants)
