@@ -22,7 +22,7 @@ from gan_core.app.job import Job
 from gan_core.app.training import start
 from gan_core.data.catalog import open_dataset
 from gan_core.plugins.load import load_variant
-from gan_core.settings.resolve import resolve, resolve_options
+from gan_core.settings.resolve import resolve
 from tests import forked
 
 ROOT = Path(__file__).parent.parent
@@ -54,14 +54,14 @@ def _end_of_fork_server() -> Iterator[None]:
 
 def make_job(*assignments: str, config: Path | None = None, **flags: object) -> Job:
     """Resolves settings as the command line does."""
-    settings = resolve(flags, assignments, config)
+    resolved = resolve(flags, assignments, config)
+    settings = resolved.settings
     loaded = load_variant(settings.variant)
     dataset = open_dataset(
         settings.dataset, data_dir=settings.data_dir, image_size=settings.image_size, channels=settings.channels
     )
-    return Job(
-        settings=settings, loaded=loaded, options=resolve_options(settings, loaded.variant.options), dataset=dataset
-    )
+    options = resolved.options_as(loaded.variant.options)
+    return Job(settings=settings, loaded=loaded, options=options, dataset=dataset)
 
 
 @pytest.fixture

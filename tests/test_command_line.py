@@ -54,6 +54,8 @@ def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:
             ["--image-size", "30"],
             "image size 30 does not fit DCGAN: it must be a multiple of 4, and at least 8. Try --image",
         ),
+        (["--batch", "many"], "batch: 'many' is not allowed. It must be a valid integer."),
+        (["--deadline", "1e9"], "deadline: 1000000000.0 is not allowed. It must be less than or equal to 86400"),
         (["--kimg", "1"], "length: kimg and steps are given. Give one of"),
         (["--variant", "dcgn"], "no variant named 'dcgn' is installed. Did you mean 'dcgan'?"),
         (["--precision", "fp16"], "precision: 'fp16' needs a GPU"),
@@ -75,16 +77,18 @@ def test_bad_input_costs_nothing_and_says_how_to_mend_it(words: list[str], messa
 def test_settings_go_over_each_other_in_the_order_promised(tmp_path: Path) -> None:
     config = tmp_path / "settings.yaml"
     config.write_text("variant: dcgan\nkimg: 7\nbatch: 16\nseed: 5\noptions: {width: 8, lr: 1e-3}\n")
-    settings = resolve({"batch": 32, "steps": 9, "dataset": None}, ["width=12", "ema_kimg=3"], config)
+    resolved = resolve({"batch": 32, "steps": 9}, ["width=12", "ema_kimg=3"], config)
+    settings = resolved.settings
     assert (settings.batch, settings.seed, settings.dataset, settings.ema_kimg) == (32, 5, "digits", 3.0)
     assert (settings.steps, settings.kimg) == (9, None)
-    assert settings.options == {"width": 12, "lr": "1e-3"}
+    assert resolved.options == {"width": 12, "lr": "1e-3"}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("variant: dcgan\nbacth: 3\n", "bacth: no such setting. Did you mean 'batch'?"),
+        ("variant: dcgan\noption: {}\n", "option: no such setting. Did you mean 'options'?"),
         ("- a\n- b\n", "expected `key: value` lines, got list"),
         ("variant: [\n", "cannot be read"),
         ("batch: 3\n", "variant: missing"),

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from gan_core.app.evaluating import Request, evaluate_run
+from gan_core.app.evaluating import evaluate_run
 from gan_core.app.load import load_run
 from gan_core.errors import UserError
 from gan_core.runs.folder import RunFolder
+from gan_core.settings.evaluation import EvaluationSettings
 from tests.conftest import gan_core, metrics
 from tests.judging import QUIET, Images, judge, real_data, reference_of
 
@@ -26,9 +27,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluated(run: Path, *, samples: int = 300, features: str = "random", **request: Any) -> dict[str, Any]:
-    defaults = {"seed": 0, "options": {}, "data_dir": None, "small_fid": False, "gan_train": False}
-    whole = Request(run=run, samples=samples, features=features, **(defaults | request))
-    written = evaluate_run(whole, QUIET)
+    options = request.pop("options", {})
+    written = evaluate_run(run, EvaluationSettings(samples=samples, features=features, **request), options, QUIET)
     assert written is not None
     return written
 

@@ -11,7 +11,7 @@ from torch import nn
 from gan_core.blocks.layer_list import build_layers, initialise, parse
 from gan_core.cli.tables.plan import parameters
 from gan_core.errors import UserError
-from gan_core.settings.resolve import resolve, resolve_options
+from gan_core.settings.resolve import resolve
 from tests.conftest import ROOT, make_job
 
 TUTORIALS = {
@@ -119,9 +119,9 @@ def test_a_wrong_entry_is_explained(entry: object, message: str) -> None:
 def test_a_wrong_list_is_refused_with_the_other_settings() -> None:
     from gan_core.plugins.load import load_variant
 
-    settings = resolve({"variant": "vanilla"}, ["generator=[{dense: 64}, tahn]"])
+    resolved = resolve({"variant": "vanilla"}, ["generator=[{dense: 64}, tahn]"])
     with pytest.raises(UserError, match=r"generator: .* is not allowed.*entry 2: no layer is called 'tahn'"):
-        resolve_options(settings, load_variant("vanilla").variant.options)
+        resolved.options_as(load_variant("vanilla").variant.options)
 
 
 @pytest.mark.parametrize(

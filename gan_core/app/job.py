@@ -42,7 +42,7 @@ class Job:
             UserError: The variant refuses these options or this data.
         """
         Streams(self.settings.seed).seed_modules("initial weights", 0, 0)
-        return self.loaded.build(self.dataset.spec, self.options)
+        return self.loaded.build(self.options, self.dataset.spec)
 
     def length(self, step_images: int) -> int:
         """Returns the run's length in images: whole rounds, at least as long as was asked for."""

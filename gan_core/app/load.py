@@ -14,7 +14,7 @@ from gan_core.plugins.load import load_variant
 from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
 from gan_core.sampling.sampler import Sampler
-from gan_core.settings.resolve import resolve_options, validated
+from gan_core.settings.resolve import read_settings
 from gan_core.settings.settings import Settings
 
 
@@ -41,7 +41,8 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
         UserError: The folder holds no run, no checkpoint, or one of another version of the variant.
     """
     folder = RunFolder(run)
-    settings = validated(Settings, folder.read_config())
+    resolved = read_settings(folder.read_config(), str(folder.config))
+    settings = resolved.settings
     checkpoint = newest(folder.checkpoints, lambda text: print(f"warning: {text}", file=sys.stderr))
     if checkpoint is None:
         raise UserError(f"{str(run)!r} holds no whole checkpoint yet")
@@ -51,7 +52,7 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
     data = metadata["data"]
     spec = DataSpec(name=settings.dataset, **{key: value for key, value in data.items() if key != "fingerprint"})
     loaded = load_variant(settings.variant)
-    game = loaded.build(spec, resolve_options(settings, loaded.variant.options))
+    game = loaded.build(resolved.options_as(loaded.variant.options), spec)
     if device is None and torch.accelerator.is_available():
         device = torch.accelerator.current_accelerator()
     device, dtype = device or torch.device("cpu"), dtype_of(settings.precision)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gan_core.cli import check, compare, evaluate, plugins, runs, sample, train
+from gan_core.cli.flags import SectionedCommand
 from gan_core.errors import LostProcessError, TrainingError, UserError
 
 app = typer.Typer(
@@ -17,9 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("train")(train.train)
+app.command("train", cls=SectionedCommand)(train.train)
 app.command("sample")(sample.sample)
-app.command("evaluate")(evaluate.evaluate)
+app.command("evaluate", cls=SectionedCommand)(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("runs")(runs.runs)
 app.command("list")(plugins.list_variants)

@@ -58,7 +58,7 @@ def show(
     asked = {"variant": name, "dataset": dataset, "image_size": image_size, "channels": channels}
     settings = validated(Settings, asked)
     spec = open_dataset(dataset, image_size=settings.image_size, channels=settings.channels).spec
-    counts = {key: parameters(network) for key, network in loaded.build(spec).networks.items()}
+    counts = {key: parameters(network) for key, network in loaded.build(None, spec).networks.items()}
     plugin, options = loaded.plugin, option_rows(loaded.variant.options)
     if as_json:
         described = {

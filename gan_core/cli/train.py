@@ -5,50 +5,25 @@ from typing import Annotated
 
 import typer
 
+from gan_core.cli.flags import with_flags
 from gan_core.distributed.launcher import check_launcher
-from gan_core.settings.resolve import resolve, resolve_options
+from gan_core.settings.resolve import resolve
+from gan_core.settings.settings import Settings
 
 
+@with_flags(Settings)
 def train(
+    given: dict[str, object],
     *,
-    variant: Annotated[str | None, typer.Option(help="The GAN to train; see `gan_core list`.")] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="digits (default), mnist, fashion-mnist, kmnist, usps, cifar10, stacked-mnist or folder:PATH."
-        ),
-    ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="A torchvision root that has the files already.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Resize images to this many pixels a side.")] = None,
-    channels: Annotated[int | None, typer.Option(help="Convert images to grey (1) or RGB (3).")] = None,
-    config: Annotated[Path | None, typer.Option(help="A YAML file of settings; flags and --set go over it.")] = None,
-    kimg: Annotated[float | None, typer.Option(help="Length in thousands of real images shown (500).")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Length in passes over the data set.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Length in rounds of the game.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images in a batch, over all processes (64).")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every random number (0).")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder (runs/<variant>-<dataset>).")] = None,
-    sample_every: Annotated[
-        float | None, typer.Option(metavar="KIMG", help="Draw a grid of samples (20 times in a run).")
-    ] = None,
-    evaluate_every: Annotated[
-        float | None, typer.Option(metavar="KIMG", help="Judge the generator by 2,000 samples (never).")
-    ] = None,
-    checkpoint_every: Annotated[
-        float | None, typer.Option(metavar="KIMG", help="Write a checkpoint (20 times in a run).")
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 (default), bf16, fp16 or fp64.")] = None,
-    on_nan: Annotated[
-        str | None, typer.Option(metavar="stop|skip", help="Stop at the first NaN (default), or skip such turns.")
-    ] = None,
-    track: Annotated[str | None, typer.Option(help="Also log to wandb or tensorboard.")] = None,
-    resume: Annotated[str | None, typer.Option(help="auto (default), never or must.")] = None,
-    allow_change: Annotated[
-        list[str] | None, typer.Option(metavar="KEY", help="Let a resumed run differ in this setting.")
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A YAML file of settings; flags and --set override it.")
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, or an option of the variant (`gan_core show`)."),
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of the variant; `gan_core show NAME` lists them."),
+    ] = None,
+    allow_change: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Let a resumed run differ in this setting.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings and the plan, and leave.")] = False,
 ) -> None:
@@ -57,33 +32,14 @@ def train(
     Settings come from defaults, then --config, then flags and --set. To use several processes or machines, start it
     with accelerate: accelerate launch --config_file launch/cpu-2.yaml -m gan_core train --variant dcgan --kimg 100
     """
-    flags: dict[str, object] = {
-        "variant": variant,
-        "dataset": dataset,
-        "data_dir": data_dir,
-        "image_size": image_size,
-        "channels": channels,
-        "kimg": kimg,
-        "epochs": epochs,
-        "steps": steps,
-        "batch": batch,
-        "seed": seed,
-        "out": out,
-        "sample_every": sample_every,
-        "evaluate_every": evaluate_every,
-        "checkpoint_every": checkpoint_every,
-        "precision": precision,
-        "on_nan": on_nan,
-        "track": track,
-        "resume": resume,
-    }
-    settings = resolve(flags, assignments or (), config)
+    resolved = resolve(given, assignments or (), config)
+    settings = resolved.settings
     check_launcher()
 
     from gan_core.plugins.load import load_variant
 
     loaded = load_variant(settings.variant)
-    options = resolve_options(settings, loaded.variant.options)
+    options = resolved.options_as(loaded.variant.options)
 
     from rich.console import Console
 

@@ -64,7 +64,7 @@ class Rendezvous:
         if missing:
             raise LostProcessError(
                 f"{self._named(missing)} did not arrive within {self.deadline:g} s. Were all of them started? "
-                "(--set deadline=SECONDS changes how long the others wait.)",
+                "(--deadline SECONDS changes how long the others wait.)",
                 reports=self._first_except(missing),
             )
         first, *others = (json.loads(self._read(what, rank)) for rank in range(self.world))

@@ -38,8 +38,8 @@ class LoadedVariant:
         """The docstring of the plugin's module."""
         return sys.modules[self.plugin.entry_point.module].__doc__ or ""
 
-    def build(self, data: DataSpec, options: Options | None = None) -> "Game":
-        """Makes the game on the CPU, by default with the variant's default options.
+    def build(self, options: Options | None, data: DataSpec) -> "Game":
+        """Makes the game on the CPU. Without options it has the variant's defaults.
 
         Raises:
             UserError: The variant refuses these options or this data.

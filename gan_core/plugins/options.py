@@ -1,16 +1,15 @@
-"""A variant's options as rows that people and programs read."""
+"""The fields of a model, such as a variant's options, as rows that people and programs read."""
 
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypedDict, Union, get_args, get_origin
 
 from annotated_types import BaseMetadata
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-
-from gan_core.game.variant import Options
 
 
 class OptionRow(TypedDict):
-    """One option: what `gan_core show` prints of it."""
+    """One option: what `gan_core show` prints of it, and `--help` of a setting."""
 
     name: str
     type: str
@@ -30,8 +29,8 @@ _SIGNS = {
 }
 
 
-def option_rows(options: type[Options]) -> list[OptionRow]:
-    """Describes every option of a variant, in the order in which its class names them."""
+def option_rows(options: type[BaseModel]) -> list[OptionRow]:
+    """Describes every option of a variant, or field of another model, in the order of the class."""
     return [
         OptionRow(
             name=name,

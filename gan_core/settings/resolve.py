@@ -1,6 +1,7 @@
 """Settings from a file and from flags, put together and checked, with errors that name the key and the way out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -14,11 +15,32 @@ from gan_core.settings.settings import DEFAULT_KIMG, LENGTHS, Settings
 M = TypeVar("M", bound=BaseModel)
 
 
-def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config: Path | None = None) -> Settings:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolved:
+    """What a run is told.
+
+    Attributes:
+        settings: Its settings, checked.
+        options: The variant's options as they were given: they are checked once the variant is loaded.
+    """
+
+    settings: Settings
+    options: Mapping[str, object]
+
+    def options_as(self, kind: type[Options]) -> Options:
+        """Checks the variant's options and fills in their defaults.
+
+        Raises:
+            UserError: An option or its value is not allowed; all problems are listed.
+        """
+        return validated(kind, self.options, what=f"option of {self.settings.variant}")
+
+
+def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config: Path | None = None) -> Resolved:
     """Puts settings together: defaults < `--config` < flags and `--set`.
 
     Args:
-        flags: What was given on the command line by setting; None means not given.
+        flags: The flags that were given on the command line, by setting.
         assignments: The texts after `--set`: "key=value" of a setting, else of one of the variant's options
             ("options.key=value" says so expressly).
         config: A YAML file of settings.
@@ -26,7 +48,7 @@ def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config
     Raises:
         UserError: A key or a value is not allowed; all problems are listed.
     """
-    given = {key: value for key, value in flags.items() if value is not None}
+    given = dict(flags)
     options: dict[str, object] = {}
     for assignment in assignments:
         key, value = _assignment(assignment)
@@ -40,24 +62,41 @@ def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config
     if any(key in given for key in LENGTHS):
         # A length on the command line replaces the file's, in whichever unit that was.
         values = {key: value for key, value in values.items() if key not in LENGTHS}
-    values |= given
-    values["options"] = {**_mapping(values.get("options"), config), **options}
-    if "variant" not in values:
+    if "variant" not in values | given:
         raise UserError("variant: missing. Name one with --variant; `python -m gan_core list` shows those installed")
-    settings = validated(Settings, values)
+    resolved = read_settings(values | given, f"--config {str(config)!r}")
+    settings = resolved.settings
     lengths = [key for key in LENGTHS if getattr(settings, key) is not None]
     if len(lengths) > 1:
         raise UserError(f"length: {' and '.join(lengths)} are given. Give one of --kimg, --epochs or --steps")
-    return settings if lengths else settings.model_copy(update={"kimg": DEFAULT_KIMG})
+    if not lengths:
+        settings = settings.model_copy(update={"kimg": DEFAULT_KIMG})
+    return Resolved(settings=settings, options={**resolved.options, **options})
 
 
-def resolve_options(settings: Settings, kind: type[Options]) -> Options:
-    """Checks the variant's options and fills in their defaults."""
-    return validated(kind, settings.options, what=f"option of {settings.variant}")
+def read_settings(values: Mapping[str, object], source: str) -> Resolved:
+    """Returns what a file holds: settings by key, and the variant's options as the mapping `options`.
+
+    Args:
+        values: The content of the file.
+        source: What errors call the file.
+
+    Raises:
+        UserError: A key or a value is not allowed; all problems are listed.
+    """
+    options = _mapping(values.get("options"), f"{source}: options")
+    settings = {key: value for key, value in values.items() if key != "options"}
+    return Resolved(settings=validated(Settings, settings, others=("options",)), options=options)
 
 
-def validated(model: type[M], values: Mapping[str, object], what: str = "setting") -> M:
+def validated(model: type[M], values: Mapping[str, object], what: str = "setting", others: Sequence[str] = ()) -> M:
     """Returns the model of these values.
+
+    Args:
+        model: The model.
+        values: The values of its fields.
+        what: What errors call a field.
+        others: Further keys that are allowed where the values come from, for the error of an unknown one.
 
     Raises:
         UserError: With one line for each problem: the key, the value, what is allowed, the nearest valid name.
@@ -65,20 +104,21 @@ def validated(model: type[M], values: Mapping[str, object], what: str = "setting
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        lines = [_explain(model, what, cast("dict[str, Any]", problem)) for problem in error.errors()]
+        lines = [_explain(model, what, others, cast("dict[str, Any]", problem)) for problem in error.errors()]
         raise UserError("\n".join(lines)) from None
 
 
-def _explain(model: type[BaseModel], what: str, problem: dict[str, Any]) -> str:
+def _explain(model: type[BaseModel], what: str, others: Sequence[str], problem: dict[str, Any]) -> str:
     # pydantic names the members of a union after the field; the user knows only the field.
     key = str(problem["loc"][0]) if problem["loc"] else what
     if problem["type"] == "extra_forbidden":
         if issubclass(model, Options) and key in model.unsuitable:
             return f"{key}: no {what}, for {model.unsuitable[key]}"
-        names = list(model.model_fields)
+        names = [*model.model_fields, *others]
         return f"{key}: no such {what}.{did_you_mean(key, names)} Allowed: {', '.join(names)}"
     value = problem["input"]
     text = str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    text = "a path" if problem["type"] == "path_type" else text.partition(", unable to parse")[0]
     choices = [choice.strip("' ") for choice in text.replace(" or ", ", ").split(", ")]
     hint = did_you_mean(str(value), choices) if problem["type"] == "literal_error" else ""
     return f"{key}: {value!r} is not allowed. It must be {text}.{hint}"
@@ -108,12 +148,12 @@ def _read(config: Path) -> dict[str, object]:
         values = yaml.safe_load(config.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"--config {str(config)!r}: cannot be read: {error}") from None
-    return _mapping(values, config)
+    return _mapping(values, f"--config {str(config)!r}")
 
 
-def _mapping(values: object, config: Path | None) -> dict[str, object]:
+def _mapping(values: object, source: str) -> dict[str, object]:
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise UserError(f"--config {str(config)!r}: expected `key: value` lines, got {type(values).__name__}")
+        raise UserError(f"{source}: expected `key: value` lines, got {type(values).__name__}")
     return values

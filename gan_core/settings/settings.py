@@ -1,94 +1,96 @@
-"""What a run can be told: every setting with its type, bounds and meaning."""
+"""The settings of a training run: each one's type, bounds, default, meaning, and section in `train --help`."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gan_core.settings.flag import Flag
+
 
 class Settings(BaseModel):
-    """The settings of `gan_core train`, from defaults, then a YAML file, then flags and `--set key=value`."""
+    """The settings of `gan_core train`. Each field has a flag, which its annotation, default and docstring define."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
-    variant: str
+    variant: Annotated[str, Flag("data", "NAME")]
     """The GAN to train; `gan_core list` names those installed."""
-    options: dict[str, Any] = {}
-    """The variant's own options; `gan_core show NAME` describes them."""
-
-    dataset: str = "digits"
+    dataset: Annotated[str, Flag("data", "NAME")] = "digits"
     """digits, mnist, fashion-mnist, kmnist, usps, cifar10, stacked-mnist, or folder:PATH."""
-    data_dir: Path | None = None
-    """A folder that holds the data set's files already (a torchvision root); without it they are downloaded."""
-    image_size: int | None = Field(None, ge=4, le=4096)
+    data_dir: Annotated[Path | None, Flag("data", "DIR")] = None
+    """A folder that already holds the data set's files (a torchvision root); without it they are downloaded."""
+    image_size: Annotated[int | None, Flag("data", "PIXELS")] = Field(None, ge=4, le=4096)
     """Resize images to this many pixels a side; without it they keep their size."""
-    channels: Literal[1, 3] | None = None
+    channels: Annotated[Literal[1, 3] | None, Flag("data")] = None
     """Convert images to grey (1) or RGB (3); without it they stay as they are."""
 
-    kimg: float | None = Field(None, gt=0)
+    kimg: Annotated[float | None, Flag("length")] = Field(None, gt=0)
     """Length in thousands of real images shown to the discriminator; 500 where no length is given."""
-    epochs: float | None = Field(None, gt=0)
+    epochs: Annotated[float | None, Flag("length")] = Field(None, gt=0)
     """Length in passes over the data set."""
-    steps: int | None = Field(None, gt=0)
-    """Length in rounds of the game, each with one turn of every phase (or several, where the variant says so)."""
-    batch: int = Field(64, ge=1)
-    """Images in a batch, over all processes together."""
-    accumulate: int = Field(1, ge=1)
-    """Micro-batches in which each process computes its share of a batch, to save memory."""
-    seed: int = Field(0, ge=0, lt=2**63)
-    """Seed of every random number of the run."""
+    steps: Annotated[int | None, Flag("length")] = Field(None, gt=0)
+    """Length in steps. One step updates each network once, or as often as the variant says."""
 
-    precision: Literal["fp32", "bf16", "fp16", "fp64"] = "fp32"
+    batch: Annotated[int, Flag("optimisation", "IMAGES")] = Field(64, ge=1)
+    """Images in a batch, over all processes together."""
+    accumulate: Annotated[int, Flag("optimisation")] = Field(1, ge=1)
+    """Micro-batches in which each process computes its share of a batch, to save memory."""
+    seed: Annotated[int, Flag("optimisation")] = Field(0, ge=0, lt=2**63)
+    """Seed of every random number of the run."""
+    precision: Annotated[Literal["fp32", "bf16", "fp16", "fp64"], Flag("optimisation")] = "fp32"
     """Arithmetic of the networks; bf16 and fp16 keep float32 weights. fp16 needs a GPU."""
-    batchnorm: Literal["global", "local"] = "global"
+    batchnorm: Annotated[Literal["global", "local"], Flag("optimisation")] = "global"
     """Batch normalisation over the global batch, the same on any number of processes, or over each process's share."""
-    clip_norm: float | None = Field(None, gt=0)
-    """Clip the gradient of each turn to this norm."""
-    on_nan: Literal["stop", "skip"] = "stop"
-    """Where a gradient is NaN or infinite: stop, or skip that turn on all processes and count it."""
-    nan_limit: int = Field(10, ge=1)
-    """With skip: how many turns of a phase may be skipped in a row; one more, and the run stops after all."""
-    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    clip_norm: Annotated[float | None, Flag("optimisation")] = Field(None, gt=0)
+    """Clip the gradient of each update to this norm; without it gradients are not clipped."""
+    on_nan: Annotated[Literal["stop", "skip"], Flag("optimisation")] = "stop"
+    """Where a gradient is NaN or infinite: stop, or skip that update on all processes and count it."""
+    nan_limit: Annotated[int, Flag("optimisation")] = Field(10, ge=1)
+    """With `skip`: how many updates of a phase may be skipped in a row; one more stops the run."""
+    lr_schedule: Annotated[Literal["constant", "linear", "cosine"], Flag("optimisation")] = "constant"
     """How the learning rates fall between lr_decay_from and the end of the run."""
-    lr_decay_from: float = Field(0.5, ge=0, lt=1)
-    """Where they begin to fall, as a fraction of the run."""
-    lr_final: float = Field(0.0, ge=0, le=1)
-    """Where they end, as a fraction of their first value."""
-    ema_kimg: float = Field(10.0, ge=0)
+    lr_decay_from: Annotated[float, Flag("optimisation", "FRACTION")] = Field(0.5, ge=0, lt=1)
+    """Where the learning rates begin to fall, as a fraction of the run."""
+    lr_final: Annotated[float, Flag("optimisation", "FRACTION")] = Field(0.0, ge=0, le=1)
+    """The learning rates at the end, as a fraction of the first ones."""
+    ema_kimg: Annotated[float, Flag("optimisation", "KIMG")] = Field(10.0, ge=0)
     """Half-life of the moving average of the generator that draws the samples, in thousands of images; 0: none."""
-    ema_ramp_up: float = Field(0.05, gt=0)
+    ema_ramp_up: Annotated[float, Flag("optimisation", "FRACTION")] = Field(0.05, gt=0)
     """The half-life is at most this fraction of the images seen."""
 
-    out: Path | None = None
+    out: Annotated[Path | None, Flag("output", "DIR")] = None
     """The run's folder; without it runs/<variant>-<dataset>."""
-    resume: Literal["auto", "never", "must"] = "auto"
-    """Go on from the folder's newest checkpoint: where there is one, never, or else fail."""
-    log_every: float | None = Field(None, gt=0)
-    """Log the terms every so many thousand images; without it 500 times in a run, but not below 1."""
-    sample_every: float | None = Field(None, gt=0)
-    """Draw a grid of samples every so many thousand images; without it 20 times in a run, but not below 1."""
-    evaluate_every: float | None = Field(None, gt=0)
-    """Judge the generator every so many thousand images and at the end, with a checkpoint; without it never."""
-    evaluate_samples: int = Field(2000, ge=64)
-    """How many samples it is judged by then; `gan_core evaluate` takes 10,000."""
-    evaluate_features: str = "classifier"
-    """The feature space in which it is judged then: classifier, inception, random, or one that a plugin offers."""
-    checkpoint_every: float | None = Field(None, gt=0)
-    """Write a checkpoint every so many thousand images; likewise. Every run ends with one."""
-    keep_checkpoints: int = Field(3, ge=1)
+    resume: Annotated[Literal["auto", "never", "must"], Flag("output")] = "auto"
+    """Continue from the folder's newest checkpoint: where there is one, never, or fail where there is none."""
+    log_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
+    """Log the terms every so many thousand images; without it 500 times in a run, at most once per thousand."""
+    sample_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
+    """Draw a grid of samples every so many thousand images; without it 20 times in a run, at most once per thousand."""
+    checkpoint_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
+    """Write a checkpoint every so many thousand images; without it 20 times in a run, at most once per thousand. Every
+    run ends with one."""
+    keep_checkpoints: Annotated[int, Flag("output")] = Field(3, ge=1)
     """How many checkpoints are kept, the newest ones."""
-    keep_every: float | None = Field(None, gt=0)
-    """Also keep the first checkpoint at or after every multiple of so many thousand images, for good."""
-    keep_lowest: str | None = None
-    """Also keep the checkpoint where this metric of metrics.jsonl, such as generator/adversarial, was lowest."""
-    keep_highest: str | None = None
+    keep_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
+    """Also keep for good the first checkpoint at or after every multiple of so many thousand images."""
+    keep_lowest: Annotated[str | None, Flag("output", "METRIC")] = None
+    """Also keep the checkpoint where this metric of metrics.jsonl was lowest, such as evaluation@2000/fid."""
+    keep_highest: Annotated[str | None, Flag("output", "METRIC")] = None
     """Also keep the checkpoint where this metric of metrics.jsonl was highest."""
-    track: Literal["wandb", "tensorboard"] | None = None
+    track: Annotated[Literal["wandb", "tensorboard"] | None, Flag("output")] = None
     """Also log to Weights & Biases or TensorBoard."""
-    threads: int | None = Field(None, ge=1)
-    """CPU threads of each process; without it the machine's cores are shared out."""
-    deadline: float = Field(600.0, ge=1, le=86_400)
-    """Seconds that processes wait for one another before they give up and say for which one."""
+
+    evaluate_every: Annotated[float | None, Flag("evaluation", "KIMG")] = Field(None, gt=0)
+    """Evaluate every so many thousand images and at the end, each time with a checkpoint; without it never."""
+    evaluate_samples: Annotated[int, Flag("evaluation")] = Field(2000, ge=64)
+    """How many samples such an evaluation draws; `gan_core evaluate` draws 10,000."""
+    evaluate_features: Annotated[str, Flag("evaluation", "NAME")] = "classifier"
+    """The feature space of such an evaluation: classifier, inception, random, or one that a plugin offers."""
+
+    threads: Annotated[int | None, Flag("machines")] = Field(None, ge=1)
+    """CPU threads of each process; without it the processes of a machine share its cores."""
+    deadline: Annotated[float, Flag("machines", "SECONDS")] = Field(600.0, ge=1, le=86_400)
+    """Seconds that processes wait for one another; then they stop and name the one that is missing."""
 
     @property
     def folder(self) -> Path:

@@ -29,7 +29,7 @@ class Subject:
     def build(self, data: DataSpec | None = None) -> Game:
         """Makes the game with default options and the same initial weights each time."""
         Streams(0).seed_modules("initial weights", 0, 0)
-        return self.loaded.build(data or self.data)
+        return self.loaded.build(None, data or self.data)
 
     def batch_source(self, game: Game, *, labels: bool = True) -> BatchSource:
         """Returns a source of batches of random images."""
@@ -69,7 +69,7 @@ def accepted_shapes(loaded: LoadedVariant) -> Iterator[DataSpec]:
     for size, channels in SHAPES:
         data = DataSpec(name="digits", image_size=size, channels=channels, classes=10, count=1500)
         try:
-            loaded.build(data)
+            loaded.build(None, data)
         except UserError:
             continue
         yield data

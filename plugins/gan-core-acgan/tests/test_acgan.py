@@ -56,7 +56,7 @@ def test_labels_are_those_asked_for_or_drawn() -> None:
 def test_data_without_labels_is_refused() -> None:
     unlabelled = DataSpec(name="folder:cats", image_size=8, channels=1, classes=0, count=5)
     with pytest.raises(UserError, match=r"variant 'acgan' .* needs labels, but 'folder:cats' has none"):
-        load_variant("acgan").build(unlabelled)
+        load_variant("acgan").build(None, unlabelled)
 
 
 @pytest.mark.parametrize("size", [10, 6])

@@ -1,0 +1,28 @@
+"""The settings of an evaluation: each one's type, bounds, default, meaning, and section in `evaluate --help`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gan_core.settings.flag import Flag
+
+
+class EvaluationSettings(BaseModel):
+    """The settings of `gan_core evaluate`. Each field has a flag, as in `Settings`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    data_dir: Annotated[Path | None, Flag("data", "DIR")] = None
+    """Where the data set is now; without it where the run found it."""
+
+    samples: Annotated[int | None, Flag("evaluation")] = Field(None, ge=64)
+    """Images to draw; without it 10,000, or 26,000 of stacked-mnist, as is usual there."""
+    seed: Annotated[int, Flag("evaluation")] = Field(0, ge=0, lt=2**63)
+    """Seed of the latents."""
+    features: Annotated[str, Flag("evaluation", "NAME")] = "classifier"
+    """The feature space: classifier, inception, random, or one that a plugin offers."""
+    small_fid: Annotated[bool, Flag("evaluation")] = False
+    """Compute FID also on fewer than 2,000 samples."""
+    gan_train: Annotated[bool, Flag("evaluation")] = False
+    """Also train a classifier on samples (conditional variants)."""

@@ -1,0 +1,23 @@
+"""How the command line shows a setting, beyond its name, type, default and docstring."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Group = Literal["data", "length", "optimisation", "output", "evaluation", "machines"]
+"""A section of `--help`."""
+
+GROUPS: tuple[Group, ...] = get_args(Group)
+"""The sections, in the order in which `--help` prints them and models declare their fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Metadata of a setting's field: `steps: Annotated[int, Flag("length")]`.
+
+    Attributes:
+        group: The section of `--help` that lists the flag.
+        metavar: The name of the flag's value; None takes the choices of a `Literal`, else the name of the type.
+    """
+
+    group: Group
+    metavar: str | None = None
