@@ -1,4 +1,4 @@
-"""Evaluating a run: its newest checkpoint against the data set that it was trained on."""
+"""Evaluation of a run: its newest checkpoint against the data set on which it was trained."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,19 +28,19 @@ _SAMPLES, _STACKED_SAMPLES = 10_000, 26_000
 def evaluate_run(
     run: Path, request: EvaluationSettings, options: Mapping[str, object], console: Console
 ) -> dict[str, Any] | None:
-    """Draws, judges, and writes the result into the run's folder.
+    """Draws samples, evaluates them, and writes the result into the run's folder.
 
     Args:
         run: The run's folder.
         request: How to evaluate it.
-        options: Options of the feature space, not checked yet.
+        options: Options of the feature space, not yet checked.
         console: Where the main process shows progress.
 
     Returns:
-        What evaluation.json says, on the main process; None on the others.
+        The content of evaluation.json on the main process; None on the others.
 
     Raises:
-        UserError: Something is wrong that can be mended.
+        UserError: Something is wrong that the user can fix.
     """
     folder = RunFolder(run)
     settings = read_settings(folder.read_config(), str(folder.config)).settings
@@ -77,7 +77,7 @@ def _evaluate(
     with accelerator.local_main_process_first():  # It may have to download.
         fingerprint = data.read("train").fingerprint
     if fingerprint != run.metadata["data"]["fingerprint"]:
-        raise UserError(f"{str(folder)!r} was trained on another {settings.dataset!r} than there is here now")
+        raise UserError(f"{str(folder)!r} was trained on other {settings.dataset!r} data than is there now")
     reference = open_reference(loaded, request.features, data, accelerator, console)
     samples = request.samples or (_SAMPLES if dataset.channel is None else _STACKED_SAMPLES)
     evaluation = evaluate(

@@ -1,4 +1,4 @@
-"""The job: what is to be trained, resolved and checked, before anything is read or put on a device."""
+"""The job: what to train, resolved and checked before any data is read."""
 
 import os
 import platform
@@ -28,7 +28,7 @@ from gan_core.version import __version__
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is to be trained, resolved: nothing is read from disk or put on a device yet."""
+    """What to train. No data is read and nothing is on a device yet."""
 
     settings: Settings
     loaded: LoadedVariant
@@ -45,16 +45,16 @@ class Job:
         return self.loaded.build(self.options, self.dataset.spec)
 
     def length(self, step_images: int) -> int:
-        """Returns the run's length in images: whole rounds, at least as long as was asked for."""
+        """Returns the run's length in images: whole steps, at least as many images as were requested."""
         settings = self.settings
         if settings.steps is not None:
             return settings.steps * step_images
         images = settings.kimg * 1000 if settings.kimg is not None else (settings.epochs or 0) * self.dataset.spec.count
-        # A tenth of an image is rounding noise of the multiplication, not a wish for another round.
+        # A tenth of an image is rounding error of the multiplication and must not add a step.
         return max(1, ceil((images - 0.1) / step_images)) * step_images
 
     def identity(self) -> dict[str, Any]:
-        """Returns what must be the same in all processes: settings, but for those of a machine, and versions."""
+        """Returns what must be the same in all processes: versions, and all settings except those of a machine."""
         plugin = self.loaded.plugin
         settings = {key: value for key, value in dotted(self.config()).items() if key not in ("data_dir", "threads")}
         return settings | {
@@ -63,24 +63,24 @@ class Job:
         }
 
     def config(self) -> dict[str, Any]:
-        """Returns every setting, the variant's options among them, as plain values."""
+        """Returns every setting, including the variant's options, as plain values."""
         return self.settings.model_dump(mode="json") | {"options": self.options.model_dump(mode="json")}
 
 
 def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
-    """Checks whatever can be known before anything is read, built or launched; a dry run checks the same.
+    """Checks everything that can be checked before data is read and networks are built; a dry run does the same.
 
     Raises:
-        UserError: With the key, the value, and what is allowed.
+        UserError: A setting is not allowed here; the message gives the key, the value, and what is allowed.
     """
     settings, folder = job.settings, RunFolder(job.settings.folder)
     if settings.precision == "fp16" and on_cpu():
         raise UserError("precision: 'fp16' needs a GPU; on a CPU use fp32 or bf16")
     if settings.precision == "fp16" and settings.on_nan == "skip":
-        raise UserError("on_nan: 'skip' does not go with precision 'fp16', whose scaler skips turns by itself")
+        raise UserError("on_nan: 'skip' is not allowed with precision 'fp16', whose scaler skips updates itself")
     _check_batch(settings, processes)
     if settings.track is not None and find_spec(settings.track) is None:
-        # accelerate would only leave it out.
+        # accelerate would ignore the tracker without an error.
         raise UserError(f"track: {settings.track!r} is not installed: pip install {settings.track}")
     if settings.evaluate_every is not None:
         load_features(settings.evaluate_features, {})
@@ -89,30 +89,30 @@ def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
         if key not in keys:
             raise UserError(f"--allow-change {key!r}: no such key.{did_you_mean(key, keys)} Allowed: {', '.join(keys)}")
     if settings.resume == "never" and folder.exists:
-        raise UserError(f"resume: 'never', but {str(folder.root)!r} holds a run already. Give another --out")
+        raise UserError(f"resume: 'never', but {str(folder.root)!r} already contains a run. Use another --out")
     if settings.resume == "must" and newest(folder.checkpoints, lambda _: None) is None:
-        raise UserError(f"resume: 'must', but {str(folder.root)!r} holds no whole checkpoint")
+        raise UserError(f"resume: 'must', but {str(folder.root)!r} contains no intact checkpoint")
     there = next(path for path in (folder.root.absolute(), *folder.root.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise UserError(
-            f"out: {str(folder.root)!r} cannot be written: {str(there)!r} is no folder that is yours to write to"
+            f"out: {str(folder.root)!r} cannot be written: {str(there)!r} is not a folder with write permission"
         )
 
 
 def _check_batch(settings: Settings, processes: int) -> None:
-    """Refuses a batch that cannot be shared out evenly, with the numbers."""
+    """Raises an error if the batch cannot be divided evenly over the processes and micro-batches."""
     parts = processes * settings.accumulate
     if settings.batch % parts:
         lower, upper = settings.batch // parts * parts, -(-settings.batch // parts) * parts
         nearest = f"{lower} or {upper}" if lower else str(upper)
         raise UserError(
-            f"batch: {settings.batch} cannot be shared by {processes} processes in {settings.accumulate} micro-batches "
-            f"each: it must be a multiple of {parts}, such as {nearest}"
+            f"batch: {settings.batch} cannot be divided over {processes} processes with {settings.accumulate} "
+            f"micro-batches each: it must be a multiple of {parts}, such as {nearest}"
         )
 
 
 def run_metadata(job: Job, length: int, fingerprint: str, processes: int) -> dict[str, Any]:
-    """Returns what a run is made of besides its settings, for run.json and for resuming."""
+    """Returns what defines a run besides its settings, for run.json and for the check on resume."""
     plugin = job.loaded.plugin
     return {
         "length": length,

@@ -1,4 +1,4 @@
-"""Taking a run's generator back from its folder, without its data set, optimizers or discriminator."""
+"""Loading a run's generator from its folder, without its data set, optimizers or discriminator."""
 
 import sys
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from gan_core.settings.settings import Settings
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedRun:
-    """A run's generator as its newest whole checkpoint has it, and what is known of the run."""
+    """A run's generator from its newest intact checkpoint, with the run's settings and metadata."""
 
     folder: RunFolder
     settings: Settings
@@ -30,25 +30,25 @@ class LoadedRun:
 
 
 def load_run(run: Path, seed: int, device: torch.device | None = None) -> LoadedRun:
-    """Takes the averaged networks of a run's newest whole checkpoint.
+    """Loads the averaged networks of a run's newest intact checkpoint.
 
     Args:
         run: The run's folder.
         seed: Seed of the samples.
-        device: Where they are computed; None takes an accelerator where there is one.
+        device: The device of the networks; None uses an accelerator if there is one.
 
     Raises:
-        UserError: The folder holds no run, no checkpoint, or one of another version of the variant.
+        UserError: The folder contains no run or no intact checkpoint, or the checkpoint does not fit the variant.
     """
     folder = RunFolder(run)
     resolved = read_settings(folder.read_config(), str(folder.config))
     settings = resolved.settings
     checkpoint = newest(folder.checkpoints, lambda text: print(f"warning: {text}", file=sys.stderr))
     if checkpoint is None:
-        raise UserError(f"{str(run)!r} holds no whole checkpoint yet")
+        raise UserError(f"{str(run)!r} contains no intact checkpoint yet")
     metadata = folder.read_metadata()
     if "data" not in metadata:
-        raise UserError(f"{str(folder.metadata)!r} is missing or damaged: it says what data the run was made with")
+        raise UserError(f"{str(folder.metadata)!r} is missing or damaged: it describes the data of the run")
     data = metadata["data"]
     spec = DataSpec(name=settings.dataset, **{key: value for key, value in data.items() if key != "fingerprint"})
     loaded = load_variant(settings.variant)
@@ -62,7 +62,7 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
             network.load_state_dict(checkpoint.tensors(f"ema-{name}"))
         except (RuntimeError, FileNotFoundError) as error:
             raise UserError(
-                f"checkpoint {checkpoint.path} does not fit {loaded.plugin.label}; the run was made with version "
+                f"checkpoint {checkpoint.path} does not fit {loaded.plugin.label}; the run was trained with version "
                 f"{metadata.get('variant_version')}: {error}"
             ) from error
     return LoadedRun(

@@ -1,4 +1,4 @@
-"""Setting a run up: images and networks on their devices, and the checkpoint from which it goes on."""
+"""Setting up a run: images and networks on their devices, and the checkpoint to resume from."""
 
 import sys
 from collections.abc import Collection
@@ -78,7 +78,7 @@ def _check_metrics(settings: Settings, modules: list[PhaseModule]) -> None:
         value = getattr(settings, key)
         if value is not None and value not in metrics:
             hint = did_you_mean(value, metrics)
-            raise UserError(f"{key}: {value!r} is no metric of this run.{hint} Allowed: {', '.join(metrics)}")
+            raise UserError(f"{key}: {value!r} is not a metric of this run.{hint} Allowed: {', '.join(metrics)}")
 
 
 def _warn(text: str) -> None:
@@ -88,12 +88,12 @@ def _warn(text: str) -> None:
 def find_checkpoint(
     job: Job, folder: RunFolder, accelerator: Accelerator, metadata: dict[str, Any], allowed: Collection[str]
 ) -> Checkpoint | None:
-    """Decides where the run begins: at a whole checkpoint of the same run, or afresh.
+    """Returns the newest intact checkpoint of the run to resume from, or None to start at the beginning.
 
     Raises:
-        UserError: The run there was made with other settings.
+        UserError: The run in the folder has other settings.
     """
-    # The main process reads and decides for all.
+    # The main process reads the folder for all.
     found = [newest(folder.checkpoints, _warn) if accelerator.is_main_process else None]
     broadcast_object_list(found)
     if found[0] is not None:
@@ -107,7 +107,7 @@ def find_checkpoint(
 
 
 def read_images(job: Job, accelerator: Accelerator) -> Images:
-    """Reads the split for training; one process of each machine goes first, for it may have to download."""
+    """Reads the training split; one process of each machine reads first, because it may have to download."""
     with accelerator.local_main_process_first():
         return job.dataset.read("train")
 

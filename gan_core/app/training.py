@@ -1,4 +1,4 @@
-"""One run from beginning to end: join the others, check, read, build, train, and leave the folder explained."""
+"""One training run from start to end: set up processes, check, read data, build, train, and record the outcome."""
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
@@ -31,7 +31,7 @@ ShowPlan = Callable[[Job, Game, int, Console], None]
 
 
 def start(job: Job, allowed: Collection[str], console: Console, show_plan: ShowPlan | None = None) -> Status:
-    """Trains, or goes on training, until the run's length or a request to stop.
+    """Trains until the run's length or a request to stop; resumes if the folder has a checkpoint.
 
     Args:
         job: What to train.
@@ -40,8 +40,8 @@ def start(job: Job, allowed: Collection[str], console: Console, show_plan: ShowP
         show_plan: Prints the plan before the training begins; None prints none.
 
     Raises:
-        UserError: Something is wrong that can be mended; nothing in the folder was changed.
-        TrainingError: It diverged, the disk is full, or another process is gone.
+        UserError: Something is wrong that the user can fix; nothing in the folder was changed.
+        TrainingError: Training diverged, the disk is full, or another process ended.
     """
     settings = job.settings
     check_job(job, started_processes(), allowed)
@@ -66,7 +66,7 @@ def _join(
         heard = console if accelerator.is_main_process else Console(quiet=True)
         return _run(job, allowed, accelerator, rendezvous, heard, show_plan)
     finally:
-        # The wrapped phases go before the process group that they use, and the group before the interpreter.
+        # The wrapped phases are freed before their process group, and the group before the interpreter ends.
         accelerator.free_memory()
         accelerator.end_training()
 
@@ -97,7 +97,7 @@ def _run(
         state.load(saved)
         console.print(f"resuming at {state.images_seen / 1000:g} kimg from {saved.path}", highlight=False)
     if state.images_seen >= length:
-        console.print("nothing to do: the run has its length. Give a greater one to go on", highlight=False)
+        console.print("nothing to do: the run has its full length. Use a greater one to continue", highlight=False)
         if accelerator.is_main_process:
             folder.write_metadata(status="finished", images_seen=state.images_seen)
         return "finished"
@@ -113,7 +113,7 @@ def _run(
             accelerator=accelerator,
             console=console,
         )
-    accelerator.wait_for_everyone()  # All have read the folder; now the main process may write to it.
+    accelerator.wait_for_everyone()  # All processes have read the folder; now the main process may write to it.
     with ExitStack() as stack:
         observers: list[Observer] = []
         if accelerator.is_main_process:
@@ -137,17 +137,17 @@ def _run(
                 evaluate=evaluate,
             )
         )
-    _say_how_it_ended(console, status, state.images_seen, folder)
-    accelerator.wait_for_everyone()  # Nobody leaves while somebody may still be spoken to.
+    _print_outcome(console, status, state.images_seen, folder)
+    accelerator.wait_for_everyone()  # No process exits while another may still need it.
     return status
 
 
 def _open_folder(job: Job, folder: RunFolder, metadata: Mapping[str, Any], resumed_at: int | None) -> None:
-    """Writes down what begins here, or goes on; what was logged after the checkpoint it goes on from is forgotten."""
+    """Writes settings and metadata, and drops what was logged after the checkpoint from which the run resumes."""
     folder.create()
     folder.write_config(job.config())
     if resumed_at is None:
-        folder.metadata.unlink(missing_ok=True)  # Of a run that left nothing else.
+        folder.metadata.unlink(missing_ok=True)  # Of a run that left no checkpoint.
     folder.write_metadata(**metadata, status="running", process=this_process())
     folder.rewind_metrics(-1 if resumed_at is None else resumed_at)
 
@@ -160,13 +160,13 @@ def _tracker(job: Job, accelerator: Accelerator, folder: RunFolder, console: Con
 
 
 def _train(run: Training) -> Status:
-    """Trains, and notes in the folder how it ended."""
+    """Trains, and records in the folder how training ended."""
     writes = run.accelerator.is_main_process
     try:
         status = train(run)
     except BaseException:
         if writes:
-            with suppress(OSError):  # A disk that is full is the error to tell of, not that this cannot be noted.
+            with suppress(OSError):  # A full disk is the error to report, not that its status cannot be written.
                 run.folder.write_metadata(status="failed", images_seen=run.state.images_seen)
         raise
     if writes:
@@ -174,10 +174,10 @@ def _train(run: Training) -> Status:
     return status
 
 
-def _say_how_it_ended(console: Console, status: Status, images_seen: int, folder: RunFolder) -> None:
+def _print_outcome(console: Console, status: Status, images_seen: int, folder: RunFolder) -> None:
     seen = f"{images_seen / 1000:g} kimg"
     if status == "interrupted":
-        console.print(f"interrupted at {seen}, saved. The same command goes on from there.", highlight=False)
+        console.print(f"interrupted at {seen}, saved. Run the same command to resume.", highlight=False)
     else:
         console.print(
             f"finished at {seen}: {folder.samples / f'{images_seen:09d}.png'}", highlight=False, soft_wrap=True

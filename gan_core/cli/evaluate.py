@@ -22,10 +22,10 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Say how good a run's generator is, and below each metric what real images score in its place.
+    """Evaluate a run's generator, and show below each metric the real images' own score (the floor).
 
-    The result is in the run's evaluation.json. It depends on the run, the seed and the number of samples only: to
-    have it sooner, start it with accelerate on several processes, as `train`.
+    The result is written to the run's evaluation.json. It depends only on the run, the seed and the number of samples:
+    launched with accelerate on several processes, as `train`, it is the same and takes less time.
     """
     settings, options = validated(EvaluationSettings, given), options_of(assignments or ())
     check_launcher()

@@ -25,12 +25,12 @@ def train(
     allow_change: Annotated[
         list[str] | None, typer.Option(metavar="KEY", help="Let a resumed run differ in this setting.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings and the plan, and leave.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings and the plan, and exit.")] = False,
 ) -> None:
-    """Train a GAN, or go on with a run: the same command again resumes it exactly.
+    """Train a GAN, or resume a run: the same command resumes it exactly.
 
-    Settings come from defaults, then --config, then flags and --set. To use several processes or machines, start it
-    with accelerate: accelerate launch --config_file launch/cpu-2.yaml -m gan_core train --variant dcgan --kimg 100
+    Settings come from defaults, then --config, then flags and --set. For several processes or machines, launch it with
+    accelerate: accelerate launch --config_file launch/cpu-2.yaml -m gan_core train --variant dcgan --kimg 100
     """
     resolved = resolve(given, assignments or (), config)
     settings = resolved.settings
@@ -60,4 +60,4 @@ def train(
     from gan_core.app.training import start
 
     if start(job, allow_change or (), console, print_plan) == "interrupted":
-        raise typer.Exit(75)  # EX_TEMPFAIL of sysexits.h, "try again": with 0, schedulers would take it for finished.
+        raise typer.Exit(75)  # EX_TEMPFAIL of sysexits.h, "try again": 0 would mean that the run is finished.

@@ -14,10 +14,10 @@ class EvaluationSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     data_dir: Annotated[Path | None, Flag("data", "DIR")] = None
-    """Where the data set is now; without it where the run found it."""
+    """The current folder of the data set; without it the folder that the run used."""
 
     samples: Annotated[int | None, Flag("evaluation")] = Field(None, ge=64)
-    """Images to draw; without it 10,000, or 26,000 of stacked-mnist, as is usual there."""
+    """Samples to draw; without it 10,000, or 26,000 for stacked-mnist, as in the literature."""
     seed: Annotated[int, Flag("evaluation")] = Field(0, ge=0, lt=2**63)
     """Seed of the latents."""
     features: Annotated[str, Flag("evaluation", "NAME")] = "classifier"

@@ -1,4 +1,4 @@
-"""Settings from a file and from flags, put together and checked, with errors that name the key and the way out."""
+"""Settings from a file and from flags, merged and checked, with errors that name the key and the fix."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resolved:
-    """What a run is told.
+    """The settings of a run and the options of its variant.
 
     Attributes:
         settings: Its settings, checked.
@@ -37,12 +37,12 @@ class Resolved:
 
 
 def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config: Path | None = None) -> Resolved:
-    """Puts settings together: defaults < `--config` < flags and `--set`.
+    """Merges settings: defaults < `--config` < flags and `--set`.
 
     Args:
         flags: The flags that were given on the command line, by setting.
         assignments: The texts after `--set`: "key=value" of a setting, else of one of the variant's options
-            ("options.key=value" says so expressly).
+            ("options.key=value" always names an option).
         config: A YAML file of settings.
 
     Raises:
@@ -68,18 +68,18 @@ def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config
     settings = resolved.settings
     lengths = [key for key in LENGTHS if getattr(settings, key) is not None]
     if len(lengths) > 1:
-        raise UserError(f"length: {' and '.join(lengths)} are given. Give one of --kimg, --epochs or --steps")
+        raise UserError(f"length: {' and '.join(lengths)} are given. Use one of --kimg, --epochs or --steps")
     if not lengths:
         settings = settings.model_copy(update={"kimg": DEFAULT_KIMG})
     return Resolved(settings=settings, options={**resolved.options, **options})
 
 
 def read_settings(values: Mapping[str, object], source: str) -> Resolved:
-    """Returns what a file holds: settings by key, and the variant's options as the mapping `options`.
+    """Returns the content of a file: settings by key, and the variant's options under the key `options`.
 
     Args:
         values: The content of the file.
-        source: What errors call the file.
+        source: The file's name in errors.
 
     Raises:
         UserError: A key or a value is not allowed; all problems are listed.
@@ -95,7 +95,7 @@ def validated(model: type[M], values: Mapping[str, object], what: str = "setting
     Args:
         model: The model.
         values: The values of its fields.
-        what: What errors call a field.
+        what: A field's name in errors.
         others: Further keys that are allowed where the values come from, for the error of an unknown one.
 
     Raises:
@@ -113,7 +113,7 @@ def _explain(model: type[BaseModel], what: str, others: Sequence[str], problem: 
     key = str(problem["loc"][0]) if problem["loc"] else what
     if problem["type"] == "extra_forbidden":
         if issubclass(model, Options) and key in model.unsuitable:
-            return f"{key}: no {what}, for {model.unsuitable[key]}"
+            return f"{key}: not an {what}, because {model.unsuitable[key]}"
         names = [*model.model_fields, *others]
         return f"{key}: no such {what}.{did_you_mean(key, names)} Allowed: {', '.join(names)}"
     value = problem["input"]

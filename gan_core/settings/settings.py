@@ -29,7 +29,7 @@ class Settings(BaseModel):
     epochs: Annotated[float | None, Flag("length")] = Field(None, gt=0)
     """Length in passes over the data set."""
     steps: Annotated[int | None, Flag("length")] = Field(None, gt=0)
-    """Length in steps. One step updates each network once, or as often as the variant says."""
+    """Length in steps. One step has one update of every phase, or as many as the variant defines."""
 
     batch: Annotated[int, Flag("optimisation", "IMAGES")] = Field(64, ge=1)
     """Images in a batch, over all processes together."""
@@ -63,16 +63,16 @@ class Settings(BaseModel):
     resume: Annotated[Literal["auto", "never", "must"], Flag("output")] = "auto"
     """Continue from the folder's newest checkpoint: where there is one, never, or fail where there is none."""
     log_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
-    """Log the terms every so many thousand images; without it 500 times in a run, at most once per thousand."""
+    """Log the terms every KIMG thousand images; without it 500 times in a run, at most once per thousand."""
     sample_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
-    """Draw a grid of samples every so many thousand images; without it 20 times in a run, at most once per thousand."""
+    """Draw a grid of samples every KIMG thousand images; without it 20 times in a run, at most once per thousand."""
     checkpoint_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
-    """Write a checkpoint every so many thousand images; without it 20 times in a run, at most once per thousand. Every
+    """Write a checkpoint every KIMG thousand images; without it 20 times in a run, at most once per thousand. Every
     run ends with one."""
     keep_checkpoints: Annotated[int, Flag("output")] = Field(3, ge=1)
     """How many checkpoints are kept, the newest ones."""
     keep_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
-    """Also keep for good the first checkpoint at or after every multiple of so many thousand images."""
+    """Also keep for good the first checkpoint at or after every multiple of KIMG thousand images."""
     keep_lowest: Annotated[str | None, Flag("output", "METRIC")] = None
     """Also keep the checkpoint where this metric of metrics.jsonl was lowest, such as evaluation@2000/fid."""
     keep_highest: Annotated[str | None, Flag("output", "METRIC")] = None
@@ -81,7 +81,7 @@ class Settings(BaseModel):
     """Also log to Weights & Biases or TensorBoard."""
 
     evaluate_every: Annotated[float | None, Flag("evaluation", "KIMG")] = Field(None, gt=0)
-    """Evaluate every so many thousand images and at the end, each time with a checkpoint; without it never."""
+    """Evaluate every KIMG thousand images and at the end, each time with a checkpoint; without it never."""
     evaluate_samples: Annotated[int, Flag("evaluation")] = Field(2000, ge=64)
     """How many samples such an evaluation draws; `gan_core evaluate` draws 10,000."""
     evaluate_features: Annotated[str, Flag("evaluation", "NAME")] = "classifier"
@@ -90,7 +90,7 @@ class Settings(BaseModel):
     threads: Annotated[int | None, Flag("machines")] = Field(None, ge=1)
     """CPU threads of each process; without it the processes of a machine share its cores."""
     deadline: Annotated[float, Flag("machines", "SECONDS")] = Field(600.0, ge=1, le=86_400)
-    """Seconds that processes wait for one another; then they stop and name the one that is missing."""
+    """Seconds for which processes wait for each other; then they stop and name the one that is missing."""
 
     @property
     def folder(self) -> Path:
@@ -122,9 +122,9 @@ FREE = {
     "on_nan",
     "nan_limit",
 }
-"""What a resumed run may change without a word: nothing here touches what is computed."""
+"""Settings that may change on resume without `--allow-change`."""
 
 
 def _plain(name: str) -> str:
-    """Returns a name that is one folder: "folder:/data/cats" -> "cats"."""
+    """Returns the last part of a name, for a folder: "folder:/data/cats" -> "cats"."""
     return name.rstrip("/").replace(":", "/").rpartition("/")[2] or "data"
