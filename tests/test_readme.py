@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, gan_core
-from tests.test_plugin_door import install
+from tests.test_plugin_loading import install
 
 README = (ROOT / "README.md").read_text()
 BIN = str(Path(sys.executable).parent)

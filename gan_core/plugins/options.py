@@ -1,4 +1,4 @@
-"""A variant's options as rows that people and programs read."""
+"""A variant's options as rows of a table, for `gan_core show` and its JSON output."""
 
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypedDict, Union, get_args, get_origin
@@ -10,7 +10,7 @@ from gan_core.game.variant import Options
 
 
 class OptionRow(TypedDict):
-    """One option: what `gan_core show` prints of it."""
+    """One option, as `gan_core show` prints it."""
 
     name: str
     type: str
@@ -31,7 +31,7 @@ _SIGNS = {
 
 
 def option_rows(options: type[Options]) -> list[OptionRow]:
-    """Describes every option of a variant, in the order in which its class names them."""
+    """Returns a row for each option of a variant, in the order of the class's fields."""
     return [
         OptionRow(
             name=name,
@@ -45,7 +45,7 @@ def option_rows(options: type[Options]) -> list[OptionRow]:
 
 
 def _type_name(annotation: Any) -> str:
-    """Writes a type for people: "float", "adam | sgd", "list | none"."""
+    """Returns a short name of a type: "float", "adam | sgd", "list | none"."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type_name(arguments[0])
