@@ -10,7 +10,7 @@ import pytest
 from gan_core.plugins.find import find_plugins
 from gan_core.testing import Check, checks_of, parametrize_with_checks
 from tests.conftest import ROOT, gan_core
-from tests.test_plugin_door import install
+from tests.test_plugin_loading import install
 
 # The first-party plugins run the kit in tests of their own, which are part of this suite.
 STRANGERS = [p.full_name for p in find_plugins() if not (ROOT / "plugins" / p.distribution).is_dir()]

@@ -21,7 +21,7 @@ from gan_core.randomness import Streams
 from tests.conftest import gan_core
 from tests.judging import QUIET, real_data
 from tests.test_data import picture
-from tests.test_plugin_door import install
+from tests.test_plugin_loading import install
 
 CPU = torch.device("cpu")
 

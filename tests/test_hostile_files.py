@@ -93,7 +93,7 @@ def test_no_name_leads_out_of_the_folder_of_runs(variant: str, dataset: str) -> 
 
 @pytest.mark.parametrize("name", ["../generator", "a/b", "..", ""])
 def test_no_name_of_a_network_leads_out_of_a_checkpoint(name: str) -> None:
-    with pytest.raises(ValueError, match="is no name for a network"):
+    with pytest.raises(ValueError, match="is not allowed as the name of a network"):
         Game(
             networks={name: Scale()},
             phases=[toy_phase("phase", product, trains=(name,))],

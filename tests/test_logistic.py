@@ -1,4 +1,4 @@
-"""The losses of Goodfellow et al. 2014, against values and slopes worked out by hand."""
+"""The losses of Goodfellow et al. 2014 against values and gradients computed by hand."""
 
 import math
 
@@ -16,7 +16,7 @@ def identity(images: Tensor) -> Tensor:
 
 
 def logit(probability: float) -> Tensor:
-    """The logit of a probability."""
+    """Returns the logit of a probability as a leaf tensor, (1,)."""
     return torch.tensor([math.log(probability / (1 - probability))], dtype=torch.float64, requires_grad=True)
 
 
@@ -37,16 +37,16 @@ def test_the_discriminator_s_terms_are_equation_1() -> None:
 
 
 @pytest.mark.parametrize(
-    ("objective", "value", "slope"),
+    ("objective", "value", "gradient"),
     [("minimax", math.log(1 - 0.1), -0.1), ("non-saturating", -math.log(0.1), 0.1 - 1)],
 )
-def test_the_generator_s_term_and_how_minimax_saturates(objective: str, value: float, slope: float) -> None:
+def test_the_generator_s_term_and_the_saturation_of_minimax(objective: str, value: float, gradient: float) -> None:
     fake = logit(0.1)
     term = Logistic(objective).generator(identity, fake, fake)["adversarial"]
     assert float(term.detach()) == pytest.approx(value)
     term.backward()
     assert fake.grad is not None
-    assert float(fake.grad) == pytest.approx(slope)
+    assert float(fake.grad) == pytest.approx(gradient)
 
 
 def test_logits_beyond_the_range_of_exp_stay_finite() -> None:
@@ -65,17 +65,17 @@ def test_one_sided_label_smoothing_is_the_cross_entropy_with_a_soft_target() -> 
     assert float(real.grad) == pytest.approx(0.8 - 0.9)
 
 
-def test_a_weight_of_a_half_is_the_cross_entropy_of_one_batch_of_both() -> None:
+def test_weight_one_half_is_the_cross_entropy_of_a_batch_of_real_and_fake() -> None:
     real, fake = torch.tensor([0.3, -2.0]), torch.tensor([1.5, -0.2])
     terms = Logistic(weight=0.5).discriminator(identity, real, fake)
     targets = torch.tensor([1.0, 1.0, 0.0, 0.0])
-    whole = binary_cross_entropy_with_logits(torch.cat([real, fake]), targets)
-    assert float(terms["real"] + terms["fake"]) == pytest.approx(float(whole))
+    joint = binary_cross_entropy_with_logits(torch.cat([real, fake]), targets)
+    assert float(terms["real"] + terms["fake"]) == pytest.approx(float(joint))
 
 
-def test_a_discriminator_that_is_sure_of_nothing_and_one_that_is_sure() -> None:
-    half = torch.zeros(4)  # D(x) = 1/2 everywhere, where the game of the paper has its equilibrium.
+def test_losses_at_the_equilibrium_and_of_a_confident_discriminator() -> None:
+    half = torch.zeros(4)  # D(x) = 1/2 everywhere: the equilibrium of the paper's game.
     terms = Logistic().discriminator(identity, half, half)
     assert float(terms["real"] + terms["fake"]) == pytest.approx(math.log(4))
-    sure = torch.full((4,), math.log(9.0))  # D(x) = 0.9.
-    assert float(Logistic().generator(identity, sure, sure)["adversarial"]) == pytest.approx(-math.log(0.9))
+    confident = torch.full((4,), math.log(9.0))  # D(x) = 0.9.
+    assert float(Logistic().generator(identity, confident, confident)["adversarial"]) == pytest.approx(-math.log(0.9))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import difference, gan_core, metrics, weights
-from tests.test_plugin_door import install
+from tests.test_plugin_loading import install
 
 CODE = '''
 import os

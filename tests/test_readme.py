@@ -12,7 +12,7 @@ import pytest
 
 from tests import forked
 from tests.conftest import ROOT, gan_core
-from tests.test_plugin_door import install
+from tests.test_plugin_loading import install
 
 README = (ROOT / "README.md").read_text()
 BIN = str(Path(sys.executable).parent)

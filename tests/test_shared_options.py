@@ -1,4 +1,4 @@
-"""Options that variants share: what each does, against values worked out by hand, and what goes with what."""
+"""Options that variants share: their effects, against values computed by hand, and which combinations are allowed."""
 
 import math
 import re
@@ -21,11 +21,11 @@ VARIANTS = ("vanilla", "dcgan", "acgan", "lsgan", "wgan")
 
 
 def build(variant: str, *assignments: str) -> Game:
-    """Makes a variant's game for the digits, in float32."""
+    """Returns a variant's game for the data set "digits", in float32."""
     return make_job(*assignments, variant=variant).build()
 
 
-def rates(game: Game) -> dict[str, float]:
+def learning_rates(game: Game) -> dict[str, float]:
     """Returns the learning rate of every phase's optimizer."""
     return {
         phase.name: phase.optimizer(game.networks[phase.trains[0]].parameters()).param_groups[0]["lr"]
@@ -34,40 +34,40 @@ def rates(game: Game) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_discriminator_may_have_a_learning_rate_of_its_own(variant: str) -> None:
+def test_the_discriminator_may_have_its_own_learning_rate(variant: str) -> None:
     name = "critic" if variant == "wgan" else "discriminator"
-    both = rates(build(variant, "lr=0.003"))
-    assert both == {name: 0.003, "generator": 0.003}
-    apart = rates(build(variant, "lr=0.003", f"{name}_lr=0.007"))
-    assert apart == {name: 0.007, "generator": 0.003}
+    same = learning_rates(build(variant, "lr=0.003"))
+    assert same == {name: 0.003, "generator": 0.003}
+    different = learning_rates(build(variant, "lr=0.003", f"{name}_lr=0.007"))
+    assert different == {name: 0.007, "generator": 0.003}
 
 
 def layers(network: nn.Module) -> list[nn.Module]:
-    """Returns the layers with weights."""
+    """Returns the dense and convolutional layers."""
     return [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
 
 
-def judge(game: Game) -> nn.Module:
-    """Returns the network that judges."""
+def discriminator_of(game: Game) -> nn.Module:
+    """Returns the discriminator or critic."""
     return next(network for name, network in game.networks.items() if name != "generator")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_discriminator_s_normalisation(variant: str) -> None:
     extra = ("penalty=gradient",) if variant == "wgan" else ()
-    spectral = judge(build(variant, "discriminator_norm=spectral", *extra))
+    spectral = discriminator_of(build(variant, "discriminator_norm=spectral", *extra))
     assert all(is_parametrized(layer, "weight") for layer in layers(spectral))
-    plain = judge(build(variant, "discriminator_norm=none", *extra))
+    plain = discriminator_of(build(variant, "discriminator_norm=none", *extra))
     assert not any(is_parametrized(layer, "weight") or isinstance(layer, _BatchNorm) for layer in plain.modules())
-    batch = judge(build(variant, "discriminator_norm=batch"))
+    batch = discriminator_of(build(variant, "discriminator_norm=batch"))
     assert any(isinstance(layer, _BatchNorm) for layer in batch.modules())
-    paper = judge(build(variant))
-    assert any(isinstance(layer, _BatchNorm) for layer in paper.modules()) == (variant in ("dcgan", "lsgan"))
+    default = discriminator_of(build(variant))
+    assert any(isinstance(layer, _BatchNorm) for layer in default.modules()) == (variant in ("dcgan", "lsgan"))
 
 
 def test_spectral_normalisation_against_a_singular_value_decomposition() -> None:
-    stack = "discriminator=[{conv: [6, 3]}, tanh, flatten, {dense: 1}]"
-    game = build("vanilla", "discriminator_norm=spectral", stack, "initialisation=normal")
+    layer_list = "discriminator=[{conv: [6, 3]}, tanh, flatten, {dense: 1}]"
+    game = build("vanilla", "discriminator_norm=spectral", layer_list, "initialisation=normal")
     discriminator = game.networks["discriminator"]
     convolution, dense = layers(discriminator)
     before = [layer.parametrizations.weight.original.detach().clone() for layer in (convolution, dense)]
@@ -75,7 +75,7 @@ def test_spectral_normalisation_against_a_singular_value_decomposition() -> None
         discriminator(torch.zeros(2, 1, 8, 8))
     for layer, original in zip((convolution, dense), before, strict=True):
         largest = torch.linalg.svdvals(original.flatten(1))[0]
-        assert float(largest) < 0.5  # So that dividing by it changes much.
+        assert float(largest) < 0.5  # Otherwise dividing by it might change too little to be tested.
         assert torch.allclose(layer.weight, original / largest, rtol=1e-4)
         assert torch.equal(layer.parametrizations.weight.original, original)
 
@@ -94,48 +94,48 @@ def test_spectral_normalisation_resumes_bit_for_bit(tmp_path: Path, train: Calla
     assert all(not torch.equal(resumed[name], halfway[name]) for name in vectors if resumed[name].numel() > 1)
 
 
-class LinearJudge(nn.Module):
-    """D(x) = 0.5 · x₁ - 2 · x₂ + 1 · x₃ on three pixels: its squared slope is 0.25 + 4 + 1 everywhere."""
+class LinearDiscriminator(nn.Module):
+    """D(x) = 0.5 · x₁ - 2 · x₂ + 1 · x₃ on three pixels: its squared gradient norm is 0.25 + 4 + 1 everywhere."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.flatten(1) @ torch.tensor([0.5, -2.0, 1.0], dtype=images.dtype)
 
 
-class QuadraticJudge(nn.Module):
-    """D(x) = Σ x² / 2: its slope at x is x."""
+class QuadraticDiscriminator(nn.Module):
+    """D(x) = Σ x² / 2: its gradient at x is x."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.square().flatten(1).sum(1) / 2
 
 
-def test_the_squared_slope_of_a_linear_judge_is_that_of_its_weights() -> None:
-    assert float(squared_gradient_norm(LinearJudge(), torch.randn(7, 1, 1, 3)).detach()) == pytest.approx(5.25)
+def test_the_squared_gradient_norm_of_a_linear_discriminator_is_that_of_its_weights() -> None:
+    assert float(squared_gradient_norm(LinearDiscriminator(), torch.randn(7, 1, 1, 3)).detach()) == pytest.approx(5.25)
 
 
-def test_the_squared_slope_is_a_mean_over_images_and_teaches_the_weights() -> None:
+def test_the_squared_gradient_norm_is_a_mean_over_images_and_differentiable_by_the_weights() -> None:
     images = torch.tensor([[1.0, 2.0], [3.0, 0.0]]).view(2, 1, 1, 2)
-    assert float(squared_gradient_norm(QuadraticJudge(), images).detach()) == pytest.approx((5 + 9) / 2)
+    assert float(squared_gradient_norm(QuadraticDiscriminator(), images).detach()) == pytest.approx((5 + 9) / 2)
     dense = nn.Linear(2, 1)
     nn.init.constant_(dense.weight, 3.0)
     squared_gradient_norm(lambda x: dense(x.flatten(1)).squeeze(1), images).backward()
-    # ‖w‖² has the slope 2w.
+    # The gradient of ‖w‖² is 2w.
     assert dense.weight.grad is not None
     assert dense.weight.grad.flatten().tolist() == pytest.approx([6.0, 6.0])
 
 
-def test_the_squared_slope_is_float32_under_bf16() -> None:
+def test_the_squared_gradient_norm_is_float32_under_bf16() -> None:
     dense = nn.Linear(9, 1)
-    nn.init.constant_(dense.weight, 1 / 3)  # bf16 has 0.33398 for it.
+    nn.init.constant_(dense.weight, 1 / 3)  # In bf16 it is 0.33398.
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        slope = squared_gradient_norm(lambda x: dense(x.flatten(1)).squeeze(1), torch.randn(5, 1, 3, 3).bfloat16())
-    assert slope.dtype == torch.float32
-    assert float(slope.detach()) == pytest.approx(1, rel=1e-6)
+        norm = squared_gradient_norm(lambda x: dense(x.flatten(1)).squeeze(1), torch.randn(5, 1, 3, 3).bfloat16())
+    assert norm.dtype == torch.float32
+    assert float(norm.detach()) == pytest.approx(1, rel=1e-6)
 
 
 @pytest.mark.parametrize("variant", ["vanilla", "dcgan", "lsgan", "acgan"])
 def test_r1_is_on_real_images_and_r2_on_generated_ones(variant: str) -> None:
-    class Judge(QuadraticJudge):
-        """As `QuadraticJudge`, with the second head of AC-GAN's where that is wanted."""
+    class Discriminator(QuadraticDiscriminator):
+        """`QuadraticDiscriminator`, for AC-GAN with its second head."""
 
         def forward(self, images: Tensor) -> Tensor:
             logits = super().forward(images)
@@ -144,18 +144,18 @@ def test_r1_is_on_real_images_and_r2_on_generated_ones(variant: str) -> None:
     game = build(variant, "r1=3", "r2=5", "discriminator_norm=none")
     inputs = game.draw(np.random.default_rng(0), 6, None)
     batch = Batch(images=torch.full((6, 1, 8, 8), 0.5), labels=torch.arange(6), inputs=inputs, random=None)  # type: ignore[arg-type]
-    # The generator has batch statistics, so it must draw the same batch again.
+    # The generator normalises by batch statistics, so the fakes depend on the whole batch.
     fake = game.networks["generator"](**inputs).detach()
-    terms = game.phases[0].loss({**game.networks, "discriminator": Judge()}, batch)
+    terms = game.phases[0].loss({**game.networks, "discriminator": Discriminator()}, batch)
     assert float(terms["r1"].detach()) == pytest.approx(3 / 2 * 64 * 0.25)
     assert float(terms["r2"].detach()) == pytest.approx(5 / 2 * float(fake.square().sum()) / 6, rel=1e-5)
-    without = build(variant).phases[0].loss({**game.networks, "discriminator": Judge()}, batch)
+    without = build(variant).phases[0].loss({**game.networks, "discriminator": Discriminator()}, batch)
     assert without.keys() == terms.keys() - {"r1", "r2"}
     assert all(torch.equal(without[name], terms[name]) for name in without)
 
 
-def test_the_relativistic_losses_by_hand() -> None:
-    # In the first pair the real image is ahead by log 3, in the second behind by log 4.
+def test_the_relativistic_losses() -> None:
+    # In the first pair the real image's logit is higher by log 3, in the second lower by log 4.
     real = torch.tensor([math.log(3), 0.5], dtype=torch.float64, requires_grad=True)
     fake = torch.tensor([0.0, 0.5 + math.log(4)], dtype=torch.float64, requires_grad=True)
     terms = RelativisticPairing().discriminator(lambda images: images, real, fake)
@@ -164,7 +164,7 @@ def test_the_relativistic_losses_by_hand() -> None:
     assert float(terms["D(fake)"] - terms["D(real)"]) == pytest.approx((math.log(4) - math.log(3)) / 2)
     assert not terms["D(real)"].requires_grad
     terms["relativistic"].backward()
-    # The slope of softplus(t) is sigmoid(t): 1 / 4 at -log 3 and 4 / 5 at log 4, halved by the mean.
+    # The derivative of softplus(t) is sigmoid(t): 1 / 4 at -log 3 and 4 / 5 at log 4, halved by the mean.
     assert real.grad is not None
     assert real.grad.tolist() == pytest.approx([-1 / 8, -2 / 5])
     generator = RelativisticPairing().generator(lambda images: images, real.detach(), fake.detach())
@@ -172,9 +172,9 @@ def test_the_relativistic_losses_by_hand() -> None:
 
 
 @pytest.mark.parametrize("variant", ["vanilla", "dcgan", "acgan"])
-def test_label_smoothing_softens_the_target_of_real_images_only(variant: str) -> None:
-    class Sure(nn.Module):
-        """D(x) = 0.8 of every image."""
+def test_label_smoothing_changes_the_target_of_real_images_only(variant: str) -> None:
+    class Constant(nn.Module):
+        """D(x) = 0.8 for every image."""
 
         def forward(self, images: Tensor) -> Tensor:
             logits = torch.full((len(images),), math.log(4.0))
@@ -183,7 +183,7 @@ def test_label_smoothing_softens_the_target_of_real_images_only(variant: str) ->
     game = build(variant, "label_smoothing=0.1")
     inputs = game.draw(np.random.default_rng(0), 6, None)
     batch = Batch(images=torch.zeros(6, 1, 8, 8), labels=torch.arange(6), inputs=inputs, random=None)  # type: ignore[arg-type]
-    terms = game.phases[0].loss({**game.networks, "discriminator": Sure()}, batch)
+    terms = game.phases[0].loss({**game.networks, "discriminator": Constant()}, batch)
     assert float(terms["real"]) == pytest.approx(-0.9 * math.log(0.8) - 0.1 * math.log(0.2))
     assert float(terms["fake"]) == pytest.approx(-math.log(0.2))
 
@@ -191,35 +191,31 @@ def test_label_smoothing_softens_the_target_of_real_images_only(variant: str) ->
 @pytest.mark.parametrize(
     ("variant", "assignment", "reason"),
     [
-        ("lsgan", "label_smoothing=0.1", "no option of lsgan, for it softens the labels of a cross-entropy, and least"),
-        (
-            "wgan",
-            "label_smoothing=0.1",
-            "no option of wgan, for it softens the labels of a cross-entropy, and a critic",
-        ),
-        ("lsgan", "objective=relativistic", "no option of lsgan, for least squares is this variant's objective"),
-        ("wgan", "objective=relativistic", "no option of wgan, for the Wasserstein distance is this variant's"),
-        ("acgan", "objective=relativistic", "no option of acgan, for its source head judges images one by one"),
-        ("wgan", "r1=1", "no option of wgan, for penalty=gradient is this variant's penalty on slopes"),
-        ("wgan", "r2=1", "no option of wgan, for penalty=gradient is this variant's penalty on slopes"),
+        ("lsgan", "label_smoothing=0.1", "it softens the labels of a cross-entropy, and least squares"),
+        ("wgan", "label_smoothing=0.1", "it softens the labels of a cross-entropy, and a critic"),
+        ("lsgan", "objective=relativistic", "least squares is this variant's objective"),
+        ("wgan", "objective=relativistic", "the Wasserstein distance is this variant's"),
+        ("acgan", "objective=relativistic", "its source head scores each image on its own"),
+        ("wgan", "r1=1", "penalty=gradient is this variant's gradient penalty"),
+        ("wgan", "r2=1", "penalty=gradient is this variant's gradient penalty"),
     ],
 )
-def test_options_of_other_variants_are_refused_with_the_reason(variant: str, assignment: str, reason: str) -> None:
+def test_options_of_other_variants_are_rejected_with_the_reason(variant: str, assignment: str, reason: str) -> None:
     name = assignment.partition("=")[0]
-    with pytest.raises(UserError, match=re.escape(f"{name}: {reason}")):
+    with pytest.raises(UserError, match=rf"^{name}: .*option of {variant}.* {re.escape(reason)}"):
         make_job(assignment, variant=variant)
 
 
 @pytest.mark.parametrize("variant", ["vanilla", "dcgan"])
-def test_the_objective_chooses_the_loss(variant: str, tmp_path: Path, train: Callable[..., str]) -> None:
+def test_the_objective_selects_the_loss(variant: str, tmp_path: Path, train: Callable[..., str]) -> None:
     train("objective=relativistic", "width=4", variant=variant, batch=8, steps=1, out=tmp_path)
     logged = metrics(tmp_path)[-1]
     assert "discriminator/relativistic" in logged
     assert "discriminator/real" not in logged
 
 
-RELATIVISTIC = "is not allowed. It must be {} with objective=relativistic, whose one term has no labels"
-NO_BATCH_NORM = "is not allowed. It must be 0 with batch normalisation in the discriminator, which mixes the images"
+RELATIVISTIC = "is not allowed. It must be {} with objective=relativistic, whose only term compares pairs"
+NO_BATCH_NORM = "is not allowed. It must be 0 with batch normalisation in the discriminator, which makes the gradient"
 
 
 @pytest.mark.parametrize(
@@ -261,10 +257,10 @@ NO_BATCH_NORM = "is not allowed. It must be 0 with batch normalisation in the di
         ),
     ],
 )
-def test_options_that_exclude_each_other(variant: str, assignments: tuple[str, ...], message: str) -> None:
+def test_options_that_cannot_be_combined(variant: str, assignments: tuple[str, ...], message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         make_job(*assignments, variant=variant)
 
 
-def test_listed_layers_without_batch_normalisation_may_be_penalised() -> None:
+def test_a_layer_list_without_batch_normalisation_allows_a_gradient_penalty() -> None:
     make_job("r1=0.1", "discriminator=[flatten, {dense: 1}]", variant="dcgan")

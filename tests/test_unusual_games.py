@@ -1,7 +1,7 @@
-"""A game with everything that two players do not have, as a stranger would write it, on one process and on two.
+"""A game with every feature that `two_player` does not use, as a third-party plugin, on one process and on two.
 
-Three networks; two phases that train the same one, of which the second, lazy, reaches only some of its parameters;
-turns that repeat; memory that is moved by averaged terms after each step, and that the loss reads.
+Three networks; two phases that train the same network, of which the second is lazy and leaves some parameters unused;
+repeated updates; extra state that averaged terms change after each step, and that the loss reads.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import difference, gan_core, metrics, weights
-from tests.test_plugin_door import install
+from tests.test_plugin_loading import install
 
 CODE = '''
 import torch
@@ -22,7 +22,7 @@ class UnusualOptions(Options):
     """None."""
 
 class Balance(nn.Module):
-    """A number that follows the terms, as the k of BEGAN does."""
+    """A number that depends on the terms of earlier updates, as the k of BEGAN."""
     def __init__(self):
         super().__init__()
         self.register_buffer("k", torch.zeros(()))
@@ -44,7 +44,7 @@ def build(options, data):
     pixels = data.image_size**2
     balance = Balance()
 
-    def learn(n, b):
+    def critics_loss(n, b):
         fake = n["generator"](**b.inputs)
         noise = 0.1 * b.random.normal(*shape)
         return {
@@ -53,13 +53,13 @@ def build(options, data):
             "second": softplus(-n["second"](b.images)).mean() + softplus(n["second"](fake)).mean(),
         }
 
-    def remember(n, terms):
+    def update_balance(n, terms):
         balance.k.add_(0.1 * (terms["real"] - terms["fake"])).clamp_(-0.5, 0.5)
 
-    def regularise(n, b):
+    def penalty(n, b):
         return {"r1": 0.5 * squared_gradient_norm(lambda x: n["first"](x).squeeze(1), b.images)}
 
-    def deceive(n, b):
+    def generator_loss(n, b):
         fake = n["generator"](**b.inputs)
         return {"a": softplus(-n["first"](fake)).mean() + softplus(-n["second"](fake)).mean()}
 
@@ -67,9 +67,10 @@ def build(options, data):
     return Game(
         networks={"generator": Generator(shape), "first": critic(pixels), "second": critic(pixels)},
         phases=[
-            Phase(name="critics", trains=("first", "second"), loss=learn, optimizer=opt, repeats=2, after=remember),
-            Phase(name="regularise", trains=("first",), loss=regularise, optimizer=opt, every=3),
-            Phase(name="generator", trains=("generator",), loss=deceive, optimizer=opt),
+            Phase(name="critics", trains=("first", "second"), loss=critics_loss, optimizer=opt,
+                repeats=2, after=update_balance),
+            Phase(name="regularise", trains=("first",), loss=penalty, optimizer=opt, every=3),
+            Phase(name="generator", trains=("generator",), loss=generator_loss, optimizer=opt),
         ],
         draw=normal_latents(4),
         generate=lambda n, inputs: n["generator"](**inputs),
@@ -88,8 +89,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def memory(run: Path, images_seen: int) -> float:
-    """Returns what the run remembers."""
+def balance(run: Path, images_seen: int) -> float:
+    """Returns the extra state in a run's checkpoint."""
     file = run / "checkpoints" / f"{images_seen:09d}" / "state-balance.pt"
     return float(torch.load(file, weights_only=True)["k"])
 
@@ -104,9 +105,9 @@ def test_an_unusual_game_is_the_same_on_two_processes_and_after_a_resume(site: P
     one = weights(tmp_path / "one")
     assert difference(one, weights(tmp_path / "two")) < 1e-9
     assert difference(one, weights(tmp_path / "resumed")) == 0
-    # 8 rounds of two turns on 16 fresh images each.
-    assert abs(memory(tmp_path / "one", 256)) > 1e-4
-    assert memory(tmp_path / "resumed", 256) == memory(tmp_path / "one", 256)
-    assert memory(tmp_path / "two", 256) == pytest.approx(memory(tmp_path / "one", 256), abs=1e-9)
+    # 8 steps of 2 batches of 16 images.
+    assert abs(balance(tmp_path / "one", 256)) > 1e-4
+    assert balance(tmp_path / "resumed", 256) == balance(tmp_path / "one", 256)
+    assert balance(tmp_path / "two", 256) == pytest.approx(balance(tmp_path / "one", 256), abs=1e-9)
     lines = metrics(tmp_path / "one")
     assert ["regularise/r1" in line for line in lines] == [True, False, False, True, False, False, True, False]

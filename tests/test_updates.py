@@ -1,4 +1,4 @@
-"""The update of a phase: what is trained, what is summed, when the step is taken. Expected numbers are by hand."""
+"""The update of a phase: trained parameters, sums and averages of terms, skipped steps. Numbers computed by hand."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ CONSTANT = Schedule(kind="constant", begin=0, end=1, final=0.0)
 
 
 def batch(*pixels: float) -> Batch:
-    """One image of one pixel for each number."""
+    """Returns a batch with one image of one pixel per argument."""
     images = torch.tensor(pixels).view(-1, 1, 1, 1)
     return Batch(images=images, labels=None, inputs={"z": torch.ones_like(images)}, random=None)  # type: ignore[arg-type]
 
@@ -50,7 +50,7 @@ def product(networks: Networks, batch: Batch) -> Terms:
     return {"product": both.mean(), "seen": both.detach().mean() + 5}
 
 
-def test_only_the_phase_s_network_learns_and_only_by_terms_with_a_gradient() -> None:
+def test_an_update_trains_only_the_phase_s_networks_by_terms_that_require_a_gradient() -> None:
     game = toy_game(toy_phase("discriminator", product), toy_phase("generator", product))
     modules = [PhaseModule(phase, game.networks) for phase in game.phases]
     first, second = (PhaseTrainer(module, Accelerator(cpu=True), CONSTANT, None) for module in modules)
@@ -75,26 +75,26 @@ def test_terms_are_summed() -> None:
     assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 6.5)
 
 
-def test_micro_batches_make_one_step_of_their_mean() -> None:
+def test_micro_batches_are_averaged_to_one_step() -> None:
     game = toy_game(toy_phase("discriminator", product))
     terms = trainer(game).update([batch(1.0, 3.0), batch(5.0, 7.0)], 0).terms
     assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 4.0)
     assert float(terms["product"]) == 4.0
 
 
-def test_the_gradient_is_clipped_to_its_norm() -> None:
+def test_the_gradient_is_clipped_to_the_largest_norm() -> None:
     game = toy_game(toy_phase("discriminator", product))
     terms = trainer(game, clip_norm=0.5).update([batch(4.0)], 0).terms
     assert weight(game, "discriminator") == pytest.approx(1 - 0.1 * 0.5, abs=1e-6)
     assert float(terms["gradient norm"]) == 4.0
 
 
-def test_a_skipped_turn_leaves_no_trace() -> None:
+def test_a_skipped_update_changes_nothing() -> None:
     normal = nn.BatchNorm1d(1)
 
     def loss(networks: Networks, batch: Batch) -> Terms:
         seen = networks["discriminator"](normal(batch.images.flatten(1)))
-        # The slope of the root is 0.5 / 0 * 0 where it is taken of nothing, though its value is 0.
+        # At 0 the gradient of the root is 0.5 / 0 * 0, not finite, although its value is 0.
         root = (0 * scale(networks, "discriminator").weight + healthy).sqrt()
         return {"real": seen.square().mean(), "root": root}
 
@@ -136,7 +136,7 @@ def test_schedules(kind: str, seen: int, factor: float) -> None:
     assert Schedule(kind=kind, begin=100, end=200, final=0.2)(seen) == pytest.approx(factor)  # type: ignore[arg-type]
 
 
-def test_after_sees_the_networks_and_the_terms_once_the_step_is_taken() -> None:
+def test_after_receives_the_networks_and_the_terms_after_the_step() -> None:
     seen: dict[str, float] = {}
 
     def clip(networks: Networks, terms: Terms) -> None:
@@ -150,7 +150,7 @@ def test_after_sees_the_networks_and_the_terms_once_the_step_is_taken() -> None:
     assert seen["product"] == 1.0
 
 
-def test_parameters_that_the_loss_does_not_reach_are_found_and_left_alone() -> None:
+def test_unused_parameters_are_found_and_get_a_gradient_of_zero() -> None:
     game = toy_game(toy_phase("discriminator", product))
     module = PhaseModule(game.phases[0], game.networks)
     module.find_unused(batch(1.0))
@@ -186,7 +186,7 @@ def test_a_parameter_frozen_by_the_plugin_stays_frozen() -> None:
         (lambda n, b: {"a": b.images.mean().requires_grad_()}, "its terms depend on none of them"),
     ],
 )
-def test_a_phase_that_cannot_learn_is_named(loss: object, message: str) -> None:
+def test_errors_for_phases_that_train_nothing(loss: object, message: str) -> None:
     game = toy_game(toy_phase("discriminator", loss))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=message):
         PhaseModule(game.phases[0], game.networks).find_unused(batch(1.0, 2.0))
@@ -195,13 +195,13 @@ def test_a_phase_that_cannot_learn_is_named(loss: object, message: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"trains": ("nobody",)}, "names the network 'nobody', but the game has"),
+        ({"trains": ("absent",)}, "names the network 'absent', but the game has"),
         ({"trains": ()}, "trains no network"),
         ({"repeats": 0}, "repeats is 0, but must be at least 1"),
-        ({"name": "../up"}, "is no name for a network, phase or state"),
+        ({"name": "../up"}, "is not allowed as the name of a network, phase or state"),
     ],
 )
-def test_a_game_that_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
+def test_errors_for_invalid_games(change: dict[str, object], message: str) -> None:
     name = str(change.pop("name", "discriminator"))
     with pytest.raises(ValueError, match=message):
         toy_game(toy_phase(name, product, **{"trains": ("discriminator",), **change}))
@@ -212,7 +212,7 @@ def update(skipped: bool = False, **terms: float) -> Update:
     return Update(terms=values, finite=torch.tensor(True), skipped=skipped)
 
 
-def test_the_meter_averages_and_names_what_is_not_finite() -> None:
+def test_the_meter_averages_terms_and_reports_the_first_that_is_not_finite() -> None:
     meter = Meter(Accelerator(cpu=True), nan_limit=1)
     assert meter.read() == {}
     meter.add("critic", update(a=1.0, b=2.0), 3)
@@ -228,7 +228,7 @@ def test_the_meter_averages_and_names_what_is_not_finite() -> None:
         meter.add("critic", update(b=1.0), 1)
 
 
-def test_the_gradient_that_went_first_is_blamed_and_not_what_it_spoilt() -> None:
+def test_the_meter_reports_the_first_gradient_that_is_not_finite() -> None:
     meter = Meter(Accelerator(cpu=True), nan_limit=1)
     meter.add("critic", update(a=1.0, gradient_norm=torch.nan), 7)
     meter.add("critic", update(a=torch.nan, gradient_norm=torch.nan), 7)
@@ -237,7 +237,7 @@ def test_the_gradient_that_went_first_is_blamed_and_not_what_it_spoilt() -> None
         meter.read()
 
 
-def test_skipped_turns_are_counted_and_too_many_in_a_row_stop_the_run() -> None:
+def test_skipped_updates_are_counted_and_too_many_in_a_row_stop_the_run() -> None:
     meter = Meter(Accelerator(cpu=True), nan_limit=2)
     for step, skipped in enumerate([True, True, False, True, True]):
         meter.add("critic", update(a=torch.nan if skipped else 5.0, skipped=skipped), step)
@@ -247,7 +247,7 @@ def test_skipped_turns_are_counted_and_too_many_in_a_row_stop_the_run() -> None:
         meter.add("critic", update(a=torch.nan, skipped=True), 5)
 
 
-def test_dropout_in_a_network_is_reseeded_by_the_batch_source() -> None:
+def test_dropout_depends_on_the_position_and_the_process() -> None:
     from gan_core.randomness import Streams
 
     def drawn(position: int, part: int) -> list[float]:

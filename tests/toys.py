@@ -1,4 +1,4 @@
-"""A game small enough to work out by hand: one weight each, and losses that tests choose."""
+"""A game with one weight per network and losses given by the test, so that updates can be computed by hand."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ Loss = Callable[[Networks, Batch], Terms]
 
 
 class Scale(nn.Module):
-    """Multiplies by one weight, 1 at first; a second weight is never used."""
+    """Multiplies its input by one weight, initially 1; a second parameter, `idle`, is unused."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,13 +23,13 @@ class Scale(nn.Module):
 
 
 def toy_phase(name: str, loss: Loss, **fields: object) -> Phase:
-    """A phase that trains the network of its name with plain gradient descent at rate 0.1."""
+    """Returns a phase that trains the network of the same name by gradient descent with the learning rate 0.1."""
     settings: dict[str, object] = {"trains": (name,), "optimizer": sgd(0.1)} | fields
     return Phase(name=name, loss=loss, **settings)  # type: ignore[arg-type]
 
 
 def toy_game(*phases: Phase) -> Game:
-    """Two scales, latents that are all 1, images of 1 x 2 x 2 pixels."""
+    """Returns a game of two `Scale` networks with latents of 1 and images of 1 x 2 x 2 pixels."""
     return Game(
         networks={"generator": Scale(), "discriminator": Scale()},
         phases=phases,

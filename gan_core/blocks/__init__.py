@@ -1,1 +1,1 @@
-"""Building blocks that variants share: networks said as lists of layers, and common options. The core uses none."""
+"""Building blocks for variants: networks from layer lists, losses, penalties, common options. The core uses none."""

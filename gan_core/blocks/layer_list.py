@@ -1,4 +1,4 @@
-"""Networks said as lists of layers, in YAML or in Python.
+"""Networks from layer lists, in YAML or in Python.
 
     generator:
       - dense: 6272
@@ -7,7 +7,8 @@
       - conv_transpose: {channels: 64, kernel: 4, stride: 2}
       - tanh
 
-An entry is a layer's name alone, or with its first setting, a list of its settings in order, or all by name.
+An entry is the name of a layer in `gan_core.blocks.layers.LAYERS`: alone, or with its first setting, a list of its
+settings in order, or a mapping of its settings by name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,14 @@ from gan_core.blocks.layers import LAYERS, Layer, Reshape, Shape
 from gan_core.errors import did_you_mean
 
 Initialisation = Literal["torch", "glorot", "normal"]
+"""A distribution of initial weights; see `initialise`."""
 
 
 def parse(entry: object) -> Layer:
-    """Reads one entry of a list.
+    """Returns the layer that one entry of a layer list describes.
 
     Raises:
-        ValueError: The layer or one of its settings does not exist, or has a value that is not allowed.
+        ValueError: The layer or one of its settings does not exist, or a setting's value is not allowed.
     """
     if isinstance(entry, Mapping) and len(entry) == 1:
         name, given = next(iter(entry.items()))
@@ -35,11 +37,11 @@ def parse(entry: object) -> Layer:
         name, given = entry, {}
     kind = LAYERS.get(str(name))
     if kind is None:
-        raise ValueError(f"no layer is called {name!r}.{did_you_mean(str(name), LAYERS)} Allowed: {', '.join(LAYERS)}")
+        raise ValueError(f"no layer is named {name!r}.{did_you_mean(str(name), LAYERS)} Allowed: {', '.join(LAYERS)}")
     if not isinstance(given, Mapping):
         values = [given] if kind is Reshape or not isinstance(given, list | tuple) else list(given)
         if len(values) > len(kind.model_fields):
-            raise ValueError(f"{name}: {len(values)} settings are too many. Allowed: {', '.join(kind.model_fields)}")
+            raise ValueError(f"{name}: {len(values)} settings given, too many. Allowed: {', '.join(kind.model_fields)}")
         given = dict(zip(kind.model_fields, values, strict=False))
     try:
         return kind.model_validate(given)
@@ -51,35 +53,36 @@ def parse(entry: object) -> Layer:
         ) from None
 
 
-def _check(stack: Sequence[Any]) -> Sequence[Any]:
-    for number, entry in enumerate(stack, 1):
+def _check(layers: Sequence[Any]) -> Sequence[Any]:
+    for number, entry in enumerate(layers, 1):
         try:
             parse(entry)
         except ValueError as error:
-            raise ValueError(f"a list of layers; entry {number}: {error}") from None
-    return stack
+            raise ValueError(f"a list of layers. Entry {number}: {error}") from None
+    return layers
 
 
-Stack = Annotated[list[Any], AfterValidator(_check)]
-"""A list of layers as a field of a variant's options."""
+LayerList = Annotated[list[Any], AfterValidator(_check)]
+"""The type of a layer list as a field of a variant's options: validated, but not yet built."""
 
 
-def build_layers(stack: Sequence[Any], shape: Shape, initialisation: Initialisation) -> tuple[nn.Sequential, Shape]:
-    """Makes the network.
+def build_layers(layers: Sequence[Any], shape: Shape, initialisation: Initialisation) -> tuple[nn.Sequential, Shape]:
+    """Builds a network from a layer list.
 
     Args:
-        stack: The entries.
-        shape: The shape of what comes in, without the batch: (latent,) or (C, H, W).
+        layers: The entries, as described at the top of this module.
+        shape: The input's shape without the batch dimension: (features,) or (C, H, W).
         initialisation: See `initialise`.
 
     Returns:
-        The network, and the shape of what comes out.
+        The network in training mode, and its output's shape without the batch dimension.
 
     Raises:
-        ValueError: A layer does not fit what the one before it gives.
+        ValueError: An entry is not valid, or its layer does not accept the output of the layer before it. The message
+            gives the entry's position, counted from 1.
     """
     modules: list[nn.Module] = []
-    for number, entry in enumerate(stack, 1):
+    for number, entry in enumerate(layers, 1):
         try:
             module = parse(entry).build(shape)
             shape = tuple(module.eval()(torch.zeros(1, *shape)).shape[1:])
@@ -92,10 +95,14 @@ def build_layers(stack: Sequence[Any], shape: Shape, initialisation: Initialisat
 
 
 def initialise(network: nn.Module, how: Initialisation) -> None:
-    """Draws initial weights of dense and convolutional layers.
+    """Draws the initial weights of dense, convolutional and embedding layers, in place.
 
-    "torch" leaves what torch drew. "glorot" draws from U(-a, a) with a = sqrt(6 / (fan in + fan out)) (Glorot & Bengio
-    2010, equation 16), and "normal" from N(0, 0.02²) (Radford et al. 2016, section 4), both with biases of zero.
+    "torch" keeps torch's own initialisation. "glorot" draws from U(-a, a) with a = sqrt(6 / (fan in + fan out)) (Glorot
+    & Bengio 2010, equation 16), and "normal" from N(0, 0.02²) (Radford et al. 2016, section 4); both set biases to 0.
+
+    Args:
+        network: The network; its other layers are not changed.
+        how: The distribution of the weights.
     """
     for module in network.modules():
         if how == "torch" or not isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
@@ -109,32 +116,54 @@ def initialise(network: nn.Module, how: Initialisation) -> None:
 
 
 class LayerListGenerator(nn.Module):
-    """z (B, latent) -> images (B, C, H, W), through a list of layers."""
+    """A generator from a layer list: latents z (B, latent) -> images (B, C, H, W).
 
-    def __init__(self, stack: Sequence[Any], latent: int, image: Shape, initialisation: Initialisation) -> None:
-        """Raises ValueError where the last layer does not give images of shape `image`."""
+    The layer list must end with a layer whose range is [-1, 1], such as `tanh`, or `sigmoid` and `affine: [2, -1]`.
+    """
+
+    def __init__(self, layers: Sequence[Any], latent: int, image: Shape, initialisation: Initialisation) -> None:
+        """Builds the network.
+
+        Args:
+            layers: The layer list; see `build_layers`.
+            latent: Size of the latent z.
+            image: Shape of the images, (C, H, W).
+            initialisation: See `initialise`.
+
+        Raises:
+            ValueError: A layer does not fit, or the last layer's output does not have the shape `image`.
+        """
         super().__init__()
-        self.layers, shape = build_layers(stack, (latent,), initialisation)
+        self.layers, shape = build_layers(layers, (latent,), initialisation)
         if shape != image:
-            raise ValueError(f"the generator's layers give the shape {shape}, but the images have {image}")
+            raise ValueError(f"the generator's layers return the shape {shape}, but the images have {image}")
 
     def forward(self, z: Tensor) -> Tensor:
-        """Draws one image for each latent."""
+        """Returns one image (C, H, W) for each latent."""
         images: Tensor = self.layers(z)
         return images
 
 
 class LayerListDiscriminator(nn.Module):
-    """Images (B, C, H, W) -> logits (B,), through a list of layers."""
+    """A discriminator from a layer list: images (B, C, H, W) in [-1, 1] -> logits (B,)."""
 
-    def __init__(self, stack: Sequence[Any], image: Shape, initialisation: Initialisation) -> None:
-        """Raises ValueError where the last layer gives more than one number."""
+    def __init__(self, layers: Sequence[Any], image: Shape, initialisation: Initialisation) -> None:
+        """Builds the network.
+
+        Args:
+            layers: The layer list; see `build_layers`.
+            image: Shape of the images, (C, H, W).
+            initialisation: See `initialise`.
+
+        Raises:
+            ValueError: A layer does not fit, or the last layer's output does not have the shape (1,).
+        """
         super().__init__()
-        self.layers, shape = build_layers(stack, image, initialisation)
+        self.layers, shape = build_layers(layers, image, initialisation)
         if shape != (1,):
-            raise ValueError(f"the discriminator's layers give the shape {shape}, but one logit, (1,), is wanted")
+            raise ValueError(f"the discriminator's layers return the shape {shape}, but must return one logit, (1,)")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns one logit an image."""
+        """Returns one logit per image."""
         logits: Tensor = self.layers(images)
         return logits.squeeze(1)

@@ -1,7 +1,7 @@
-"""The layers that a list of layers may name, each with its settings, and how torch builds it.
+"""The layers of a layer list: the settings of each, in order, and the torch module that it builds.
 
-Convolutions pad as Keras does ("same": the output's side is the input's divided by the stride), so that published
-programs can be said exactly.
+Convolutions pad as Keras does ("same": the output's side is the input's divided by the stride, rounded up), so that
+published Keras programs can be reproduced exactly. Shapes are given without the batch dimension.
 """
 
 from math import prod
@@ -11,20 +11,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
+"""A shape without the batch dimension: (features,) or (C, H, W)."""
 
 
 class Layer(BaseModel):
-    """One entry of a list. `build` takes the shape of what comes in, without the batch."""
+    """One entry of a layer list: a layer with its settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def build(self, shape: Shape) -> nn.Module:
-        """Makes the module."""
+        """Returns the module for inputs of `shape`, with weights as torch initialises them."""
         raise NotImplementedError
 
 
 class Dense(Layer):
-    """A fully connected layer on flat input."""
+    """A fully connected layer, (features,) -> (units,)."""
 
     units: int = Field(ge=1)
     bias: bool = True
@@ -34,7 +35,11 @@ class Dense(Layer):
 
 
 class Conv(Layer):
-    """A convolution. With padding "same" the odd pixel goes to the right and the bottom, as in TensorFlow."""
+    """A 2D convolution, (C, H, W) -> (channels, H', W').
+
+    With padding "same", H' = ceil(H / stride). If the padding is odd, the extra pixel is on the right and at the
+    bottom, as in TensorFlow. With "valid" there is no padding.
+    """
 
     channels: int = Field(ge=1)
     kernel: int = Field(ge=1)
@@ -55,7 +60,10 @@ class Conv(Layer):
 
 
 class ConvTranspose(Layer):
-    """A transposed convolution, the adjoint of `conv` with the same settings; the side is multiplied by the stride."""
+    """A 2D transposed convolution, (C, H, W) -> (channels, H · stride, W · stride).
+
+    It is the adjoint of `conv` with the same settings and padding "same".
+    """
 
     channels: int = Field(ge=1)
     kernel: int = Field(ge=1)
@@ -73,12 +81,15 @@ class ConvTranspose(Layer):
             output_padding=max(0, self.stride - self.kernel),
             bias=self.bias,
         )
-        # As the odd pixel of `conv` is padded on the right and at the bottom, it is cut off there.
+        # `conv` pads the odd pixel on the right and at the bottom, so its adjoint crops it there.
         return nn.Sequential(convolution, nn.ZeroPad2d((0, -1, 0, -1))) if excess % 2 else convolution
 
 
 class BatchNorm(Layer):
-    """Batch normalisation (Ioffe & Szegedy 2015) of flat input or of channels. `momentum` weighs the new batch."""
+    """Batch normalisation (Ioffe & Szegedy 2015) of the features or channels.
+
+    As in torch, `momentum` is the weight of the new batch in the running statistics; `eps` is added to the variance.
+    """
 
     eps: float = Field(1e-5, gt=0)
     momentum: float = Field(0.1, gt=0, le=1)
@@ -89,7 +100,7 @@ class BatchNorm(Layer):
 
 
 class LeakyRelu(Layer):
-    """max(x, slope · x)."""
+    """x if x > 0, else slope · x."""
 
     slope: float = Field(0.2, ge=0)
 
@@ -98,7 +109,7 @@ class LeakyRelu(Layer):
 
 
 class Dropout(Layer):
-    """Sets a fraction `rate` of the entries to zero while training."""
+    """Dropout: sets each element to zero with probability `rate` in training mode."""
 
     rate: float = Field(gt=0, lt=1)
 
@@ -107,7 +118,7 @@ class Dropout(Layer):
 
 
 class Affine(Layer):
-    """scale · x + shift with fixed numbers: [0.5, 0.5] takes images from [-1, 1] to [0, 1], and [2, -1] back."""
+    """scale · x + shift with constants: [0.5, 0.5] maps images from [-1, 1] to [0, 1], and [2, -1] back."""
 
     scale: float
     shift: float
@@ -117,7 +128,7 @@ class Affine(Layer):
 
 
 class Reshape(Layer):
-    """Gives each image's numbers another shape, such as [128, 7, 7]."""
+    """Reshapes (features,) to the shape `to`, e.g. [128, 7, 7]."""
 
     to: Shape
 
@@ -126,7 +137,7 @@ class Reshape(Layer):
 
 
 class Upsample(Layer):
-    """Repeats every pixel `factor` times in both directions."""
+    """Nearest-neighbour upsampling, (C, H, W) -> (C, H · factor, W · factor)."""
 
     factor: int = Field(2, ge=2)
 
@@ -135,7 +146,7 @@ class Upsample(Layer):
 
 
 class PixelShuffle(Layer):
-    """Every factor² channels become one whose sides are `factor` times as long (Shi et al. 2016, equation 4)."""
+    """Sub-pixel shuffle, (C · factor², H, W) -> (C, H · factor, W · factor) (Shi et al. 2016, equation 4)."""
 
     factor: int = Field(2, ge=2)
 
@@ -144,7 +155,7 @@ class PixelShuffle(Layer):
 
 
 class MaxPool(Layer):
-    """Takes the largest of each `size` x `size` pixels."""
+    """Max pooling over windows of `size` x `size` pixels that do not overlap."""
 
     size: int = Field(2, ge=2)
 
@@ -162,38 +173,38 @@ class Plain(Layer):
 
 
 class Relu(Plain):
-    """max(x, 0)."""
+    """max(x, 0), element by element."""
 
     kind = nn.ReLU
 
 
 class Tanh(Plain):
-    """To (-1, 1)."""
+    """tanh(x), in (-1, 1)."""
 
     kind = nn.Tanh
 
 
 class Sigmoid(Plain):
-    """To (0, 1)."""
+    """1 / (1 + exp(-x)), in (0, 1)."""
 
     kind = nn.Sigmoid
 
 
 class Flatten(Plain):
-    """Makes each image's numbers one row."""
+    """(C, H, W) -> (C · H · W,)."""
 
     kind = nn.Flatten
 
 
 class FixedAffine(nn.Module):
-    """The module of `Affine`."""
+    """scale · x + shift with constants."""
 
     def __init__(self, scale: float, shift: float) -> None:
         super().__init__()
         self.scale, self.shift = scale, shift
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Returns scale · x + shift, for x of any shape."""
         return x * self.scale + self.shift
 
 
@@ -214,3 +225,4 @@ LAYERS: dict[str, type[Layer]] = {
     "pixel_shuffle": PixelShuffle,
     "max_pool": MaxPool,
 }
+"""The layers by the name that a layer list uses."""

@@ -1,4 +1,4 @@
-"""Losses that more than one variant may take, and the options that choose among them."""
+"""Losses that several variants use, and the options that select them."""
 
 from typing import Annotated, Literal
 
@@ -15,23 +15,27 @@ LabelSmoothing = Annotated[
     Field(
         ge=0,
         lt=0.5,
-        description="One-sided: the discriminator's target for real images is 1 less this (Salimans et al. 2016, "
-        "section 3.4).",
+        description="One-sided label smoothing: the discriminator's target for real images is 1 minus this value "
+        "(Salimans et al. 2016, section 3.4).",
     ),
 ]
-"""An option of variants whose discriminator has a cross-entropy with labels, real and fake."""
+"""The type of the option `label_smoothing`, for variants with a cross-entropy between real and fake."""
 
 
 def logistic_terms(logits_real: Tensor, logits_fake: Tensor, smoothing: float = 0.0) -> Terms:
-    """Goodfellow et al. 2014, equation 1, with its sign turned: -log D(x) - log(1 - D(G(z))), where D = sigmoid(l).
+    """The negative of equation 1 of Goodfellow et al. 2014: -log D(x) - log(1 - D(G(z))), where D = sigmoid(l).
 
-    softplus(-l) is -log D and softplus(l) is -log(1 - D), without the overflow of either logarithm. With smoothing s
-    the real term is the cross-entropy with a target of 1 - s: -(1 - s) log D - s log(1 - D).
+    -log D is computed as softplus(-l) and -log(1 - D) as softplus(l), which do not overflow. With smoothing s the real
+    term is the cross-entropy with the target 1 - s: -(1 - s) log D - s log(1 - D).
 
     Args:
-        logits_real: l(x), (B,).
-        logits_fake: l(G(z)), (B,).
-        smoothing: s.
+        logits_real: Logits of the real images, l(x), (B,).
+        logits_fake: Logits of the generated images, l(G(z)), of any batch size.
+        smoothing: s, in [0, 0.5).
+
+    Returns:
+        The scalar means over the batch "real" and "fake", and, detached, the mean probabilities "D(real)" and
+        "D(fake)" in [0, 1].
     """
     return {
         "real": (F.softplus(-logits_real) + smoothing * logits_real).mean(),
@@ -42,18 +46,25 @@ def logistic_terms(logits_real: Tensor, logits_fake: Tensor, smoothing: float = 
 
 
 class Logistic:
-    """The losses of Goodfellow et al. 2014, with both of the paper's objectives for the generator, on logits (B,)."""
+    """The loss of Goodfellow et al. 2014 with either of the paper's generator objectives; D returns logits (B,)."""
 
     def __init__(self, objective: str = "non-saturating", smoothing: float = 0.0, weight: float = 1.0) -> None:
+        """Stores the settings.
+
+        Args:
+            objective: The generator's objective, "non-saturating" or "minimax".
+            smoothing: One-sided label smoothing in [0, 0.5); see `logistic_terms`.
+            weight: Factor on both of the discriminator's terms.
+        """
         self.objective, self.smoothing, self.weight = objective, smoothing, weight
 
     def discriminator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
-        """The terms of equation 1, times the weight. Real and fake pass D apart."""
+        """`logistic_terms`, times the weight. D is called once for real and once for generated images."""
         terms = logistic_terms(D(real), D(fake), self.smoothing)
         return {**terms, "real": self.weight * terms["real"], "fake": self.weight * terms["fake"]}
 
     def generator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
-        """Equation 1, minimised over G: log(1 - D(G(z))); or section 3's non-saturating -log D(G(z))."""
+        """The mean of log(1 - D(G(z))) (minimax, equation 1) or of -log D(G(z)) (non-saturating, section 3)."""
         del real
         logits = D(fake)
         if self.objective == "minimax":
@@ -62,10 +73,10 @@ class Logistic:
 
 
 class RelativisticPairing:
-    """RpGAN: how much more real is this real image than that generated one? On logits l, (B,).
+    """Relativistic pairing (RpGAN): compares the logits l of pairs of a real and a generated image; l is (B,).
 
-    Jolicoeur-Martineau 2018, section 3; with f(t) = -softplus(-t) it is equation 2 of Huang et al. 2024 (R3GAN), who
-    add R1 and R2. As many fakes as real images are wanted, for the i-th is compared with the i-th.
+    Jolicoeur-Martineau 2018, section 3. With f(t) = -softplus(-t) it is equation 2 of Huang et al. 2024 (R3GAN), who
+    add R1 and R2. The i-th real image is paired with the i-th fake, so there must be as many fakes as real images.
     """
 
     def discriminator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
@@ -83,33 +94,37 @@ class RelativisticPairing:
 
 
 class ObjectiveOptions(Options):
-    """The logistic loss in its forms."""
+    """The choice among the logistic losses, and their settings."""
 
     objective: Literal["non-saturating", "minimax", "relativistic"] = "non-saturating"
-    """What the generator minimises: -log D(G(z)); log(1 - D(G(z))), which fades where D is sure of itself; or how
-    much more real a real image looks than a generated one."""
+    """The generator's loss: non-saturating, -log D(G(z)); minimax, log(1 - D(G(z))), whose gradient vanishes where D
+    is confident; or relativistic, which compares pairs of a real and a generated image in both networks' losses."""
     label_smoothing: LabelSmoothing = 0.0
     discriminator_weight: float = Field(1.0, gt=0)
-    """Weight of both of the discriminator's terms: 0.5 gives the mean over one batch, half real and half fake."""
+    """Weight of both of the discriminator's terms; 0.5 gives the mean over a batch that is half real and half fake."""
 
     @field_validator("label_smoothing", "discriminator_weight")
     @classmethod
     def unless_paired(cls, value: float, info: ValidationInfo) -> float:
-        """Returns an option's value; refuses all but its default where pairs are compared, which have no use for it.
+        """Validates an option that does not apply to relativistic pairing, and returns its value.
+
+        Args:
+            value: The option's value.
+            info: The validator's context: the option's name, and the options before it.
 
         Raises:
-            ValueError: The objective is relativistic.
+            ValueError: The objective is relativistic and the value is not the default.
         """
         assert info.field_name is not None
         default = cls.model_fields[info.field_name].default
         if info.data.get("objective") == "relativistic" and value != default:
             raise ValueError(
-                f"{default} with objective=relativistic, whose one term has no labels and compares pairs of images"
+                f"{default} with objective=relativistic, whose only term compares pairs of images and uses no labels"
             )
         return value
 
     def make_loss(self) -> Loss:
-        """Returns the loss that is chosen."""
+        """Returns the selected loss."""
         if self.objective == "relativistic":
             return RelativisticPairing()
         return Logistic(self.objective, self.label_smoothing, self.discriminator_weight)

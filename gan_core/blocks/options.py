@@ -1,4 +1,4 @@
-"""Options that several variants have in common; a variant's own options inherit those that it wants."""
+"""Options that several variants share: a variant's options class inherits from these classes."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 from torch import nn
 
-from gan_core.blocks.layer_list import Initialisation, LayerListDiscriminator, LayerListGenerator, Stack, parse
+from gan_core.blocks.layer_list import Initialisation, LayerList, LayerListDiscriminator, LayerListGenerator, parse
 from gan_core.blocks.layers import BatchNorm
 from gan_core.blocks.penalties import Penalised
 from gan_core.blocks.spectral import normalise_spectrally
@@ -21,11 +21,11 @@ class OptimizerOptions(Options):
     """The optimizers of both networks."""
 
     optimizer: Literal["adam", "sgd"] = "adam"
-    """Adam, or gradient descent with Nesterov's momentum."""
+    """adam, or sgd: gradient descent with Nesterov momentum."""
     lr: float = Field(2e-4, gt=0)
-    """The learning rate."""
+    """Learning rate."""
     discriminator_lr: float | None = Field(None, gt=0)
-    """The discriminator's learning rate, where it has one of its own (TTUR, Heusel et al. 2017, section 2)."""
+    """Learning rate of the discriminator, if it differs from lr (TTUR, Heusel et al. 2017, section 2)."""
     beta1: float = Field(0.5, ge=0, lt=1)
     """Adam's first beta, or the momentum of sgd."""
     beta2: float = Field(0.999, ge=0, lt=1)
@@ -34,7 +34,7 @@ class OptimizerOptions(Options):
     """Adam's epsilon."""
 
     def make_optimizers(self) -> tuple[MakeOptimizer, MakeOptimizer]:
-        """Returns what `Phase.optimizer` wants, for the generator and for the discriminator."""
+        """Returns the values of `Phase.optimizer` for the generator and for the discriminator, in this order."""
         return self._make_optimizer(self.lr), self._make_optimizer(self.discriminator_lr or self.lr)
 
     def _make_optimizer(self, lr: float) -> MakeOptimizer:
@@ -44,82 +44,86 @@ class OptimizerOptions(Options):
 
 
 class LayerListOptions(Options):
-    """Networks as lists of layers, in place of the variant's own, and the discriminator's normalisation."""
+    """Layer lists that replace the variant's own networks, and the discriminator's normalisation."""
 
-    generator: Stack | None = None
-    """The generator's layers, instead of the variant's own; see gan_core/blocks/stack.py."""
-    discriminator: Stack | None = None
-    """The discriminator's layers, instead of the variant's own."""
+    generator: LayerList | None = None
+    """The generator as a layer list, instead of the variant's own; see gan_core/blocks/layer_list.py."""
+    discriminator: LayerList | None = None
+    """The discriminator as a layer list, instead of the variant's own."""
     initialisation: Initialisation = "torch"
-    """Initial weights of such layers: torch's, Glorot's uniform ones (as Keras), or N(0, 0.02²)."""
+    """Initial weights of layers from a layer list: torch's default, Glorot's uniform (as in Keras), or N(0, 0.02²)."""
     discriminator_norm: Literal["none", "batch", "spectral"] = "none"
-    """The discriminator's normalisation. Listed layers bring their own batch normalisation; spectral holds for any."""
+    """The discriminator's normalisation. batch has no effect on a layer list, which names its own batch_norm layers;
+    spectral applies to both."""
 
     @staticmethod
     def refuse_batch_norm(info: ValidationInfo, allowed: str) -> None:
-        """Refuses, in the validator of an option, a penalty on slopes beside batch normalisation in the discriminator.
+        """Rejects a gradient penalty together with batch normalisation in the discriminator.
+
+        Call it in the validator of the option that enables the penalty.
 
         Args:
-            info: What the validator knows of the other options.
-            allowed: The value that the option may have nevertheless.
+            info: The validator's context, with the options before it.
+            allowed: The option's value without a penalty, for the error message.
 
         Raises:
-            ValueError: The discriminator has batch normalisation, its own or a listed one.
+            ValueError: The discriminator has batch normalisation, by `discriminator_norm` or in its layer list.
         """
-        listed = info.data.get("discriminator")
-        if listed:
-            batch_norm = any(isinstance(parse(entry), BatchNorm) for entry in listed)
+        layers = info.data.get("discriminator")
+        if layers:
+            batch_norm = any(isinstance(parse(entry), BatchNorm) for entry in layers)
         else:
             batch_norm = info.data.get("discriminator_norm") == "batch"
         if batch_norm:
             raise ValueError(
-                f"{allowed} with batch normalisation in the discriminator, which mixes the images whose slopes are to "
-                "be taken one by one: set discriminator_norm=none, and list no batch_norm"
+                f"{allowed} with batch normalisation in the discriminator, which makes the gradient by one image "
+                "depend on the others. Set discriminator_norm=none, and use no batch_norm layer"
             )
 
     def make_networks(
         self, data: DataSpec, latent: int, generator: Callable[[], nn.Module], discriminator: Callable[[], nn.Module]
     ) -> tuple[nn.Module, nn.Module]:
-        """Makes generator and discriminator: those that are listed, and else the variant's own.
+        """Returns the generator and the discriminator: from layer lists if given, otherwise the variant's own.
 
         Args:
-            data: The images.
-            latent: The size of the generator's input z, (B, latent).
-            generator: Makes the variant's own.
-            discriminator: Makes the variant's own, with batch normalisation where `discriminator_norm` is "batch".
+            data: The data set.
+            latent: Size of the generator's input z, (B, latent).
+            generator: Returns the variant's own generator.
+            discriminator: Returns the variant's own discriminator, with batch normalisation if `discriminator_norm` is
+                "batch". Spectral normalisation is added here.
 
         Raises:
-            ValueError: A listed layer does not fit.
+            ValueError: A layer of a layer list does not fit.
         """
         image = (data.channels, data.image_size, data.image_size)
-        made = LayerListGenerator(self.generator, latent, image, self.initialisation) if self.generator else generator()
-        judge = (
+        G = LayerListGenerator(self.generator, latent, image, self.initialisation) if self.generator else generator()
+        D = (
             LayerListDiscriminator(self.discriminator, image, self.initialisation)
             if self.discriminator
             else discriminator()
         )
-        return made, self.normalise(judge)
+        return G, self.normalise(D)
 
     def normalise(self, discriminator: nn.Module) -> nn.Module:
-        """Returns the discriminator, with spectral normalisation where that is asked for."""
+        """Returns the discriminator, with spectral normalisation if `discriminator_norm` is "spectral"."""
         return normalise_spectrally(discriminator) if self.discriminator_norm == "spectral" else discriminator
 
 
 class PenaltyOptions(LayerListOptions):
-    """Penalties on the discriminator's slope, beside any loss."""
+    """Gradient penalties on the discriminator, added to any loss."""
 
     r1: float = Field(0.0, ge=0)
     """Weight γ of the penalty (γ / 2) E[‖∇D(x)‖²] on real images (Mescheder et al. 2018, equation 9)."""
     r2: float = Field(0.0, ge=0)
-    """The same on generated images (equation 10)."""
+    """Weight of the same penalty on generated images (equation 10)."""
 
     @field_validator("r1", "r2")
     @classmethod
-    def _needs_each_image_alone(cls, weight: float, info: ValidationInfo) -> float:
+    def _needs_independent_images(cls, weight: float, info: ValidationInfo) -> float:
         if weight:
             cls.refuse_batch_norm(info, allowed="0")
         return weight
 
     def penalise(self, loss: Loss) -> Loss:
-        """Returns the loss, with the penalties where they have a weight."""
+        """Returns the loss, with the penalties whose weights are above 0. D must return logits (B,)."""
         return Penalised(loss, self.r1, self.r2) if self.r1 or self.r2 else loss

@@ -1,1 +1,1 @@
-"""What a GAN is, to gan_core: networks, phases, and how to draw. All that a plugin author has to read."""
+"""The interface for plugin authors: a variant, its game (networks, phases, latents), batches and loss protocols."""

@@ -1,4 +1,4 @@
-"""What a phase plays with: real images, labels, the generator's inputs, and random numbers."""
+"""The batch that a loss receives: real images, labels, the generator's inputs, and random numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,28 +8,33 @@ import torch
 from torch import Tensor
 
 Inputs = Mapping[str, Tensor]
-"""The generator's inputs by parameter name, each with the batch as its first dimension: `generator(**inputs)`."""
+"""Keyword arguments of the generator, `generator(**inputs)`; the first dimension of each is the batch."""
 
 
 class Randomness(Protocol):
-    """Random numbers for one turn: the same on any number of processes, and the same again after a resume."""
+    """Random numbers for one update: identical for any number of processes and after a resume.
+
+    They are on the batch's device and have the dtype of its images.
+    """
 
     def uniform(self, *shape: int) -> Tensor:
-        """Draws from U[0, 1) one tensor of `shape` per image of the batch: (B, *shape)."""
+        """Returns a sample of U[0, 1) of shape (B, *shape): one tensor of `shape` per real image."""
 
     def normal(self, *shape: int) -> Tensor:
-        """Draws from N(0, 1) one tensor of `shape` per image of the batch: (B, *shape)."""
+        """Returns a sample of N(0, 1) of shape (B, *shape): one tensor of `shape` per real image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """This process's share of one draw from the data set, with the fakes' inputs to match.
+    """One micro-batch on this process: B real images, and the generator's inputs for the fakes.
+
+    Everything is on the run's device. Floating-point tensors are float32, or float64 with precision fp64.
 
     Attributes:
         images: Real images, (B, C, H, W) in [-1, 1].
-        labels: Their classes, (B,) int64, or None where the data set has none.
-        inputs: The generator's inputs for B fakes (times `Phase.fakes`), as the game's `draw` made them.
-        random: More random numbers, for losses that need them (the ε of a gradient penalty).
+        labels: Class labels of the images, (B,) int64, or None if the data set has none.
+        inputs: The generator's inputs for B · `Phase.fakes` fakes, as returned by the game's `draw`.
+        random: Random numbers for the loss, such as the ε of a gradient penalty.
     """
 
     images: Tensor
@@ -39,7 +44,7 @@ class Batch:
 
 
 def place(inputs: Inputs, device: torch.device, dtype: torch.dtype) -> Inputs:
-    """Moves a generator's inputs to the device, and converts those with a floating-point type to `dtype`."""
+    """Returns the inputs on `device`, floating-point tensors converted to `dtype`."""
     return {
         name: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype, non_blocking=True)
         for name, tensor in inputs.items()

@@ -1,18 +1,18 @@
-"""What is known about a data set before any network is built."""
+"""The properties of a data set that a variant needs to build its networks."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSpec:
-    """The shape of a data set, as a variant's `build` sees it.
+    """Properties of a data set, passed to a variant's `build`.
 
     Attributes:
-        name: What the user typed after `--dataset`.
-        image_size: Height and width in pixels.
-        channels: 1 (grey) or 3 (RGB).
-        classes: How many labels there are, or 0 where there are none.
-        count: How many images the split for training has.
+        name: The data set's name, as given to `--dataset`.
+        image_size: Height and width of the images in pixels; images are square.
+        channels: 1 (greyscale) or 3 (RGB).
+        classes: Number of classes, or 0 if the data set has no labels.
+        count: Number of images in the training split.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A game: named networks, the phases in which they learn, and how to draw images."""
+"""A game: named networks, the phases that train them, and how to sample images."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,34 +12,47 @@ from gan_core.game.batch import Inputs
 from gan_core.game.phase import Networks, Phase
 
 Draw = Callable[[np.random.Generator, int, Tensor | None], Inputs]
-"""`draw(random, count, labels)`: CPU inputs for `count` fakes, of the asked labels (count,) or of the game's choice."""
+"""`draw(random, count, labels)` returns the generator's inputs for `count` fakes, as CPU tensors.
+
+`labels` is (count,) int64: the requested classes; or None, and `draw` samples the classes itself.
+"""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Stateful(Protocol):
-    """Anything that a variant must remember between turns: a module with buffers, a replay pool, a running mean."""
+    """State that a variant keeps between updates: a module with buffers, a replay buffer, a running mean."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns tensors and plain values; they are saved without pickled code."""
+        """Returns tensors and plain values only: they are loaded with `torch.load(weights_only=True)`."""
 
     def load_state_dict(self, state: dict[str, Any], /) -> object:
-        """Takes back what `state_dict` gave."""
+        """Restores the state that `state_dict` returned."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Game:
-    """Everything that one GAN is.
+    """The complete definition of one GAN: networks, phases, and sampling.
+
+    Names of networks, phases and state consist of a-z, 0-9 and _, and start with a letter; those of networks and state
+    are file names in a checkpoint.
 
     Attributes:
-        networks: The networks by name; any number of them. Names are file names in a checkpoint.
-        phases: The turns of one round, in order.
-        draw: Draws the generator's inputs from a numpy generator. It must use no other source of chance.
-        generate: Turns inputs into images (B, C, H, W) in [-1, 1], using only the networks named in `ema`.
-        ema: The networks that draw the samples. The core keeps an exponential moving average of each.
-        classes: How many labels `draw` can be asked for; 0 for an unconditional game.
-        state: What else must survive a resume, by name. It must be the same on all processes, for that of the main one
-            is saved: change it in `Phase.after`, which sees averages, or from `Batch.random`.
+        networks: The networks by name; any number of them.
+        phases: The phases of one training step, in the order in which they are updated.
+        draw: Samples the generator's inputs; see `Draw`. It must use no other source of randomness than the numpy
+            generator that it receives.
+        generate: `generate(networks, inputs)` returns images (B, C, H, W) in [-1, 1]. It may use only the networks
+            named in `ema`.
+        ema: Names of the networks that generate samples. The core keeps an exponential moving average (EMA) of each.
+        classes: Number of classes that `draw` accepts as labels; 0 for an unconditional game.
+        state: Extra state by name, saved in checkpoints. Only the main process's copy is saved, so it must be identical
+            on all processes: change it only in `Phase.after`, which receives averages over all processes, or by numbers
+            from `Batch.random`.
+
+    Raises:
+        ValueError: A name is not allowed, phases share a name or there are none, or `ema` or `Phase.trains` names a
+            network that does not exist.
     """
 
     networks: Networks
@@ -54,15 +67,20 @@ class Game:
         names = [phase.name for phase in self.phases]
         for name in (*self.networks, *self.state, *names):
             if not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no name for a network, phase or state: use a-z, 0-9 and _")
+                raise ValueError(
+                    f"{name!r} is not allowed as the name of a network, phase or state. Use a-z, 0-9 and _, "
+                    "beginning with a letter"
+                )
         if len(set(names)) < len(names) or not names:
-            raise ValueError(f"a game needs phases with names of their own, but these are {names}")
-        for who, wanted in [("ema", self.ema), *((f"phase {p.name!r}", p.trains) for p in self.phases)]:
-            for name in wanted:
+            raise ValueError(f"a game needs at least one phase, and unique phase names; got {names}")
+        for field_name, references in [("ema", self.ema), *((f"phase {p.name!r}", p.trains) for p in self.phases)]:
+            for name in references:
                 if name not in self.networks:
-                    raise ValueError(f"{who} names the network {name!r}, but the game has {sorted(self.networks)}")
+                    raise ValueError(
+                        f"{field_name} names the network {name!r}, but the game has {sorted(self.networks)}"
+                    )
 
     @property
     def batches_per_step(self) -> int:
-        """The batches of real images in a step: each update of a phase has a fresh one, and phases share them."""
+        """Batches of real images per training step: a new one for each repeat; all phases use the same ones."""
         return max(phase.repeats for phase in self.phases)

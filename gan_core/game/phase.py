@@ -1,4 +1,4 @@
-"""A phase: one kind of turn in the game."""
+"""A phase: one loss, the networks that it trains, and their optimizer."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,32 +9,36 @@ from torch.optim import Optimizer
 from gan_core.game.batch import Batch
 
 Networks = Mapping[str, nn.Module]
-"""A game's networks by name. Inside a loss each is an ordinary module: call it as often and in any way you like."""
+"""A game's networks by name. Inside a loss they are plain, unwrapped modules; call each any number of times."""
 
 Terms = Mapping[str, Tensor]
-"""Named scalars. Those that carry a gradient are summed and differentiated; detached ones are only logged."""
+"""Named scalar tensors. Terms that require a gradient are summed to the loss; detached terms are only logged."""
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+"""Returns an optimizer of the given parameters."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Phase:
-    """Who learns, from which loss, and how often.
+    """The networks that are trained together, their loss and optimizer, and how often they are updated.
 
-    The core plays the phases of a game in order, round after round. In a turn it draws a fresh batch, freezes every
-    network that the phase does not train, sums the loss's terms, and alone runs the backward pass, scales, clips and
-    steps. A loss never calls `.backward()` or `.step()`.
+    A training step updates the phases of a game in order. For an update the core makes a batch, freezes the networks
+    that the phase does not train, calls the loss and sums its terms. The core also runs the backward pass, scales and
+    clips the gradient, and steps the optimizer: a loss never calls `.backward()` or `.step()`.
 
     Attributes:
-        name: Prefixes the phase's terms in the log ("discriminator/real").
-        trains: The networks that learn in this phase; all others are frozen while it plays.
-        loss: `loss(networks, batch)` returns named scalar terms, the same names at every turn.
+        name: Unique name of the phase; it prefixes the phase's terms in the log ("discriminator/real").
+        trains: Names of the networks that the phase trains, at least one. All others are frozen during its updates.
+        loss: `loss(networks, batch)` returns named scalar terms; the names must be the same in every update.
         optimizer: Makes the optimizer from the trained parameters; see `gan_core.adam`.
-        repeats: Turns in a row, each on fresh data (the critic steps of WGAN).
-        every: Play only every so many rounds (lazy regularisation).
-        fakes: The generator's inputs in a batch for each real image (2 where the generator learns from twice as many).
-        after: Called after each step with the networks and the terms averaged over all processes, without gradients
-            (the weight clipping of WGAN, the k of BEGAN).
+        repeats: Consecutive updates per training step, each on a new batch (the critic steps of WGAN).
+        every: The phase is updated in every N-th training step, starting with the first (lazy regularisation).
+        fakes: Number of fakes in a batch per real image (2: the generator trains on twice as many images).
+        after: `after(networks, terms)` is called after each optimizer step under `torch.no_grad()`, with the terms
+            averaged over all processes (the weight clipping of WGAN, the update of k in BEGAN).
+
+    Raises:
+        ValueError: `repeats`, `every` or `fakes` is below 1, or `trains` is empty.
     """
 
     name: str

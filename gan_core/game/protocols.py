@@ -1,4 +1,4 @@
-"""The three roles of a two-player GAN. There is nothing to inherit: an `nn.Module` of the right shape fits."""
+"""Structural types for `two_player`. There is nothing to inherit: an `nn.Module` with the right signature fits."""
 
 from typing import Protocol
 
@@ -8,24 +8,27 @@ from gan_core.game.phase import Terms
 
 
 class Generator(Protocol):
-    """Turns latents (and labels, where the variant is conditional) into images."""
+    """Maps latents (and labels, if the variant is conditional) to images."""
 
     def __call__(self, *, z: Tensor) -> Tensor:
-        """Maps its inputs, given by name, to images (B, C, H, W) in [-1, 1]."""
+        """Returns images (B, C, H, W) in [-1, 1] for latents z; inputs are passed by name."""
 
 
 class Discriminator(Protocol):
-    """Judges images. What it returns is the business of its loss alone: logits (B,), two heads, even an image."""
+    """Maps images to whatever its loss expects: logits (B,), the outputs of several heads, or images."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Maps images (B, C, H, W) in [-1, 1] to what the loss expects."""
+        """Returns the input of the loss for images (B, C, H, W) in [-1, 1]."""
 
 
 class Loss(Protocol):
-    """What either player wants to be small. Terms that you detach are logged and do not count."""
+    """The losses of the discriminator and the generator, both to be minimised.
+
+    Both methods return named scalar terms. Terms that require a gradient are summed; detached terms are only logged.
+    """
 
     def discriminator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
-        """The discriminator's terms, from real and generated images (B, C, H, W) in [-1, 1]."""
+        """Returns the discriminator's terms for real and generated images, each (B, C, H, W) in [-1, 1]."""
 
     def generator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
-        """The generator's terms. `real` is there for relativistic losses."""
+        """Returns the generator's terms for the same arguments; `real` is needed by relativistic losses."""

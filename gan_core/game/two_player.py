@@ -1,4 +1,4 @@
-"""The standard game of two players, from a generator, a discriminator and a loss."""
+"""The standard two-player game of a generator and a discriminator."""
 
 import numpy as np
 import torch
@@ -11,10 +11,10 @@ from gan_core.game.protocols import Loss
 
 
 def normal_latents(size: int, std: float = 1.0) -> Draw:
-    """Returns a `draw` for latents z ~ N(0, std²), (B, size)."""
+    """Returns a `draw` of latents z ~ N(0, std² I), float32 of shape (B, size), for an unconditional game."""
 
     def draw(random: np.random.Generator, count: int, labels: Tensor | None) -> Inputs:
-        del labels  # An unconditional game has none to choose from.
+        del labels  # An unconditional game has none.
         return {"z": torch.from_numpy(random.standard_normal((count, size), dtype=np.float32) * np.float32(std))}
 
     return draw
@@ -31,24 +31,27 @@ def two_player(
     discriminator_steps: int = 1,
     generator_fakes: int = 1,
 ) -> Game:
-    """Builds the alternating game of Goodfellow et al. 2014, algorithm 1.
+    """Returns the game of Goodfellow et al. 2014, algorithm 1: alternating updates of discriminator and generator.
 
     Args:
-        generator: Called with what `draw` returns, by name.
-        discriminator: Called with images (B, C, H, W) in [-1, 1].
-        loss: Both players' terms.
-        draw: The generator's inputs, such as `normal_latents(128)`.
-        generator_optimizer: Made for the generator's parameters.
-        discriminator_optimizer: Made for the discriminator's parameters.
-        discriminator_steps: The k of algorithm 1: turns of the discriminator, each on fresh data, per round.
-        generator_fakes: Fakes in the generator's turn for each real image in the discriminator's.
+        generator: Called with the inputs that `draw` returns, by name; returns images (B, C, H, W) in [-1, 1].
+        discriminator: Called with images (B, C, H, W) in [-1, 1]; only `loss` uses its output.
+        loss: The terms of both networks.
+        draw: Samples the generator's inputs, e.g. `normal_latents(128)`.
+        generator_optimizer: Makes the generator's optimizer, e.g. `adam(2e-4)`.
+        discriminator_optimizer: Makes the discriminator's optimizer.
+        discriminator_steps: k of algorithm 1: updates of the discriminator per training step, each on a new batch.
+        generator_fakes: Number of fakes in the generator's batch per real image.
+
+    Raises:
+        ValueError: `discriminator_steps` or `generator_fakes` is below 1.
     """
 
-    def discriminate(networks: Networks, batch: Batch) -> Terms:
+    def discriminator_loss(networks: Networks, batch: Batch) -> Terms:
         fake = networks["generator"](**batch.inputs)
         return loss.discriminator(networks["discriminator"], batch.images, fake)
 
-    def deceive(networks: Networks, batch: Batch) -> Terms:
+    def generator_loss(networks: Networks, batch: Batch) -> Terms:
         fake = networks["generator"](**batch.inputs)
         return loss.generator(networks["discriminator"], batch.images, fake)
 
@@ -58,14 +61,14 @@ def two_player(
             Phase(
                 name="discriminator",
                 trains=("discriminator",),
-                loss=discriminate,
+                loss=discriminator_loss,
                 optimizer=discriminator_optimizer,
                 repeats=discriminator_steps,
             ),
             Phase(
                 name="generator",
                 trains=("generator",),
-                loss=deceive,
+                loss=generator_loss,
                 optimizer=generator_optimizer,
                 fakes=generator_fakes,
             ),

@@ -1,4 +1,4 @@
-"""A variant: the one object that a plugin exports."""
+"""A variant: the object that a plugin exports."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from gan_core.game.game import Game
 
 API = 1
-"""The plugin interface that this gan_core speaks. It changes only with an entry in CHANGELOG.md."""
+"""Version of the plugin interface that this gan_core supports. It changes only with an entry in CHANGELOG.md."""
 
 
 class Options(BaseModel):
-    """Base of a variant's options: every field typed, bounded, and described by the docstring below it.
+    """Base class of a variant's options: a frozen pydantic model.
 
-    `gan_core show NAME` prints them, and `--set key=value` is checked against them.
+    Each field has a type, a default, bounds where they apply, and a docstring below it, which is its help text.
+    `gan_core show NAME` prints the fields, and `--set key=value` is checked against them.
     """
 
     model_config = ConfigDict(
@@ -25,20 +26,20 @@ class Options(BaseModel):
     )
 
     unsuitable: ClassVar[Mapping[str, str]] = {}
-    """Options of other variants that make no sense here, with the reason, which is told to whoever sets one."""
+    """Options of other variants that do not apply to this one, with the reason that the error message gives."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """One kind of GAN, as an entry point in the group `gan_core.variants` names it.
+    """One kind of GAN: the object that an entry point in the group `gan_core.variants` refers to.
 
     Attributes:
-        api: The plugin interface it was written for: `api=1`.
-        options: Its options, a subclass of `Options` in which every field has a default.
-        build: `build(options, data)` makes the game on the CPU, drawing initial weights from torch's global generator.
-            It raises ValueError, before it makes any network, where the options and the data do not fit each other.
-        paper: Where the method was published.
-        needs_labels: Whether data without labels is refused.
+        api: Version of the plugin interface that the variant was written for: `api=1`.
+        options: The class of its options, a subclass of `Options` in which every field has a default.
+        build: `build(options, data)` returns the game, on the CPU, with initial weights drawn from torch's global
+            generator. It raises ValueError, before it makes any network, if the options and the data do not match.
+        paper: Citation of the publication.
+        needs_labels: Whether the variant requires a data set with labels.
     """
 
     api: int

@@ -1,1 +1,1 @@
-"""The door through which every variant comes: find without importing, load one by name, check it."""
+"""The plugin loader: finds plugins without importing them, loads one by name, and validates it."""

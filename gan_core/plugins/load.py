@@ -1,4 +1,4 @@
-"""Loading the one plugin that was named, and saying what is wrong with it, if anything is."""
+"""Loading a plugin by name, with an error message for each way in which it can fail."""
 
 import sys
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _Exported(Protocol):
-    """What every kind of plugin exports: an object that says for which interface it was written, and its options."""
+    """An object that a plugin of any kind exports: it has an interface version and an options class."""
 
     @property
     def api(self) -> int: ...
@@ -28,7 +28,7 @@ T = TypeVar("T", bound=_Exported)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedVariant:
-    """A variant that is imported and checked, with where it came from."""
+    """A variant that has been imported and validated, with the plugin that provides it."""
 
     plugin: Plugin
     variant: Variant
@@ -39,15 +39,19 @@ class LoadedVariant:
         return sys.modules[self.plugin.entry_point.module].__doc__ or ""
 
     def build(self, options: Options | None, data: DataSpec) -> "Game":
-        """Makes the game on the CPU. Without options it has the variant's defaults.
+        """Builds the game on the CPU.
+
+        Args:
+            options: The variant's options; its defaults if None.
+            data: The data set.
 
         Raises:
-            UserError: The variant refuses these options or this data.
+            UserError: The variant needs labels and the data set has none, or its `build` raises ValueError.
         """
         if self.variant.needs_labels and not data.classes:
             raise UserError(
                 f"{self.plugin.label} needs labels, but {data.name!r} has none. "
-                "Use a data set with labels; in an image folder, each class is a folder of its own"
+                "Use a data set with labels; an image folder needs one subfolder per class"
             )
         try:
             return self.variant.build(options or self.variant.options(), data)
@@ -56,29 +60,36 @@ class LoadedVariant:
 
 
 def load_variant(name: str) -> LoadedVariant:
-    """Imports the variant called `name`, or `distribution:name` where two distributions share a name.
+    """Imports the variant named `name`, or `distribution:name` if several distributions provide the name.
 
     Raises:
-        UserError: Nobody offers that name, two do, its requirements are not met, it fails to import, or what it names
-            is not a `Variant` written for this interface. The message names the distribution and the way out.
+        UserError: No distribution or more than one provides that name, its requirements are not met, it fails to
+            import, or its entry point does not refer to a `Variant` for this version of the interface. The message
+            names the distribution and the fix.
     """
     plugin, variant = load_plugin(name, VARIANTS, Variant, API)
     return LoadedVariant(plugin=plugin, variant=variant)
 
 
-def load_plugin(name: str, kind: Kind, like: type[T], api: int) -> tuple[Plugin, T]:
-    """Imports the plugin of that kind and name; what it names must be a `like` of this `api`.
+def load_plugin(name: str, kind: Kind, expected: type[T], api: int) -> tuple[Plugin, T]:
+    """Imports a plugin and validates the object that its entry point refers to.
+
+    Args:
+        name: Name of the plugin, or `distribution:name`.
+        kind: Kind of the plugin.
+        expected: Type that the object must have.
+        api: Interface version that the object must have.
 
     Raises:
-        UserError: As `load_variant` says.
+        UserError: As for `load_variant`.
     """
     plugin = _choose(name, kind)
     if plugin.unmet:
         raise UserError(
             f"{plugin.label} {'; '.join(plugin.unmet)}.\n"
-            f"Upgrade or install what is missing: pip install -U {plugin.distribution}"
+            f"Upgrade it and install its requirements: pip install -U {plugin.distribution}"
         )
-    return plugin, _check(plugin, _import(plugin), like, api)
+    return plugin, _check(plugin, _import(plugin), expected, api)
 
 
 def _choose(name: str, kind: Kind) -> Plugin:
@@ -90,13 +101,13 @@ def _choose(name: str, kind: Kind) -> Plugin:
         rows = "\n".join(f"  {m.full_name}  ({m.distribution} {m.version}, {m.entry_point.value})" for m in matches)
         raise UserError(
             f"{len(matches)} distributions provide a {kind.noun} named {name!r}:\n{rows}\n"
-            f"Name one of them in full ({kind.flag} {matches[0].full_name}), or uninstall the other."
+            f"Use a full name, such as {kind.flag} {matches[0].full_name}, or uninstall one of them."
         )
     names = sorted({plugin.name for plugin in plugins})
     if not names:
         raise UserError(
-            f"no {kind.noun} named {name!r} is installed, nor any other: gan_core finds them in the entry-point group "
-            f"{kind.group!r}. From a checkout, run: pip install -r requirements.txt"
+            f"no {kind.noun} named {name!r} is installed: no distribution has entry points in the group "
+            f"{kind.group!r}. In a checkout, run: pip install -r requirements.txt"
         )
     raise UserError(
         f"no {kind.noun} named {name!r} is installed.{did_you_mean(name, names)}\nInstalled: {', '.join(names)}"
@@ -106,32 +117,33 @@ def _choose(name: str, kind: Kind) -> Plugin:
 def _import(plugin: Plugin) -> object:
     try:
         return plugin.entry_point.load()
-    except (Exception, SystemExit) as error:  # A plugin can fail in any way; it must not take the others with it.
+    except (Exception, SystemExit) as error:  # A plugin may raise anything; the others must stay usable.
         raise UserError(
             f"{plugin.label} failed to import {plugin.entry_point.value!r}: {type(error).__name__}: {error}\n"
-            f"Ask its authors, or remove it: pip uninstall {plugin.distribution}"
+            f"Report this to its authors, or remove it: pip uninstall {plugin.distribution}"
         ) from error
 
 
-def _check(plugin: Plugin, found: object, like: type[T], api: int) -> T:
-    if not isinstance(found, like):
+def _check(plugin: Plugin, found: object, expected: type[T], api: int) -> T:
+    if not isinstance(found, expected):
         raise UserError(
-            f"{plugin.label}: {plugin.entry_point.value!r} is {_article(found)}, not a gan_core.{like.__name__}.\n"
+            f"{plugin.label}: {plugin.entry_point.value!r} is {_type_of(found)}, not a gan_core.{expected.__name__}.\n"
             f"Point the entry point at the instance: {plugin.name} = "
-            f'"{plugin.entry_point.module}:{like.__name__.lower()}"'
+            f'"{plugin.entry_point.module}:{expected.__name__.lower()}"'
         )
     if found.api != api:
         raise UserError(
-            f"{plugin.label} was written for plugin API {found.api}; this gan_core speaks {api}.\n"
+            f"{plugin.label} was written for plugin API {found.api}; this gan_core supports {api}.\n"
             f"Upgrade one of the two: pip install -U {plugin.distribution} gan-core"
         )
     if not (isinstance(found.options, type) and issubclass(found.options, Options)):
         raise UserError(
-            f"{plugin.label}: its `options` is {_article(found.options)}, not a subclass of gan_core.Options"
+            f"{plugin.label}: its `options` is {_type_of(found.options)}, not a subclass of gan_core.Options"
         )
     return found
 
 
-def _article(thing: object) -> str:
+def _type_of(thing: object) -> str:
+    """Returns "a class" or the name of the type, with its article."""
     kind = "class" if isinstance(thing, type) else type(thing).__name__
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"

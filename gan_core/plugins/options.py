@@ -1,4 +1,4 @@
-"""The fields of a model, such as a variant's options, as rows that people and programs read."""
+"""The fields of a model, such as a variant's options, as rows of a table."""
 
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypedDict, Union, get_args, get_origin
@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 
 class OptionRow(TypedDict):
-    """One option: what `gan_core show` prints of it, and `--help` of a setting."""
+    """One field, as `gan_core show` and `--help` print it."""
 
     name: str
     type: str
@@ -30,7 +30,7 @@ _SIGNS = {
 
 
 def option_rows(options: type[BaseModel]) -> list[OptionRow]:
-    """Describes every option of a variant, or field of another model, in the order of the class."""
+    """Returns a row for each field of the model, in the order of the class."""
     return [
         OptionRow(
             name=name,
@@ -44,7 +44,7 @@ def option_rows(options: type[BaseModel]) -> list[OptionRow]:
 
 
 def _type_name(annotation: Any) -> str:
-    """Writes a type for people: "float", "adam | sgd", "list | none"."""
+    """Returns a short name of a type: "float", "adam | sgd", "list | none"."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type_name(arguments[0])

@@ -1,4 +1,4 @@
-"""Writing a new plugin: the vanilla plugin with another name, so that the template cannot rot."""
+"""Writes a new plugin: a renamed copy of the vanilla plugin, so that the template is always tested code."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from gan_core.plugins.find import find_plugins
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _FILES = ("pyproject.toml", "gan_core_vanilla.py", "tests/test_conformance.py")
-# What the vanilla plugin says of itself in its description and its docstring.
+# The first sentence of the vanilla plugin's docstring, and its description in pyproject.toml.
 _INTRODUCTION = re.compile(r"The original GAN: [^.]*\.")
 _README = """# gan-core-{name}
 
@@ -20,14 +20,14 @@ A variant for gan_core.
 
 
 def write_plugin(name: str, parent: Path) -> Path:
-    """Writes a distribution that installs, trains and passes its test as it stands, and returns its folder.
+    """Writes a distribution that installs, trains and passes its tests unchanged, and returns its folder.
 
     Args:
-        name: The variant's name, as users will type it.
-        parent: Where the folder `gan-core-NAME` is made.
+        name: The variant's name, the value of `--variant`.
+        parent: The folder in which `gan-core-NAME` is created.
 
     Raises:
-        UserError: The name is not allowed or taken, or the folder exists.
+        UserError: The name is not allowed or taken, or the folder exists or cannot be written.
     """
     if not _NAME.fullmatch(name):
         raise UserError(f"name: {name!r} is not allowed. Use a-z, 0-9 and single dashes, beginning with a letter")
@@ -40,7 +40,7 @@ def write_plugin(name: str, parent: Path) -> Path:
     for file in _FILES:
         text = (_template() / file).read_text(encoding="utf-8")
         target = folder / _renamed(file, name)
-        text = _INTRODUCTION.sub(f"{name}: a variant for gan_core, begun from the original GAN.", text)
+        text = _INTRODUCTION.sub(f"{name}: a variant for gan_core, based on the original GAN.", text)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(_renamed(text, name), encoding="utf-8")
@@ -57,7 +57,7 @@ def _renamed(text: str, name: str) -> str:
 
 
 def _template() -> Path:
-    """Returns the vanilla plugin: within the wheel where the wheel is installed, else in the checkout."""
+    """Returns the vanilla plugin's folder: in the package if installed from a wheel, else in the checkout."""
     package = Path(__file__).parent.parent
-    packed = package / "template"
-    return packed if packed.is_dir() else package.parent / "plugins" / "gan-core-vanilla"
+    packaged = package / "template"
+    return packaged if packaged.is_dir() else package.parent / "plugins" / "gan-core-vanilla"

@@ -1,12 +1,12 @@
-"""The conformance kit: what every variant must do, whoever wrote it.
+"""The conformance kit: checks of the properties that every variant must have, for first- and third-party plugins.
 
-Under pytest, in one line:
+Under pytest:
 
     @parametrize_with_checks("hinge")
     def test_conformance(check: Check) -> None:
         check()
 
-and without it: `python -m gan_core check hinge`.
+On the command line: `python -m gan_core check hinge`.
 """
 
 from gan_core.testing.kit import Check as Check

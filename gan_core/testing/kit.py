@@ -1,4 +1,4 @@
-"""Running the checks: under pytest, or one by one."""
+"""Runs the checks, under pytest or one by one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,18 +14,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Check:
-    """One property of one variant. Call it; it raises AssertionError where the property does not hold."""
+    """A check of one property of one variant: a callable that raises AssertionError if the property does not hold.
+
+    Attributes:
+        variant: The variant's name.
+        name: The check's name.
+    """
 
     variant: str
     name: str
 
     @property
     def promise(self) -> str:
-        """What holds, in a sentence."""
+        """The property, in one sentence."""
         return (CHECKS[self.name].__doc__ or "").strip()
 
     def __call__(self) -> None:
-        """Runs it."""
+        """Runs the check.
+
+        Raises:
+            AssertionError: The property does not hold; the message gives the reason.
+            UserError: The variant cannot be loaded, or does not support any of the data shapes that are tried.
+        """
         CHECKS[self.name](_subject(self.variant))
 
 
@@ -35,7 +45,7 @@ def _subject(variant: str) -> Subject:
 
 
 def checks_of(variant: str) -> Iterator[Check]:
-    """Yields every check for the variant of that name."""
+    """Yields every check of the kit for a variant, given by name."""
     for name in CHECKS:
         yield Check(variant, name)
 
@@ -43,12 +53,15 @@ def checks_of(variant: str) -> Iterator[Check]:
 def parametrize_with_checks(
     *variants: str, expected_failures: Mapping[str, str] | None = None
 ) -> "pytest.MarkDecorator":
-    """Makes a pytest test of `check` run every check of the variants.
+    """Parametrizes a pytest test with one argument, `check`, by every check of the kit for the variants.
 
     Args:
-        variants: Their names.
-        expected_failures: Checks that fail, by name, with the reason; one that passes after all is an error. There is
-            no other way to leave a check out.
+        variants: Names of the variants.
+        expected_failures: Names of checks that are expected to fail, with the reasons. They are marked as strict xfail:
+            one that passes is an error. Checks cannot be left out in any other way.
+
+    Returns:
+        The decorator. Test ids are "VARIANT-CHECK".
 
     Raises:
         ValueError: `expected_failures` names a check that does not exist.
@@ -57,7 +70,7 @@ def parametrize_with_checks(
 
     reasons = expected_failures or {}
     if unknown := set(reasons) - set(CHECKS):
-        raise ValueError(f"no such checks: {', '.join(sorted(unknown))}. There are: {', '.join(CHECKS)}")
+        raise ValueError(f"no such checks: {', '.join(sorted(unknown))}. Allowed: {', '.join(CHECKS)}")
     return pytest.mark.parametrize(
         "check",
         [

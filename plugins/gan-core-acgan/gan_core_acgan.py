@@ -1,6 +1,6 @@
-"""AC-GAN: a generator that is told which class to draw, and a discriminator that also names the class it sees.
+"""AC-GAN: a class-conditional generator, and a discriminator that also classifies its input.
 
-Both players want the class to be recognised; they differ on whether the image is real. Needs data with labels.
+Both networks minimise the classification loss; they are adversaries only in the real/fake loss. Needs labelled data.
 """
 
 from collections.abc import Sequence
@@ -32,34 +32,35 @@ from gan_core import (
 
 
 class AcganOptions(PenaltyOptions, OptimizerOptions):
-    """What can be set with `--set key=value`."""
+    """Options of AC-GAN."""
 
     latent: int = Field(100, ge=1)
     """Size of the latent z ~ N(0, I)."""
     embedding: int = Field(50, ge=1)
-    """Size of a label's embedding."""
+    """Size of the label embedding."""
     maps: int = Field(128, ge=1)
-    """Feature maps that the latent becomes, at a quarter of the image's side."""
+    """Feature maps that the generator computes from the latent, at a quarter of the image's side."""
     width: int = Field(32, ge=1)
-    """Feature maps of the discriminator's first layer, and half of those of the generator's middle."""
+    """Feature maps of the discriminator's first layer; the generator's middle layer has twice as many."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout in the discriminator."""
+    """Dropout probability in the discriminator."""
     label_smoothing: LabelSmoothing = 0.0
     class_weight: float = Field(1.0, ge=0)
-    """Weight of the class terms, for both players."""
+    """Weight of the classification losses of both networks."""
     fake_class_weight: float = Field(1.0, ge=0)
-    """The discriminator's class term on generated images, as a factor of that on real ones. The paper has 1; with 0 the
-    generator cannot teach the discriminator signs of a class that no real image has."""
+    """Weight of the discriminator's classification loss on fakes, relative to that on real images. The paper has 1;
+    with 0 the classifier trains on real images only, and learns no class features that real images lack."""
     generator_fakes: int = Field(1, ge=1)
-    """Fakes in the generator's batch for each real image in the discriminator's."""
+    """Fakes in the generator's batch per real image in the discriminator's batch."""
 
-    unsuitable: ClassVar = {"objective": "its source head judges images one by one, as in the paper (equation 2)"}
+    unsuitable: ClassVar = {"objective": "its source head scores each image on its own, as in the paper (equation 2)"}
 
 
 class ConditionalGenerator(nn.Module):
     """z (B, latent) and labels (B,) -> images (B, C, H, W) in [-1, 1].
 
-    The latent becomes feature maps at a quarter of the image's side, and the label's embedding one more beside them.
+    Dense layers map the latent to `maps` feature maps at a quarter of the image's side, and the label's embedding to
+    one more, which is concatenated to them.
     """
 
     def __init__(self, options: AcganOptions, data: DataSpec) -> None:
@@ -76,13 +77,14 @@ class ConditionalGenerator(nn.Module):
         self.label_map, _ = build_layers(
             [{"dense": side**2}, {"reshape": (1, side, side)}], (options.embedding,), options.initialisation
         )
-        stack = options.generator or default_generator(options, data)
-        self.layers, image = build_layers(stack, (options.maps + 1, side, side), options.initialisation)
-        if image != (data.channels, data.image_size, data.image_size):
-            raise ValueError(f"the generator's layers give the shape {image}, which the images do not have")
+        layers = options.generator or default_generator(options, data)
+        self.layers, shape = build_layers(layers, (options.maps + 1, side, side), options.initialisation)
+        image = (data.channels, data.image_size, data.image_size)
+        if shape != image:
+            raise ValueError(f"the generator's layers return the shape {shape}, but the images have {image}")
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Draws one image of each label."""
+        """Returns one image for each latent and label."""
         maps = torch.cat([self.latent(z), self.label_map(self.label(labels))], dim=1)
         images: Tensor = self.layers(maps)
         return images
@@ -93,40 +95,43 @@ class TwoHeadedDiscriminator(nn.Module):
 
     def __init__(self, options: AcganOptions, data: DataSpec) -> None:
         super().__init__()
-        stack = options.discriminator or default_discriminator(options)
+        layers = options.discriminator or default_discriminator(options)
         shape = (data.channels, data.image_size, data.image_size)
-        self.trunk, features = build_layers(stack, shape, options.initialisation)
+        self.trunk, features = build_layers(layers, shape, options.initialisation)
         self.source, _ = build_layers(["flatten", {"dense": 1}], features, options.initialisation)
         self.category, _ = build_layers(["flatten", {"dense": data.classes}], features, options.initialisation)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Judges each image."""
+        """Returns the source logits and the class logits."""
         features = self.trunk(images)
         return self.source(features).squeeze(1), self.category(features)
 
 
 def default_generator(options: AcganOptions, data: DataSpec) -> Sequence[Any]:
-    """Two transposed convolutions from a quarter of the image's side to the whole."""
+    """Returns a layer list of two transposed convolutions, from a quarter of the image's side to the full side."""
     middle = {"conv_transpose": {"channels": 2 * options.width, "kernel": 4, "stride": 2, "bias": False}}
     last = {"conv_transpose": {"channels": data.channels, "kernel": 4, "stride": 2}}
     return ["batch_norm", middle, "batch_norm", "relu", last, "tanh"]
 
 
 def default_discriminator(options: AcganOptions) -> Sequence[Any]:
-    """Strided convolutions."""
-    stack: list[Any] = []
+    """Returns a layer list of three convolutions, the first two with stride 2."""
+    layers: list[Any] = []
     for channels, stride in ((options.width, 2), (2 * options.width, 2), (4 * options.width, 1)):
-        stack.append({"conv": {"channels": channels, "kernel": 3, "stride": stride}})
-        stack += ["batch_norm"] if options.discriminator_norm == "batch" else []
-        stack += [{"leaky_relu": 0.2}, *([{"dropout": options.dropout}] if options.dropout else [])]
-    return stack
+        layers.append({"conv": {"channels": channels, "kernel": 3, "stride": stride}})
+        layers += ["batch_norm"] if options.discriminator_norm == "batch" else []
+        layers += [{"leaky_relu": 0.2}, *([{"dropout": options.dropout}] if options.dropout else [])]
+    return layers
 
 
 def build(options: AcganOptions, data: DataSpec) -> Game:
-    """Makes the game for square images of 8, 12, 16, ... pixels a side.
+    """Returns the game, for images whose side is a multiple of 4 and at least 8 pixels.
 
     The losses are those of Odena et al. 2017, equations 2 (the log-likelihood of the source, L_S) and 3 (of the class,
     L_C): the discriminator maximises L_S + L_C, the generator L_C - L_S, in its non-saturating form.
+
+    Raises:
+        ValueError: The image size is not supported, or a layer of a layer list does not fit.
     """
     if data.image_size % 4 or data.image_size < 8:
         raise ValueError(
@@ -138,10 +143,10 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
 
     def draw(random: np.random.Generator, count: int, labels: Tensor | None) -> Inputs:
         z = torch.from_numpy(random.standard_normal((count, options.latent), dtype=np.float32))
-        drawn = torch.from_numpy(random.integers(data.classes, size=count))
-        return {"z": z, "labels": drawn if labels is None else labels}
+        sampled = torch.from_numpy(random.integers(data.classes, size=count))
+        return {"z": z, "labels": sampled if labels is None else labels}
 
-    def discriminate(networks: Networks, batch: Batch) -> Terms:
+    def discriminator_loss(networks: Networks, batch: Batch) -> Terms:
         assert batch.labels is not None
         fake, D = networks["generator"](**batch.inputs), networks["discriminator"]
         source_real, class_real = D(batch.images)
@@ -153,7 +158,7 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
             "class of fake": fake_class_weight * F.cross_entropy(class_fake, batch.inputs["labels"]),
         }
 
-    def deceive(networks: Networks, batch: Batch) -> Terms:
+    def generator_loss(networks: Networks, batch: Batch) -> Terms:
         source, category = networks["discriminator"](networks["generator"](**batch.inputs))
         return {
             "adversarial": F.softplus(-source).mean(),
@@ -170,13 +175,13 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
             Phase(
                 name="discriminator",
                 trains=("discriminator",),
-                loss=discriminate,
+                loss=discriminator_loss,
                 optimizer=discriminator_optimizer,
             ),
             Phase(
                 name="generator",
                 trains=("generator",),
-                loss=deceive,
+                loss=generator_loss,
                 optimizer=generator_optimizer,
                 fakes=options.generator_fakes,
             ),

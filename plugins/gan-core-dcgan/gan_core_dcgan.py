@@ -1,7 +1,7 @@
-"""DCGAN: convolutional networks that made GANs train.
+"""DCGAN: convolutional networks for stable GAN training.
 
 Strided convolutions instead of pooling, batch normalisation in both networks, ReLU in the generator and leaky ReLU in
-the discriminator (the guidelines of the paper's section 3), for any square image whose size is a multiple of 4.
+the discriminator (section 3 of the paper), for square images whose side is a multiple of 4 and at least 8 pixels.
 """
 
 from itertools import pairwise
@@ -24,29 +24,30 @@ from gan_core import (
 
 
 class DcganNetworkOptions(LayerListOptions):
-    """The networks; other variants inherit these with them."""
+    """Options of DCGAN's networks, for all variants that use them."""
 
     discriminator_norm: Literal["none", "batch", "spectral"] = "batch"
-    """The discriminator's normalisation; the paper has batch. Listed layers bring their own batch normalisation."""
+    """The discriminator's normalisation; the paper uses batch. batch has no effect on a layer list, which names its own
+    batch_norm layers."""
     latent: int = Field(100, ge=1)
     """Size of the latent z ~ N(0, I)."""
     width: int = Field(64, ge=1)
-    """Feature maps next to the image; they double wherever the image's side halves."""
+    """Feature maps of the layer next to the image; they double each time the image's side is halved."""
     max_width: int = Field(1024, ge=1)
-    """The most feature maps in any layer."""
+    """Upper limit of the feature maps of a layer."""
 
 
 class DcganOptions(DcganNetworkOptions, ObjectiveOptions, PenaltyOptions, OptimizerOptions):
-    """What can be set with `--set key=value`. The paper has lr = 2e-4, beta1 = 0.5 and the non-saturating loss."""
+    """Options of DCGAN. The defaults lr = 2e-4, beta1 = 0.5 and the non-saturating loss are the paper's."""
 
 
 def stages(image_size: int) -> int:
-    """Returns how often the side is halved: at least twice, and on while it is even and above 4.
+    """Returns how many times the side is halved: at least twice, then while it is even and above 4.
 
     28 -> 14 -> 7; 64 -> 32 -> 16 -> 8 -> 4; 8 -> 4 -> 2.
 
     Raises:
-        ValueError: The side is no multiple of 4, or below 8.
+        ValueError: The side is not a multiple of 4, or below 8.
     """
     if image_size % 4 or image_size < 8:
         raise ValueError(
@@ -60,12 +61,16 @@ def stages(image_size: int) -> int:
 
 
 def widths(options: DcganNetworkOptions, data: DataSpec) -> list[int]:
-    """Returns the feature maps of each stage, from the one next to the image inwards."""
+    """Returns the number of feature maps of each stage; the first is the one next to the image.
+
+    Raises:
+        ValueError: The image size is not supported; see `stages`.
+    """
     return [min(options.width * 2**i, options.max_width) for i in range(stages(data.image_size))]
 
 
 def initialise(module: nn.Module) -> None:
-    """Weights from N(0, 0.02²) (Radford et al. 2016, section 4); scales of batch normalisation from N(1, 0.02²)."""
+    """Draws weights from N(0, 0.02²) (Radford et al. 2016, section 4), scales of batch norms from N(1, 0.02²)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):
@@ -87,7 +92,7 @@ class DcganGenerator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Tanh()).apply(initialise)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Draws one image for each latent."""
+        """Returns one image for each latent."""
         images: Tensor = self.layers(z[:, :, None, None])
         return images
 
@@ -98,7 +103,7 @@ class DcganDiscriminator(nn.Module):
     def __init__(self, options: DcganNetworkOptions, data: DataSpec) -> None:
         super().__init__()
         inwards, batch_norm = widths(options, data), options.discriminator_norm == "batch"
-        # The first layer has no batch normalisation: with it, training was unstable (section 3).
+        # The first layer has no batch normalisation: the paper found training with it unstable (section 3).
         layers: list[nn.Module] = [nn.Conv2d(data.channels, inwards[0], 4, 2, 1), nn.LeakyReLU(0.2)]
         for before, after in pairwise(inwards):
             layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=not batch_norm))
@@ -108,13 +113,17 @@ class DcganDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(inwards[-1], 1, side)).apply(initialise)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns one logit an image: positive means real."""
+        """Returns one logit per image; positive means real."""
         logits: Tensor = self.layers(images)
         return logits.flatten()
 
 
 def dcgan_networks(options: DcganNetworkOptions, data: DataSpec) -> tuple[nn.Module, nn.Module]:
-    """Makes generator and discriminator, DCGAN's or those that the options list, for any variant that wants them."""
+    """Returns the generator and the discriminator: DCGAN's, or those of the options' layer lists.
+
+    Raises:
+        ValueError: The image size is not supported, or a layer of a layer list does not fit.
+    """
     return options.make_networks(
         data,
         options.latent,
@@ -124,7 +133,7 @@ def dcgan_networks(options: DcganNetworkOptions, data: DataSpec) -> tuple[nn.Mod
 
 
 def build(options: DcganOptions, data: DataSpec) -> Game:
-    """Makes the game for square images of 8, 12, 16, ... pixels a side."""
+    """Returns the game; see `dcgan_networks` for the images that it supports."""
     generator, discriminator = dcgan_networks(options, data)
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
     return two_player(

@@ -1,6 +1,6 @@
-"""LSGAN: least squares instead of cross-entropy, on the networks of DCGAN.
+"""LSGAN: least-squares losses instead of the cross-entropy, on the networks of DCGAN.
 
-A sample that is on the right side of the decision boundary but far away still gives the generator a gradient.
+Fakes on the correct side of the decision boundary but far from it still give the generator a gradient.
 """
 
 from typing import ClassVar
@@ -23,28 +23,28 @@ from gan_core import (
 
 
 class LsganOptions(DcganNetworkOptions, PenaltyOptions, OptimizerOptions):
-    """What can be set with `--set key=value`.
+    """Options of LSGAN.
 
     The paper has two settings: a, b, c = 0, 1, 1 (equation 9, the default) and -1, 1, 0 (equation 8), which minimises a
     Pearson χ² divergence, since b - c = 1 and b - a = 2.
     """
 
     a: float = Field(0.0)
-    """What the discriminator should say of generated images: 0 or -1."""
+    """The discriminator's target for generated images: 0 or -1 in the paper."""
     b: float = Field(1.0)
-    """What the discriminator should say of real images: 1."""
+    """The discriminator's target for real images: 1 in the paper."""
     c: float = Field(1.0)
-    """What the generator wants the discriminator to say of its images: 1 or 0."""
+    """The generator's target for the discriminator's output on generated images: 1 or 0 in the paper."""
 
     unsuitable: ClassVar = {
         "label_smoothing": "it softens the labels of a cross-entropy, and least squares has targets instead: "
-        "set b, what the discriminator should say of real images",
+        "set b, the target for real images",
         "objective": "least squares is this variant's objective: --variant dcgan has others",
     }
 
 
 class LeastSquares:
-    """The losses of Mao et al. 2017, equation 2. D gives any real number for each image, (B,)."""
+    """The losses of Mao et al. 2017, equation 2. D returns one unbounded score per image, (B,)."""
 
     def __init__(self, a: float, b: float, c: float) -> None:
         self.a, self.b, self.c = a, b, c
@@ -66,7 +66,7 @@ class LeastSquares:
 
 
 def build(options: LsganOptions, data: DataSpec) -> Game:
-    """Makes the game for square images of 8, 12, 16, ... pixels a side."""
+    """Returns the game; see `dcgan_networks` for the images that it supports."""
     generator, discriminator = dcgan_networks(options, data)
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
     return two_player(

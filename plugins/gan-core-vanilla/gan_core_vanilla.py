@@ -1,8 +1,8 @@
 """The original GAN: two fully connected networks and the logistic loss.
 
-The discriminator learns to tell real images from generated ones; the generator learns to be taken for real. Both of
-the paper's objectives for the generator are here: minimax, which the theory treats, and non-saturating, which trains.
-Other networks can be given as lists of layers.
+The discriminator learns to distinguish real images from generated ones; the generator learns to fool it. Both of the
+paper's generator objectives are available: minimax, which its theory analyses, and non-saturating, which trains well.
+Either network can be replaced by a layer list.
 """
 
 from itertools import pairwise
@@ -24,14 +24,14 @@ from gan_core import (
 
 
 class VanillaOptions(ObjectiveOptions, PenaltyOptions, OptimizerOptions):
-    """What can be set with `--set key=value`."""
+    """Options of the vanilla GAN."""
 
     latent: int = Field(64, ge=1)
     """Size of the latent z."""
     latent_std: float = Field(1.0, gt=0)
-    """z ~ N(0, latent_std² I)."""
+    """Standard deviation of the latent, z ~ N(0, latent_std² I)."""
     generator_fakes: int = Field(1, ge=1)
-    """Fakes in the generator's batch for each real image in the discriminator's."""
+    """Fakes in the generator's batch per real image in the discriminator's batch."""
     width: int = Field(512, ge=1)
     """Units in each hidden layer of both networks."""
     layers: int = Field(2, ge=1, le=16)
@@ -39,13 +39,13 @@ class VanillaOptions(ObjectiveOptions, PenaltyOptions, OptimizerOptions):
 
     @field_validator("generator_fakes")
     @classmethod
-    def _one_for_each_of_a_pair(cls, fakes: int, info: ValidationInfo) -> int:
+    def _one_fake_per_pair(cls, fakes: int, info: ValidationInfo) -> int:
         cls.unless_paired(fakes, info)
         return fakes
 
 
 def perceptron(inputs: int, outputs: int, options: VanillaOptions, batch_norm: bool = False) -> nn.Sequential:
-    """Linear layers with leaky ReLUs between them: (B, inputs) -> (B, outputs)."""
+    """Returns a multilayer perceptron with leaky ReLUs, (B, inputs) -> (B, outputs)."""
     layers: list[nn.Module] = []
     for before, after in pairwise([inputs, *[options.width] * options.layers]):
         layers += [nn.Linear(before, after), *([nn.BatchNorm1d(after)] if batch_norm else []), nn.LeakyReLU(0.2)]
@@ -61,7 +61,7 @@ class FullyConnectedGenerator(nn.Module):
         self.layers = perceptron(options.latent, prod(self.shape), options)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Draws one image for each latent."""
+        """Returns one image for each latent."""
         images: Tensor = self.layers(z)
         return images.tanh().view(-1, *self.shape)
 
@@ -75,13 +75,17 @@ class FullyConnectedDiscriminator(nn.Module):
         self.layers = perceptron(data.channels * data.image_size**2, 1, options, batch_norm)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns one logit an image: positive means real."""
+        """Returns one logit per image; positive means real."""
         logits: Tensor = self.layers(images.flatten(1))
         return logits.squeeze(1)
 
 
 def build(options: VanillaOptions, data: DataSpec) -> Game:
-    """Makes the game for data of any size and channels."""
+    """Returns the game, for images of any size and number of channels.
+
+    Raises:
+        ValueError: A layer of a layer list does not fit.
+    """
     generator, discriminator = options.make_networks(
         data,
         options.latent,

@@ -1,4 +1,4 @@
-"""AC-GAN: the losses of Odena et al. 2017 by hand, and labels that arrive where they should."""
+"""AC-GAN: the losses of Odena et al. 2017 against values computed by hand, and the labels of inputs and images."""
 
 import math
 
@@ -16,7 +16,7 @@ DIGITS = DataSpec(name="digits", image_size=8, channels=1, classes=10, count=150
 
 
 class Oracle(nn.Module):
-    """Says a source logit of 2 and, for every image, odds of 9 : 1 for class 3 against all others together."""
+    """Returns a source logit of 2 and odds of 9 : 1 for class 3 against all other classes together, for every image."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         logits = torch.zeros(len(images), 10)
@@ -24,13 +24,13 @@ class Oracle(nn.Module):
         return torch.full((len(images),), 2.0), logits
 
 
-def test_equations_2_and_3_by_hand() -> None:
+def test_losses_are_equations_2_and_3() -> None:
     game = build(AcganOptions(width=4), DIGITS)
     networks = {"generator": game.networks["generator"], "discriminator": Oracle()}
     inputs = {"z": torch.randn(4, 100), "labels": torch.tensor([3, 3, 3, 0])}
     batch = Batch(images=torch.randn(4, 1, 8, 8), labels=torch.tensor([3, 3, 0, 0]), inputs=inputs, random=None)  # type: ignore[arg-type]
     terms = game.phases[0].loss(networks, batch)
-    # Class 3 has the probability 81 / 90 = 0.9, each other one 1 / 90.
+    # Class 3 has the probability 81 / 90 = 0.9, every other class 1 / 90.
     right, wrong = -math.log(0.9), math.log(90)
     assert float(terms["real"]) == pytest.approx(math.log(1 + math.exp(-2)))
     assert float(terms["fake"]) == pytest.approx(math.log(1 + math.exp(2)))
@@ -41,26 +41,26 @@ def test_equations_2_and_3_by_hand() -> None:
     assert float(terms["class"]) == pytest.approx((3 * right + wrong) / 4)
 
 
-def test_labels_are_those_asked_for_or_drawn() -> None:
+def test_labels_are_the_requested_ones_or_sampled() -> None:
     game = build(AcganOptions(width=4), DIGITS)
     assert game.classes == 10
-    asked = torch.tensor([1, 2, 3])
-    assert torch.equal(game.draw(np.random.default_rng(0), 3, asked)["labels"], asked)
-    drawn = game.draw(np.random.default_rng(0), 1000, None)["labels"]
-    assert drawn.unique().tolist() == list(range(10))
+    requested = torch.tensor([1, 2, 3])
+    assert torch.equal(game.draw(np.random.default_rng(0), 3, requested)["labels"], requested)
+    sampled = game.draw(np.random.default_rng(0), 1000, None)["labels"]
+    assert sampled.unique().tolist() == list(range(10))
     generator = game.networks["generator"].eval()
     z = torch.randn(1, 100)
     assert not torch.equal(generator(z=z, labels=torch.tensor([1])), generator(z=z, labels=torch.tensor([2])))
 
 
-def test_data_without_labels_is_refused() -> None:
+def test_data_without_labels_is_rejected() -> None:
     unlabelled = DataSpec(name="folder:cats", image_size=8, channels=1, classes=0, count=5)
     with pytest.raises(UserError, match=r"variant 'acgan' .* needs labels, but 'folder:cats' has none"):
         load_variant("acgan").build(None, unlabelled)
 
 
 @pytest.mark.parametrize("size", [10, 6])
-def test_sizes_that_are_no_multiple_of_4_are_refused(size: int) -> None:
+def test_unsupported_sizes_are_rejected(size: int) -> None:
     data = DataSpec(name="made up", image_size=size, channels=1, classes=2, count=5)
     with pytest.raises(ValueError, match="must be a multiple of 4, and at least 8"):
         build(AcganOptions(), data)

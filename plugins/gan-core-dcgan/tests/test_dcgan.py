@@ -1,4 +1,4 @@
-"""DCGAN's networks for every size they promise, against the paper's metric."""
+"""DCGAN's networks: every supported image size, and the architecture of the paper."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from gan_core import DataSpec
 
 @pytest.mark.parametrize("size", [8, 12, 16, 20, 24, 28, 32, 36, 44, 48, 64, 96, 128])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_any_multiple_of_4_from_8_up(size: int, channels: int) -> None:
+def test_every_multiple_of_4_from_8_up_is_supported(size: int, channels: int) -> None:
     data = DataSpec(name="made up", image_size=size, channels=channels, classes=0, count=1)
     game = build(DcganOptions(latent=5, width=2, max_width=8), data)
     images = game.networks["generator"](z=torch.randn(3, 5))
@@ -20,17 +20,17 @@ def test_any_multiple_of_4_from_8_up(size: int, channels: int) -> None:
 
 
 @pytest.mark.parametrize(("size", "count"), [(8, 2), (12, 2), (16, 2), (24, 3), (28, 2), (32, 3), (64, 4), (128, 5)])
-def test_the_side_is_halved_to_4_or_to_what_is_odd(size: int, count: int) -> None:
+def test_the_side_is_halved_to_4_or_to_an_odd_number(size: int, count: int) -> None:
     assert stages(size) == count
 
 
 @pytest.mark.parametrize("size", [4, 10, 30, 27])
-def test_other_sizes_are_refused_with_one_that_fits(size: int) -> None:
+def test_other_sizes_are_rejected_with_a_suggestion(size: int) -> None:
     with pytest.raises(ValueError, match=f"image size {size} does not fit DCGAN.*Try --image-size (8|12|28|32)"):
         stages(size)
 
 
-def test_the_paper_s_64_pixel_networks() -> None:
+def test_the_paper_s_64_pixel_generator() -> None:
     # Figure 1: 4 x 4 x 1024 -> 8 x 8 x 512 -> 16 x 16 x 256 -> 32 x 32 x 128 -> 64 x 64 x 3, from 100 latents.
     data = DataSpec(name="LSUN", image_size=64, channels=3, classes=0, count=1)
     game = build(DcganOptions(width=128), data)

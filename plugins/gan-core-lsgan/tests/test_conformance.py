@@ -1,4 +1,4 @@
-"""The conformance kit, run on this variant."""
+"""Runs the conformance kit on this variant."""
 
 from gan_core.testing import Check, parametrize_with_checks
 

@@ -1,4 +1,4 @@
-"""The losses of Mao et al. 2017, against values and slopes worked out by hand."""
+"""The losses of Mao et al. 2017 against values and gradients computed by hand."""
 
 import pytest
 import torch
@@ -7,19 +7,19 @@ from torch import Tensor
 
 
 def identity(images: Tensor) -> Tensor:
-    """A discriminator that says its inputs."""
+    """A discriminator that returns its inputs."""
     return images
 
 
 @pytest.mark.parametrize(
     ("a", "b", "c", "real", "fake", "adversarial"),
     [
-        # D says 0.5 and 0.8 of two real images, 0.1 and 0.3 of two generated ones.
+        # D returns 0.5 and 0.8 for two real images, 0.1 and 0.3 for two generated ones.
         (0.0, 1.0, 1.0, (0.25 + 0.04) / 4, (0.01 + 0.09) / 4, (0.81 + 0.49) / 4),
         (-1.0, 1.0, 0.0, (0.25 + 0.04) / 4, (1.21 + 1.69) / 4, (0.01 + 0.09) / 4),
     ],
 )
-def test_equation_2(a: float, b: float, c: float, real: float, fake: float, adversarial: float) -> None:
+def test_losses_are_equation_2(a: float, b: float, c: float, real: float, fake: float, adversarial: float) -> None:
     on_real, on_fake = torch.tensor([0.5, 0.8]), torch.tensor([0.1, 0.3])
     terms = LeastSquares(a, b, c).discriminator(identity, on_real, on_fake)
     assert float(terms["real"]) == pytest.approx(real)
@@ -30,7 +30,7 @@ def test_equation_2(a: float, b: float, c: float, real: float, fake: float, adve
     )
 
 
-def test_slopes() -> None:
+def test_gradients() -> None:
     # d/dx of (x - t)² / 2, averaged over two images, is (x - t) / 2.
     on_real = torch.tensor([0.5, 3.0], requires_grad=True)
     on_fake = torch.tensor([0.1, -2.0], requires_grad=True)

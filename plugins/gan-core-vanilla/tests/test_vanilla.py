@@ -1,4 +1,4 @@
-"""The fully connected networks, for every size and number of channels."""
+"""The fully connected networks for various image sizes and numbers of channels."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from gan_core import DataSpec
 
 
 @pytest.mark.parametrize(("size", "channels"), [(8, 1), (28, 1), (17, 3)])
-def test_networks_fit_any_data(size: int, channels: int) -> None:
+def test_networks_support_any_image_shape(size: int, channels: int) -> None:
     data = DataSpec(name="made up", image_size=size, channels=channels, classes=0, count=1)
     game = build(VanillaOptions(latent=5, width=7), data)
     images = game.networks["generator"](z=torch.randn(3, 5))

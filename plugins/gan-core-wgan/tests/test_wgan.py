@@ -1,4 +1,4 @@
-"""WGAN and WGAN-GP, against critics whose slope is known."""
+"""WGAN and WGAN-GP, against critics whose gradients are known."""
 
 import pytest
 import torch
@@ -11,14 +11,14 @@ DIGITS = DataSpec(name="digits", image_size=8, channels=1, classes=10, count=150
 
 
 class Linear(nn.Module):
-    """D(x) = slope · Σ x: its gradient is the slope everywhere."""
+    """D(x) = weight · Σ x: its gradient by every pixel is the weight."""
 
-    def __init__(self, slope: float) -> None:
+    def __init__(self, weight: float) -> None:
         super().__init__()
-        self.slope = nn.Parameter(torch.tensor(slope, dtype=torch.float64))
+        self.weight = nn.Parameter(torch.tensor(weight, dtype=torch.float64))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.slope * images.flatten(1).sum(1)
+        return self.weight * images.flatten(1).sum(1)
 
 
 class Quadratic(nn.Module):
@@ -29,17 +29,17 @@ class Quadratic(nn.Module):
 
 
 def test_the_penalty_of_a_linear_critic() -> None:
-    # ‖∇‖ = |s| · sqrt(pixels), for 4 pixels 2 |s|; (2s - 1)² has the slope 4 (2s - 1) in s.
+    # ‖∇‖ = |w| · sqrt(pixels), for 4 pixels 2 |w|; the derivative of (2w - 1)² is 4 (2w - 1).
     critic = Linear(1.5)
     images = torch.randn(3, 1, 2, 2, dtype=torch.float64)
     penalty = gradient_penalty(critic, images, -images, torch.rand(3, 1, 1, 1, dtype=torch.float64))
     assert float(penalty.detach()) == pytest.approx(4.0)
     penalty.backward()
-    assert critic.slope.grad is not None
-    assert float(critic.slope.grad) == pytest.approx(8.0)
+    assert critic.weight.grad is not None
+    assert float(critic.weight.grad) == pytest.approx(8.0)
 
 
-def test_the_penalty_is_taken_between_the_images_sample_by_sample() -> None:
+def test_the_penalty_is_computed_at_interpolated_images() -> None:
     # At x̂ = εx + (1 - ε)x̃ with x = 4, x̃ = 0 on one pixel, ‖∇‖ = |x̂| = 4ε: (4ε - 1)² for ε = 0.25, 0.5 and 1.
     real, fake = torch.full((3, 1, 1, 1), 4.0), torch.zeros(3, 1, 1, 1)
     epsilon = torch.tensor([0.25, 0.5, 1.0]).view(3, 1, 1, 1)
@@ -58,19 +58,19 @@ def test_the_penalty_is_float32_under_bf16() -> None:
 
 
 class Halves:
-    """Randomness that always draws 0.5."""
+    """A `Randomness` whose samples are all 0.5."""
 
     def uniform(self, *shape: int) -> Tensor:
-        """Halves."""
+        """Returns 0.5 in the shape (6, *shape)."""
         return torch.full((6, *shape), 0.5)
 
     def normal(self, *shape: int) -> Tensor:
-        """Halves."""
+        """Returns 0.5 in the shape (6, *shape)."""
         return self.uniform(*shape)
 
 
 @pytest.mark.parametrize("penalty", ["clip", "gradient"])
-def test_the_game(penalty: str) -> None:
+def test_phases_and_optimizers_of_both_penalties(penalty: str) -> None:
     game = build(WganOptions(width=4, penalty=penalty), DIGITS)
     critic_phase, generator_phase = game.phases
     assert (critic_phase.repeats, generator_phase.repeats) == (5, 1)

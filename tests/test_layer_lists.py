@@ -1,4 +1,4 @@
-"""Lists of layers, and the five tutorials that are said with them: their parameters come out exactly."""
+"""Layer lists, and the recipes that reproduce five tutorials with them, to the exact number of parameters."""
 
 from pathlib import Path
 
@@ -24,14 +24,14 @@ TUTORIALS = {
 
 
 @pytest.mark.parametrize("name", TUTORIALS)
-def test_the_tutorials_have_exactly_the_parameters_of_their_programs(name: str) -> None:
+def test_tutorial_recipes_have_the_tutorials_numbers_of_parameters(name: str) -> None:
     job = make_job(config=ROOT / "configs" / f"{name}.yaml")
     networks = job.build().networks
     assert (parameters(networks["generator"]), parameters(networks["discriminator"])) == TUTORIALS[name]
 
 
 @pytest.mark.parametrize("name", TUTORIALS)
-def test_a_tutorial_s_generator_draws(name: str) -> None:
+def test_tutorial_recipes_generate_images(name: str) -> None:
     job = make_job(config=ROOT / "configs" / f"{name}.yaml")
     game = job.build()
     labels = torch.arange(2) if game.classes else None
@@ -41,7 +41,7 @@ def test_a_tutorial_s_generator_draws(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_recipe_is_valid_and_names_what_it_is(path: Path) -> None:
+def test_every_recipe_is_valid_and_named_after_its_data_set(path: Path) -> None:
     job = make_job(config=path)
     assert job.build().networks.keys() > {"generator"}
     assert path.read_text().startswith("# ")
@@ -49,7 +49,7 @@ def test_every_recipe_is_valid_and_names_what_it_is(path: Path) -> None:
     assert job.length(job.settings.batch) > 0
 
 
-def test_vanilla_s_tutorial_sees_images_between_0_and_1() -> None:
+def test_the_vanilla_tutorial_s_discriminator_receives_images_in_0_1() -> None:
     game = make_job(config=ROOT / "configs" / "tutorial-vanilla-mnist.yaml").build()
     first = next(iter(game.networks["discriminator"].get_submodule("layers").children()))
     assert first(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [0.0, 0.5, 1.0]
@@ -58,11 +58,11 @@ def test_vanilla_s_tutorial_sees_images_between_0_and_1() -> None:
     assert layers[-1](torch.tensor([0.0, 0.5, 1.0])).tolist() == [-1.0, 0.0, 1.0]
 
 
-def test_pixel_shuffle_lays_the_channels_of_one_place_beside_one_another() -> None:
+def test_pixel_shuffle_moves_channels_to_neighbouring_pixels() -> None:
     network, shape = build_layers(["pixel_shuffle"], (8, 1, 2), "torch")
     assert shape == (2, 2, 4)
-    drawn = network(torch.arange(16.0).view(1, 8, 1, 2))  # Channel c has 2 c and 2 c + 1.
-    assert drawn[0].tolist() == [[[0, 2, 1, 3], [4, 6, 5, 7]], [[8, 10, 9, 11], [12, 14, 13, 15]]]
+    shuffled = network(torch.arange(16.0).view(1, 8, 1, 2))  # Channel c has the values 2 c and 2 c + 1.
+    assert shuffled[0].tolist() == [[[0, 2, 1, 3], [4, 6, 5, 7]], [[8, 10, 9, 11], [12, 14, 13, 15]]]
     with pytest.raises(ValueError, match=r"layer 1, 'pixel_shuffle', does not fit an input of shape \(3, 7, 7\)"):
         build_layers(["pixel_shuffle"], (3, 7, 7), "torch")
 
@@ -76,12 +76,12 @@ def test_same_padding_is_tensorflow_s(kernel: int, stride: int, side: int, after
         [{"conv": {"channels": 1, "kernel": kernel, "stride": stride}}], (1, side, side), "torch"
     )
     assert shape == (1, after, after)
-    # TensorFlow's rule: out = ceil(in / stride), and of the padding needed the smaller half stands before.
+    # TensorFlow's rule: out = ceil(in / stride), and the smaller half of the padding comes first.
     needed = max(0, (after - 1) * stride + kernel - side)
     convolution = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     nn.init.ones_(convolution.weight)
     nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
-    # A square of ones in the corner, as large as what the first window has of the image.
+    # A square of ones in the corner, as large as the part of the image in the first window.
     corner = torch.zeros(1, 1, side, side)
     corner[0, 0, : kernel - needed // 2, : kernel - needed // 2] = 1.0
     assert float(network(corner).detach()[0, 0, 0, 0]) == (kernel - needed // 2) ** 2
@@ -102,25 +102,25 @@ def test_a_transposed_convolution_is_the_adjoint_of_the_convolution(kernel: int,
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("tahn", "no layer is called 'tahn'. Did you mean 'tanh'? Allowed: dense, conv"),
+        ("tahn", "no layer is named 'tahn'. Did you mean 'tanh'? Allowed: dense, conv"),
         ({"dense": {"unit": 3}}, "dense: units: Field required"),
         ({"conv": {"channels": 3, "kernel": 0}}, "conv: kernel: Input should be greater than or equal to 1"),
-        ({"leaky_relu": [0.2, 3]}, "leaky_relu: 2 settings are too many"),
-        ({"dense": 3, "tanh": None}, "no layer is called"),
-        (7, "no layer is called 7"),
+        ({"leaky_relu": [0.2, 3]}, "leaky_relu: 2 settings given, too many"),
+        ({"dense": 3, "tanh": None}, "no layer is named"),
+        (7, "no layer is named 7"),
     ],
 )
-def test_a_wrong_entry_is_explained(entry: object, message: str) -> None:
+def test_errors_for_invalid_entries(entry: object, message: str) -> None:
     with pytest.raises(ValueError) as error:
         parse(entry)
     assert message in str(error.value)
 
 
-def test_a_wrong_list_is_refused_with_the_other_settings() -> None:
+def test_an_invalid_layer_list_is_reported_as_an_invalid_option() -> None:
     from gan_core.plugins.load import load_variant
 
     resolved = resolve({"variant": "vanilla"}, ["generator=[{dense: 64}, tahn]"])
-    with pytest.raises(UserError, match=r"generator: .* is not allowed.*entry 2: no layer is called 'tahn'"):
+    with pytest.raises(UserError, match=r"generator: .* is not allowed.*Entry 2: no layer is named 'tahn'"):
         resolved.options_as(load_variant("vanilla").variant.options)
 
 
@@ -128,16 +128,16 @@ def test_a_wrong_list_is_refused_with_the_other_settings() -> None:
     ("generator", "message"),
     [
         ("[{dense: 64}, {reshape: [1, 8, 9]}]", r"layer 2, .*, does not fit an input of shape \(64,\)"),
-        ("[{dense: 49}, {reshape: [1, 7, 7]}]", r"layers give the shape \(1, 7, 7\), but the images have \(1, 8, 8\)"),
+        ("[{dense: 49}, {reshape: [1, 7, 7]}]", r"return the shape \(1, 7, 7\), but the images have \(1, 8, 8\)"),
         ("[{conv: [3, 3]}]", r"layer 1, .*, does not fit an input of shape \(64,\)"),
     ],
 )
-def test_layers_that_do_not_fit_are_named_with_their_place(generator: str, message: str) -> None:
+def test_errors_for_layers_that_do_not_fit_give_their_position(generator: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_job(f"generator={generator}", variant="vanilla").build()
 
 
-def test_glorot_s_bound_and_the_normal_one() -> None:
+def test_glorot_and_normal_initialisation() -> None:
     layer = nn.Linear(600, 400)
     initialise(layer, "glorot")
     assert float(layer.weight.detach().abs().max()) == pytest.approx((6 / 1000) ** 0.5, rel=1e-3)

@@ -1,4 +1,4 @@
-"""The door: plugins are found without being imported, and every way of being wrong has a message of its own.
+"""The plugin loader: plugins are found without being imported, and each fault has its own error message.
 
 The plugins here are real distributions: folders with dist-info on sys.path, read by importlib.metadata.
 """
@@ -30,7 +30,7 @@ def install(
     requires: tuple[str, ...] = ("gan-core>=0.1,<0.2",),
     group: str = "gan_core.variants",
 ) -> None:
-    """Installs a plugin into a folder, as pip would lay it out."""
+    """Installs a plugin into a folder, with the same files as pip."""
     module = distribution.replace("-", "_")
     (folder / f"{module}.py").write_text(code)
     info = folder / f"{module}-{version}.dist-info"
@@ -42,21 +42,21 @@ def install(
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of installed distributions that Python sees during the test."""
+    """A folder for installed distributions that is on sys.path during the test."""
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 
-def test_a_stranger_is_listed_without_being_imported_and_loads(site: Path) -> None:
-    install(site, distribution="strange-gan", name="strange", code="print('imported')" + WORKS)
-    plugin = next(plugin for plugin in find_plugins() if plugin.name == "strange")
-    assert "strange_gan" not in sys.modules
-    assert (plugin.distribution, plugin.version, plugin.summary) == ("strange-gan", "1.0", "made by hand")
+def test_a_third_party_plugin_is_listed_without_being_imported_and_loads(site: Path) -> None:
+    install(site, distribution="third-gan", name="third", code="print('imported')" + WORKS)
+    plugin = next(plugin for plugin in find_plugins() if plugin.name == "third")
+    assert "third_gan" not in sys.modules
+    assert (plugin.distribution, plugin.version, plugin.summary) == ("third-gan", "1.0", "made by hand")
     assert status(plugin, find_plugins()) == "ok"
-    assert load_variant("strange").variant.api == 1
+    assert load_variant("third").variant.api == 1
 
 
-def test_an_unknown_name_gets_the_nearest_and_all_that_is_installed() -> None:
+def test_an_unknown_name_gets_the_nearest_and_all_installed_names() -> None:
     with pytest.raises(
         UserError, match=r"no variant named 'dcgn' is installed\. Did you mean 'dcgan'\?\nInstalled: .*dcgan"
     ):
@@ -79,13 +79,13 @@ def test_two_distributions_with_one_name(site: Path) -> None:
     }
 
 
-def test_an_incompatible_version_is_refused_before_its_import(site: Path) -> None:
+def test_an_incompatible_version_is_rejected_before_its_import(site: Path) -> None:
     install(site, distribution="future-gan", name="future", code="raise SystemExit", requires=("gan-core>=9",))
     with pytest.raises(UserError, match=r"'future' \(future-gan 1.0\) needs gan-core>=9, but 0\.1\.0 is installed"):
         load_variant("future")
 
 
-def test_a_missing_dependency_is_named_with_what_to_install(site: Path) -> None:
+def test_the_error_names_a_missing_dependency(site: Path) -> None:
     install(site, distribution="needy-gan", name="needy", requires=("gan-core>=0.1", "gan-core-absent>=2"))
     with pytest.raises(UserError, match=r"needs gan-core-absent>=2, which is not installed"):
         load_variant("needy")
@@ -105,7 +105,7 @@ def test_a_missing_dependency_is_named_with_what_to_install(site: Path) -> None:
         ("from gan_core import Variant as variant", "is a class, not a gan_core.Variant"),
         (
             "from gan_core_vanilla import variant as v\nfrom dataclasses import replace\nvariant = replace(v, api=2)",
-            "was written for plugin API 2; this gan_core speaks 1",
+            "was written for plugin API 2; this gan_core supports 1",
         ),
         (
             "from gan_core_vanilla import variant as v\nimport dataclasses as d\nvariant = d.replace(v, options=dict)",
@@ -113,7 +113,7 @@ def test_a_missing_dependency_is_named_with_what_to_install(site: Path) -> None:
         ),
     ],
 )
-def test_a_broken_plugin_says_what_is_wrong_and_harms_nobody(site: Path, code: str, message: str) -> None:
+def test_a_broken_plugin_is_reported_and_the_others_still_load(site: Path, code: str, message: str) -> None:
     sys.modules.pop("bad_gan", None)
     install(site, distribution="bad-gan", name="bad", code=code)
     with pytest.raises(UserError) as error:
@@ -124,18 +124,18 @@ def test_a_broken_plugin_says_what_is_wrong_and_harms_nobody(site: Path, code: s
     assert load_variant("vanilla").variant.api == 1
 
 
-def test_a_distribution_without_a_bound_or_with_rubbish_in_its_metadata(site: Path) -> None:
+def test_a_distribution_without_a_bound_or_with_invalid_metadata(site: Path) -> None:
     install(site, distribution="loose-gan", name="loose", requires=())
-    install(site, distribution="rubbish-gan", name="rubbish", requires=("=== what?",))
+    install(site, distribution="invalid-gan", name="invalid", requires=("=== what?",))
     (site / "nameless-1.0.dist-info").mkdir()
     plugins = find_plugins()
     states = {plugin.name: status(plugin, plugins) for plugin in plugins}
     assert states["loose"] == "ok, but declares no gan-core bound"
-    assert "unreadable requirement" in states["rubbish"]
+    assert "unreadable requirement" in states["invalid"]
     assert states["dcgan"] == "ok"
 
 
-def test_the_command_line_prints_the_message_alone_and_leaves_with_2(tmp_path: Path) -> None:
+def test_the_command_line_prints_only_the_message_and_exits_with_code_2(tmp_path: Path) -> None:
     install(tmp_path, distribution="bad-gan", name="bad", code="import nonexistent_dependency")
     path = {"PYTHONPATH": str(tmp_path)}
     output = gan_core("train", "--variant", "bad", "--steps", 1, expect=2, **path)
@@ -143,7 +143,7 @@ def test_the_command_line_prints_the_message_alone_and_leaves_with_2(tmp_path: P
     assert "Traceback" not in output
     assert "Traceback" in gan_core("--debug", "show", "bad", expect=1, **path)
     rows = {row["name"]: row for row in json.loads(gan_core("list", "--json", **path))}
-    assert rows["bad"]["status"] == "ok"  # Listing imports nothing, so it cannot know.
+    assert rows["bad"]["status"] == "ok"  # `list` imports nothing, so it cannot detect this.
     assert rows["dcgan"]["source"].startswith("editable") or rows["dcgan"]["source"] == "installed"
 
 
@@ -151,8 +151,8 @@ def test_show_describes_options_and_counts_parameters_for_a_data_set() -> None:
     shown = json.loads(gan_core("show", "dcgan", "--dataset", "mnist", "--json"))
     width = next(option for option in shown["options"] if option["name"] == "width")
     assert width == {"name": "width", "type": "int", "default": 64, "bounds": ">= 1", "help": width["help"]}
-    assert "double wherever the image's side halves" in width["help"]
-    # By hand, for 28 -> 14 -> 7 with 64 and 128 maps: z -> 7 x 7, BN, 128 -> 64, BN, 64 -> 1; and the way back.
+    assert "double each time the image's side is halved" in width["help"]
+    # For 28 -> 14 -> 7 with 64 and 128 maps: z -> 7 x 7, BN, 128 -> 64, BN, 64 -> 1; the discriminator in reverse.
     assert shown["parameters"]["generator"] == 100 * 128 * 49 + 256 + 128 * 64 * 16 + 128 + 64 * 16 + 1
     assert shown["parameters"]["discriminator"] == 64 * 16 + 64 + 64 * 128 * 16 + 256 + 128 * 49 + 1
     text = gan_core("show", "dcgan")
