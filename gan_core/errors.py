@@ -1,4 +1,4 @@
-"""Errors that are printed without a traceback, and the nearest valid name for their messages."""
+"""Errors that are printed without a traceback, and suggestions of valid names for their messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -12,7 +12,7 @@ class UserError(ValueError):
 
 
 class TrainingError(RuntimeError):
-    """Training cannot continue. What was saved is intact. The command line exits with code 1."""
+    """Training cannot continue. Saved checkpoints are intact. The command line exits with code 1."""
 
 
 class NotFiniteError(TrainingError):
@@ -22,7 +22,7 @@ class NotFiniteError(TrainingError):
 class LostProcessError(TrainingError):
     """Another process did not arrive, ended, or does not answer; the message names it.
 
-    `reports` tells whether this process prints the message: the first of those that are left does.
+    `reports` is whether this process prints the message: the first remaining process does.
     """
 
     def __init__(self, text: str, *, reports: bool = True) -> None:
@@ -35,7 +35,7 @@ class DiskFullError(TrainingError):
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """Returns " Did you mean 'x'?" for the valid name nearest to `name`, or "" where none is near."""
+    """Returns " Did you mean 'x'?" for the valid name nearest to `name`, or "" if none is close."""
     by_case = {choice.casefold(): choice for choice in valid}
     near = get_close_matches(name.casefold(), by_case, n=1, cutoff=0.5)
     return f" Did you mean {by_case[near[0]]!r}?" if near else ""

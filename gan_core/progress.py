@@ -1,4 +1,4 @@
-"""Progress of work that is not training: a bar that moves in a terminal, one line where there is none."""
+"""Progress of work other than training: a progress bar in a terminal, one line elsewhere."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def progress(items: Iterable[T], total: int, what: str, console: Console) -> Iterator[T]:
-    """Yields the items, of which there are `total`, and shows how many are done."""
+    """Yields the `total` items and shows how many are done."""
     if not console.is_terminal:
         console.print(Text(what), soft_wrap=True)
         yield from items

@@ -1,8 +1,8 @@
 """Every random number of a run as a pure function of the seed, a stream, and a position.
 
-numpy's Philox is a counter-based generator (Salmon et al. 2011): a key chooses a stream of numbers, a counter the place
-in it. So there is no state to save, a resumed run draws what the straight run would have drawn, and, since whole global
-batches are drawn and every process takes its slice, nothing depends on how many processes there are.
+numpy's Philox is a counter-based generator (Salmon et al. 2011): a key selects a stream of numbers, a counter the
+position in it. So there is no state to save, and a resumed run draws the same numbers as an uninterrupted one. Numbers
+are drawn for whole global batches and each process takes its slice, so they do not depend on the number of processes.
 """
 
 import hashlib
@@ -15,23 +15,24 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """The streams of one seed."""
+    """The random streams of one seed."""
 
     seed: int
 
     def at(self, stream: str, position: int, part: int = 0) -> np.random.Generator:
-        """Returns the generator for one draw: the same for the same arguments, on any machine."""
+        """Returns the generator of one draw: the same for the same arguments, on any machine."""
         name = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little")
-        # The lowest word of the 256-bit counter counts the numbers within the draw; ours are the two highest.
+        # The lowest word of the 256-bit counter counts the numbers within the draw; the two highest select the draw.
         counter = np.array([0, 0, part, position], dtype=np.uint64)
         return np.random.Generator(np.random.Philox(key=np.array([self.seed, name], dtype=np.uint64), counter=counter))
 
     def seed_modules(self, stream: str, position: int, part: int) -> None:
         """Reseeds torch's global generators, from which modules such as dropout draw.
 
-        Give each process a `part` of its own: what dropout drops is exact on resume, but depends on their number.
+        Pass a different `part` on each process. Dropout masks are exact on resume, but depend on the number of
+        processes.
         """
-        # torch's CPU generator keeps only 32 bits of its seed.
+        # torch's CPU generator uses only 32 bits of its seed.
         torch.manual_seed(int(self.at(stream, position, part).integers(2**32)))
 
 
@@ -45,17 +46,17 @@ class Share:
     def micro_batches(self, batch: int, accumulate: int) -> list[slice]:
         """Returns this process's slices of a global batch, one for each micro-batch.
 
-        The global batch is cut into micro-batches first and each of these is shared out, so that what is normalised
-        together is the same on any number of processes.
+        The global batch is split into micro-batches first, and each micro-batch over the processes, so that the same
+        images are normalised together on any number of processes.
         """
-        whole = batch // accumulate
-        size = whole // self.world
-        starts = [micro * whole + self.rank * size for micro in range(accumulate)]
+        micro_batch = batch // accumulate
+        size = micro_batch // self.world
+        starts = [micro * micro_batch + self.rank * size for micro in range(accumulate)]
         return [slice(start, start + size) for start in starts]
 
 
 class UpdateRandomness:
-    """The random numbers that a loss draws in one update: drawn for the global batch, and sliced."""
+    """The random numbers of a loss in one update: drawn for the global batch, then sliced to this process's part."""
 
     def __init__(
         self, random: np.random.Generator, batch: int, part: slice, device: torch.device, dtype: torch.dtype
@@ -70,5 +71,5 @@ class UpdateRandomness:
         """Draws from N(0, 1): (B, *shape)."""
         return self._slice(self.random.standard_normal((self.batch, *shape), dtype=np.float32))
 
-    def _slice(self, whole: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Tensor:
-        return torch.from_numpy(whole[self.part]).to(self.device, self.dtype)
+    def _slice(self, drawn: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Tensor:
+        return torch.from_numpy(drawn[self.part]).to(self.device, self.dtype)

@@ -1,4 +1,4 @@
-"""What the tests of launching share: commands as launch/README.md shows them, and launchers as processes of a test."""
+"""Shared by the tests of launching: the commands of launch/README.md, and launchers as child processes."""
 
 import json
 import os
@@ -23,22 +23,22 @@ GAME = (
     *("--variant", "dcgan", "--set", "width=4", "--batch", "16", "--precision", "fp64"),
     *("--set", "log_every=0.016", "--set", "threads=1"),
 )
-"""A small game in float64, whose networks have batch normalisation. It logs at every step; one thread for each process,
-for every machine of these tests believes that it has all cores."""
+"""A small game in float64 with batch normalisation, logged at every step. One thread per process, because every
+machine of these tests would otherwise use all cores."""
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-"""Where the launchers of this environment are found first."""
+"""PATH with the launchers of this environment first."""
 LIMIT = 240
-"""Seconds after which a launcher is thought to hang."""
+"""Seconds after which a launcher counts as hanging."""
 
 
 def ranks(launcher: subprocess.Popen[Any]) -> dict[str, psutil.Process]:
-    """Returns the processes that a launcher has started, by rank."""
+    """Returns the processes that a launcher started, by rank."""
     children = psutil.Process(launcher.pid).children(recursive=True)
     return {child.environ()["RANK"]: child for child in children if "RANK" in child.environ()}
 
 
 def several_machines(kind: str) -> str:
-    """Returns the README's command for several machines: kind is "accelerate-static", "torchrun-c10d", and so on."""
+    """Returns the README's command for several machines; `kind` is e.g. "accelerate-static" or "torchrun-c10d"."""
     blocks = re.findall(r"```bash\n(.*?)```", (LAUNCH / "README.md").read_text(), flags=re.DOTALL)
     launcher, rendezvous = kind.split("-")
     (line,) = (
@@ -67,7 +67,7 @@ def on_machine(line: str, machine: int, *flags: object, address: str, port: int 
 
 @contextmanager
 def started(folder: Path, *commands: Sequence[str], **environment: str) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Starts commands side by side in the checkout; command N writes FOLDER/N.log, and nothing outlives the block."""
+    """Starts commands in parallel in the checkout; command N writes FOLDER/N.log. The end of the block kills them."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         processes = []
@@ -110,12 +110,12 @@ def wait_until_training(run: Path, processes: list[subprocess.Popen[bytes]]) -> 
 
 
 def metadata(run: Path) -> dict[str, object]:
-    """Returns what a run says of itself."""
+    """Returns a run's metadata."""
     return dict(json.loads((run / "run.json").read_text()))
 
 
 def free_port() -> int:
-    """Returns a port that nobody listens on."""
+    """Returns a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

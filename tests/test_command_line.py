@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gan_core.distributed.launcher import asked_processes
+from gan_core.distributed.launcher import requested_processes
 from gan_core.errors import UserError
 from gan_core.settings.resolve import resolve
 from tests.conftest import ROOT, gan_core
@@ -109,12 +109,12 @@ def test_a_launcher_that_starts_too_few_is_stopped_with_the_fix() -> None:
     accelerate = sys.executable.replace("python3", "accelerate").replace("python", "accelerate")
     done = subprocess.run([accelerate, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode != 0
-    assert "accelerate launch was asked for 2 processes and started 1" in done.stderr
+    assert "2 processes were requested, but accelerate launch started 1" in done.stderr
     assert "accelerate launch --config_file launch/cpu-2.yaml" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("command", "asked"),
+    ("command", "requested"),
     [
         ("python accelerate launch --cpu --num_processes 4 -m gan_core train", 4),
         ("/usr/bin/accelerate launch --num-processes=3 script.py", 3),
@@ -124,22 +124,22 @@ def test_a_launcher_that_starts_too_few_is_stopped_with_the_fix() -> None:
         ("bash -c launch --num_processes 4", 1),
     ],
 )
-def test_what_a_launcher_was_asked_for(command: str, asked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_requested_from_a_launcher(command: str, requested: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert asked_processes(command.split()) == asked
+    assert requested_processes(command.split()) == requested
 
 
 def test_the_config_that_accelerate_reads_by_itself_counts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     (tmp_path / "accelerate").mkdir()
     (tmp_path / "accelerate" / "default_config.yaml").write_text("distributed_type: MULTI_CPU\nnum_processes: 3\n")
-    assert asked_processes(["accelerate", "launch", "-m", "gan_core", "train"]) == 3
+    assert requested_processes(["accelerate", "launch", "-m", "gan_core", "train"]) == 3
 
 
 def test_a_precision_that_only_the_launcher_knows_of_is_refused() -> None:
     flags = ("train", "--variant", "dcgan", "--steps", 1)
     output = gan_core(*flags, expect=2, ACCELERATE_MIXED_PRECISION="bf16")
-    assert "accelerate was launched for bf16, but the run's precision is 'fp32': give --precision bf16" in output
+    assert "accelerate was launched for bf16, but the run's precision is 'fp32': pass --precision bf16" in output
 
 
 def test_every_machine_speaks_of_its_own_troubles() -> None:

@@ -1,4 +1,4 @@
-"""Data sets: what is known before they are read, folders with everything wrong in them, and the order of images."""
+"""Data sets: their specs, reading and conversion, errors of image folders, and the order of images."""
 
 import struct
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def picture(path: Path, size: tuple[int, int] = (16, 16), mode: str = "RGB", see
     return path
 
 
-def test_digits_are_the_ones_of_scikit_learn() -> None:
+def test_digits_equal_those_of_scikit_learn() -> None:
     from sklearn.datasets import load_digits
 
     dataset = open_dataset("digits")
@@ -73,8 +73,10 @@ def test_a_torchvision_root_made_by_hand(tmp_path: Path) -> None:
     assert labels.tolist() == [9, 7]
 
 
-def test_what_is_not_on_disk_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"data_dir: .* holds no mnist .*\n.*--dataset digits, which needs no files"):
+def test_missing_files_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"data_dir: .* holds no mnist files .*\n.*--dataset digits, which needs no files"
+    ):
         open_dataset("mnist", data_dir=tmp_path).read("train")
 
 
@@ -96,7 +98,7 @@ def test_a_folder_of_classes(tmp_path: Path) -> None:
     for label, name in enumerate(["cat", "dog"]):
         for number in range(3):
             picture(tmp_path / name / f"{number}.png", seed=10 * label + number)
-    (tmp_path / "cat" / ".DS_Store").write_text("hidden files are not looked at")
+    (tmp_path / "cat" / ".DS_Store").write_text("hidden files are ignored")
     dataset = open_dataset(f"folder:{tmp_path}")
     assert (dataset.spec.image_size, dataset.spec.channels, dataset.spec.classes, dataset.spec.count) == (16, 3, 2, 6)
     images, labels = next(iter(dataset.read("train").batches([[5, 0]])))
@@ -126,7 +128,7 @@ def test_a_folder_too_large_for_memory_is_streamed_with_the_same_result(
         assert torch.equal(b, d)
 
 
-def test_images_too_many_when_enlarged_are_converted_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_too_large_when_converted_are_converted_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = open_dataset("digits", image_size=16, channels=3)
     ((resident, _),) = dataset.read("train").batches([[5, 2]])
     monkeypatch.setattr("gan_core.data.catalog.RESIDENT_BYTES", 1000)
@@ -140,7 +142,7 @@ def test_images_too_many_when_enlarged_are_converted_batch_by_batch(monkeypatch:
 def not_square(root: Path) -> str:
     (root / "a.png").unlink()
     picture(root / "a.png", (20, 16))
-    return r"a\.png is 20 x 16 pixels, not square: give --image-size"
+    return r"a\.png is 20 x 16 pixels, not square: pass --image-size"
 
 
 def corrupt(root: Path) -> str:
@@ -156,12 +158,12 @@ def not_an_image(root: Path) -> str:
 
 def odd_size(root: Path) -> str:
     picture(root / "wide.png", (20, 20))
-    return r"wide\.png is 20 x 20 pixels, but .*a\.png is 16 x 16: give --image-size"
+    return r"wide\.png is 20 x 20 pixels, but .*a\.png is 16 x 16: pass --image-size"
 
 
 def odd_mode(root: Path) -> str:
     picture(root / "clear.png", mode="RGBA")
-    return r"clear\.png has the mode RGBA.*give --channels 1 \(grey\) or --channels 3"
+    return r"clear\.png has the mode RGBA.*pass --channels 1 \(grey\) or --channels 3"
 
 
 def sixteen_bits(root: Path) -> str:
@@ -175,11 +177,11 @@ def class_and_loose(root: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "spoil", [corrupt, not_an_image, not_square, odd_size, odd_mode, sixteen_bits, class_and_loose]
+    "damage", [corrupt, not_an_image, not_square, odd_size, odd_mode, sixteen_bits, class_and_loose]
 )
-def test_what_is_wrong_in_a_folder_is_named(tmp_path: Path, spoil: Callable[[Path], str]) -> None:
+def test_problems_in_a_folder_are_reported(tmp_path: Path, damage: Callable[[Path], str]) -> None:
     picture(tmp_path / "a.png")
-    message = spoil(tmp_path)
+    message = damage(tmp_path)
     with pytest.raises(UserError, match=message):
         open_dataset(f"folder:{tmp_path}").read("train")
 
@@ -195,7 +197,7 @@ def test_an_empty_folder_and_an_empty_class(tmp_path: Path) -> None:
         open_dataset(f"folder:{tmp_path}")
 
 
-def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+def test_transparent_images_are_composited_on_white(tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8), (10, 20, 30, 0)).save(tmp_path / "clear.png")
     images, _ = next(iter(open_dataset(f"folder:{tmp_path}", channels=3).read("train").batches([[0]])))
     assert images.unique().tolist() == [255]
@@ -206,23 +208,23 @@ def test_images_come_in_permutations_and_processes_share_each_batch() -> None:
     epochs = order[slice(0, 30)]
     assert [sorted(epochs[at : at + 10]) for at in (0, 10, 20)] == [list(range(10))] * 3
     assert epochs[:10] != epochs[10:20]
-    alone = Share(0, 1).micro_batches(4, 1)
+    single = Share(0, 1).micro_batches(4, 1)
     whole, first, second = (
         list(islice(ImageOrder(Streams(3), 10).batches(0, 4, parts), 5))
-        for parts in (alone, Share(0, 2).micro_batches(4, 1), Share(1, 2).micro_batches(4, 1))
+        for parts in (single, Share(0, 2).micro_batches(4, 1), Share(1, 2).micro_batches(4, 1))
     )
     assert [index for batch in whole for index in batch] == epochs[:20]
     assert [a + b for a, b in zip(first, second, strict=True)] == whole
-    assert list(islice(order.batches(8, 4, alone), 3)) == whole[2:5]
+    assert list(islice(order.batches(8, 4, single), 3)) == whole[2:5]
 
 
-def test_a_batch_is_cut_into_micro_batches_before_it_is_shared() -> None:
+def test_a_batch_is_split_into_micro_batches_before_it_is_split_over_processes() -> None:
     # 8 images in 2 micro-batches on 2 processes: {0..3} is one micro-batch of both, {4..7} the other.
     assert Share(0, 2).micro_batches(8, 2) == [slice(0, 2), slice(4, 6)]
     assert Share(1, 2).micro_batches(8, 2) == [slice(2, 4), slice(6, 8)]
 
 
-def test_the_fingerprint_follows_pixels_and_labels() -> None:
+def test_the_fingerprint_depends_on_pixels_and_labels() -> None:
     images, labels = torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 2])
     before = ResidentImages(images, labels).fingerprint
     assert before == ResidentImages(images.clone(), labels.clone()).fingerprint
@@ -231,13 +233,13 @@ def test_the_fingerprint_follows_pixels_and_labels() -> None:
     assert before != ResidentImages(images, None).fingerprint
 
 
-def test_a_download_that_fails_names_the_ways_out(tmp_path: Path) -> None:
-    # Port 9 of this machine discards everything, or rather refuses it: there is no network here.
+def test_the_error_of_a_failed_download_names_alternatives(tmp_path: Path) -> None:
+    # Nothing listens on port 9, so every download fails.
     nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     flags = ("--variant", "dcgan", "--dataset", "kmnist", "--steps", 1, "--out", tmp_path / "run")
     output = gan_core("train", *flags, expect=2, XDG_CACHE_HOME=str(tmp_path), **nowhere)
     assert "error: dataset: 'kmnist' could not be downloaded" in output
-    assert "Point --data-dir at a folder that holds KMNIST/raw/, or use --dataset digits" in output
+    assert "Pass a folder that contains KMNIST/raw/ as --data-dir, or use --dataset digits" in output
     assert not (tmp_path / "run").exists()
 
 
@@ -250,5 +252,5 @@ def test_dcgan_trains_on_mnist_through_accelerate(mnist_root: Path, tmp_path: Pa
     assert "finished at 12.8 kimg" in output
     terms = metrics(tmp_path / "run")[-1]
     assert all(np.isfinite(value) for value in terms.values())
-    # DCGAN without any tricks is ahead of itself by now: the discriminator tells most fakes, but not all.
+    # After 200 steps the discriminator recognises most fakes, but not all.
     assert 0 < terms["discriminator/D(fake)"] < terms["discriminator/D(real)"] < 1

@@ -1,4 +1,4 @@
-"""The promise of the house: the same numbers on any number of processes, and after any resume."""
+"""Exactness: the same numbers on any number of processes, and after any resume."""
 
 import subprocess
 import time
@@ -17,7 +17,7 @@ DCGAN = (
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """30 steps of DCGAN in float64 on one process, started by accelerate, without a break."""
+    """30 steps of DCGAN in float64 on one process, started by accelerate, without interruption."""
     folder = tmp_path_factory.mktemp("straight")
     gan_core(*DCGAN, "--steps", 30, "--out", folder / "run", processes=1, real=True)
     return folder / "run"
@@ -72,7 +72,7 @@ def test_stopped_at_step_15_and_resumed_equals_straight_bit_for_bit(straight: Pa
             assert torch.equal(tensor, optimizers[1][index][key])
 
 
-def test_begun_on_two_processes_and_resumed_on_one(straight: Path, two_processes: Path, tmp_path: Path) -> None:
+def test_started_on_two_processes_and_resumed_on_one(straight: Path, two_processes: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     subprocess.run(["cp", "-r", two_processes, run], check=True)
     subprocess.run(["rm", "-r", run / "checkpoints" / "000000960"], check=True)
@@ -92,7 +92,7 @@ def test_killed_with_9_and_started_again_equals_straight_bit_for_bit(straight: P
     process.wait()
     saved = int(sorted(path.name for path in (run / "checkpoints").iterdir() if path.name.isdecimal())[-1])
     assert saved < 64_000
-    # Forget what lies beyond, so that the resumed part is played again and compared where the straight run has an end.
+    # Remove later checkpoints, so that training resumes there and ends where the straight run ends.
     for folder in (run / "checkpoints").iterdir():
         if not folder.name.isdecimal() or int(folder.name) > 640:
             subprocess.run(["rm", "-r", folder], check=True)

@@ -1,4 +1,4 @@
-"""A full disk stops the run with a message, and leaves the last checkpoint whole. On a small disk of its own."""
+"""A full disk stops the run with a message and leaves the last checkpoint intact. Tested on a small tmpfs."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ TRAIN = (
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of four megabytes."""
+    """A disk of 4 MB."""
     if os.geteuid() != 0:
         pytest.skip("needs root: it mounts a small tmpfs")
     disk = tmp_path / "disk"
@@ -38,13 +38,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("processes", [None, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_full_disk_is_named_before_a_checkpoint_is_torn(
+def test_a_full_disk_is_reported_before_a_checkpoint_is_written(
     small_disk: Path, tmp_path: Path, processes: int | None
 ) -> None:
     run = small_disk / "run"
     output = gan_core(*TRAIN, "--steps", 100_000, "--out", run, processes=processes, real=True, expect=1)
-    assert re.search(rf"error: no room for a checkpoint of 0\.\d MB in '{run}/checkpoints', which has \d", output)
-    assert "Those before it are whole" in output
+    assert re.search(rf"error: not enough space for a checkpoint of 0\.\d MB in '{run}/checkpoints': \d", output)
+    assert "Earlier checkpoints are intact" in output
     if processes is None:
         assert "Traceback" not in output
     names = sorted(path.name for path in (run / "checkpoints").iterdir())
@@ -52,7 +52,7 @@ def test_a_full_disk_is_named_before_a_checkpoint_is_torn(
     assert all(name.isdecimal() for name in names)
     found = newest(run / "checkpoints", pytest.fail)
     assert found is not None
-    # With room, the same command goes on; here to where the disk was full, so that it can be compared.
+    # With enough space, the same command resumes; a few more steps, so that the end can be compared.
     steps = found.images_seen // 32 + 10
     for name in names[:-1]:
         subprocess.run(["rm", "-r", run / "checkpoints" / name], check=True)
@@ -62,19 +62,19 @@ def test_a_full_disk_is_named_before_a_checkpoint_is_torn(
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "torch"])
-def test_a_disk_that_fills_up_while_a_checkpoint_is_written_costs_none(
+def test_a_disk_that_fills_up_while_a_checkpoint_is_written_keeps_the_earlier_ones(
     small_disk: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     big = torch.ones(2_000_000)
     tensors, states = ({"net": {"w": big}}, {}) if kind == "safetensors" else ({}, {"opt": {"w": big}})
     save(small_disk, 10, {"net": {"w": torch.ones(9)}}, {})
-    # Somebody else takes the room after it was looked for.
-    monkeypatch.setattr("gan_core.runs.checkpoint.check_room", lambda folder, size: None)
+    # Another process fills the disk after the check.
+    monkeypatch.setattr("gan_core.runs.checkpoint.check_space", lambda folder, size: None)
     with pytest.raises(DiskFullError, match="is full"), explain_full_disk(small_disk):
         save(small_disk, 20, tensors, states)
     assert [path.name for path in small_disk.iterdir()] == ["000000010"]
 
 
-def test_every_other_error_keeps_its_own_words(tmp_path: Path) -> None:
+def test_other_errors_are_not_changed(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), explain_full_disk(tmp_path):
         raise PermissionError(errno.EACCES, "no")

@@ -1,4 +1,4 @@
-"""Files and names that mean harm: nothing in them is executed, and none leads out of its folder."""
+"""Malicious files and names: no code in them is executed, and no path escapes its folder."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ Train = Callable[..., str]
 
 
 class Malicious:
-    """What unpickles to an act: it makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -33,7 +33,7 @@ class Malicious:
 
 
 def sign(checkpoint: Path) -> None:
-    """Makes the manifest true again, as whoever can write the files can."""
+    """Updates the manifest to match the files, as an attacker with write access can."""
     manifest = json.loads((checkpoint / "manifest.json").read_text())
     for name in manifest["files"]:
         content = (checkpoint / name).read_bytes()
@@ -50,8 +50,12 @@ def sign(checkpoint: Path) -> None:
             lambda it, file: file.write_bytes(pickle.dumps(it, 2)),
             "holds something other than",
         ),
-        ("generator.safetensors", torch.save, "is no safetensors file"),
-        ("generator.safetensors", lambda it, file: file.write_bytes(pickle.dumps(it)), "is no safetensors file"),
+        ("generator.safetensors", torch.save, "is not a valid safetensors file"),
+        (
+            "generator.safetensors",
+            lambda it, file: file.write_bytes(pickle.dumps(it)),
+            "is not a valid safetensors file",
+        ),
     ],
 )
 def test_no_pickle_is_executed(
@@ -65,34 +69,34 @@ def test_no_pickle_is_executed(
     with pytest.raises(UserError, match=message):
         train("width=4", variant="dcgan", batch=32, steps=4, out=run)
     assert not trace.exists()
-    pickle.loads(pickle.dumps(Malicious(trace)))  # It would have been.
+    pickle.loads(pickle.dumps(Malicious(trace)))  # Unsafe loading executes it.
     assert trace.exists()
 
 
-def test_yaml_is_only_data(tmp_path: Path) -> None:
+def test_no_yaml_tag_is_executed(tmp_path: Path) -> None:
     trace = tmp_path / "executed"
-    act = f"!!python/object/apply:os.mkdir ['{trace}']"
-    (tmp_path / "config.yaml").write_text(f"variant: {act}\n")
+    code = f"!!python/object/apply:os.mkdir ['{trace}']"
+    (tmp_path / "config.yaml").write_text(f"variant: {code}\n")
     with pytest.raises(UserError, match="cannot be read"):
         resolve({}, config=tmp_path / "config.yaml")
     with pytest.raises(UserError, match="cannot be read"):
         RunFolder(tmp_path).read_config()
     with pytest.raises(UserError, match="not readable as YAML"):
-        resolve({"variant": "dcgan"}, [f"width={act}"])
+        resolve({"variant": "dcgan"}, [f"width={code}"])
     assert not trace.exists()
-    yaml.unsafe_load(act)  # It would have been.
+    yaml.unsafe_load(code)  # Unsafe loading executes it.
     assert trace.exists()
 
 
 @pytest.mark.parametrize("variant", ["../../evil", "some-dist:../../evil", "/etc/evil", ".."])
 @pytest.mark.parametrize("dataset", ["folder:../..", "folder:/data/../..", "folder:/", "digits"])
-def test_no_name_leads_out_of_the_folder_of_runs(variant: str, dataset: str) -> None:
+def test_no_name_escapes_the_folder_of_runs(variant: str, dataset: str) -> None:
     folder = Settings(variant=variant, dataset=dataset).folder
     assert folder.resolve().parent == Path("runs").resolve()
 
 
 @pytest.mark.parametrize("name", ["../generator", "a/b", "..", ""])
-def test_no_name_of_a_network_leads_out_of_a_checkpoint(name: str) -> None:
+def test_no_network_name_escapes_a_checkpoint(name: str) -> None:
     with pytest.raises(ValueError, match="is not allowed as the name of a network"):
         Game(
             networks={name: Scale()},
@@ -102,13 +106,13 @@ def test_no_name_of_a_network_leads_out_of_a_checkpoint(name: str) -> None:
         )
 
 
-def test_a_manifest_that_points_elsewhere_is_passed_over(tmp_path: Path) -> None:
+def test_a_checkpoint_whose_manifest_points_outside_it_is_skipped(tmp_path: Path) -> None:
     outside = tmp_path / "outside.pt"
     outside.write_bytes(b"secret")
     checkpoint = tmp_path / "checkpoints" / "000000064"
     checkpoint.mkdir(parents=True)
     digest = {"size": 6, "sha256": hashlib.sha256(b"secret").hexdigest()}
     (checkpoint / "manifest.json").write_text(json.dumps({"images_seen": 64, "files": {"../../outside.pt": digest}}))
-    said: list[str] = []
-    assert newest(tmp_path / "checkpoints", said.append) is None
-    assert "outside.pt is missing" in said[0]
+    warnings: list[str] = []
+    assert newest(tmp_path / "checkpoints", warnings.append) is None
+    assert "outside.pt is missing" in warnings[0]

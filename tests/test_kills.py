@@ -1,6 +1,6 @@
-"""Killed with -9 at any moment, again and again: the same command goes on, and nothing is torn or lost.
+"""Repeated kills with SIGKILL at random moments: the same command resumes, and no file is damaged or lost.
 
-A few rounds in the ordinary suite; thirty, on one process and on two, by `make test-faults`.
+A few kills in the default suite; 30, with 1 and 2 processes, in `make test-faults`.
 """
 
 import json
@@ -29,15 +29,15 @@ def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def whole(run: Path) -> set[str]:
+def intact(run: Path) -> set[str]:
     return {path.parent.name for path in run.glob("checkpoints/[0-9]*/manifest.json")}
 
 
-def wait_for_the_moment(run: Path, moment: str, chance: random.Random, process: subprocess.Popen[bytes]) -> None:
-    """Waits until something is just being written, or for any time at all; mostly after some progress."""
-    before = whole(run)
+def wait_for_moment(run: Path, moment: str, random_numbers: random.Random, process: subprocess.Popen[bytes]) -> None:
+    """Waits until a file is being written, or for a random time; except for "early", after a new checkpoint."""
+    before = intact(run)
     if moment != "early":
-        while whole(run) <= before and process.poll() is None:
+        while intact(run) <= before and process.poll() is None:
             time.sleep(0.01)
     lines = size(run / "metrics.jsonl")
     until = time.monotonic() + 10
@@ -49,17 +49,17 @@ def wait_for_the_moment(run: Path, moment: str, chance: random.Random, process: 
         if moment in ("metrics", "early") and size(run / "metrics.jsonl") != lines:
             break
         if moment == "any":
-            time.sleep(chance.uniform(0, 0.5))
+            time.sleep(random_numbers.uniform(0, 0.5))
             break
-    # Half of the time at once, half of the time a little further on in what is being written.
-    time.sleep(chance.choice([0.0, chance.uniform(0, 0.01)]))
+    # At once in half of the cases, a little later during the write in the others.
+    time.sleep(random_numbers.choice([0.0, random_numbers.uniform(0, 0.01)]))
 
 
-def kill(process: subprocess.Popen[bytes], processes: int, chance: random.Random) -> None:
-    """Kills the whole run, or one process of two and leaves the launcher to find out."""
+def kill(process: subprocess.Popen[bytes], processes: int, random_numbers: random.Random) -> None:
+    """Kills the whole run, or only one of two processes, which the launcher must detect."""
     workers = list(ranks(process).values()) if processes > 1 else []
-    if workers and chance.random() < 0.5:
-        chance.choice(workers).kill()
+    if workers and random_numbers.random() < 0.5:
+        random_numbers.choice(workers).kill()
     else:
         os.killpg(process.pid, signal.SIGKILL)
     try:
@@ -69,7 +69,7 @@ def kill(process: subprocess.Popen[bytes], processes: int, chance: random.Random
             worker.kill() if worker.is_running() else None
 
 
-def assert_nothing_is_torn(run: Path) -> None:
+def assert_files_are_intact(run: Path) -> None:
     for checkpoint in numbered(run / "checkpoints"):
         found = newest(run / "checkpoints", pytest.fail)
         assert found is not None
@@ -80,27 +80,27 @@ def assert_nothing_is_torn(run: Path) -> None:
     assert json.loads((run / "run.json").read_text())["variant_distribution"] == "gan-core-dcgan"
 
 
-def interrupted_by_kills(run: Path, rounds: int, processes: tuple[int, ...], seed: int) -> int:
-    """Starts the same command again and again and kills it; returns how many kills it lived to see."""
-    chance = random.Random(seed)
+def interrupted_by_kills(run: Path, attempts: int, processes: tuple[int, ...], seed: int) -> int:
+    """Starts the same command and kills it, `attempts` times; returns how many times it was killed while running."""
+    random_numbers = random.Random(seed)
     kills = 0
-    for _ in range(rounds):
-        count = chance.choice(processes)
-        moment = chance.choice(["checkpoint", "checkpoint", "sample", "metrics", "any", "early"])
+    for _ in range(attempts):
+        count = random_numbers.choice(processes)
+        moment = random_numbers.choice(["checkpoint", "checkpoint", "sample", "metrics", "any", "early"])
         words = command(*TRAIN, "--steps", 1_000_000, "--out", run, processes=count if count > 1 else None)
         process = subprocess.Popen(
             words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        wait_for_the_moment(run, moment, chance, process)
+        wait_for_moment(run, moment, random_numbers, process)
         if process.poll() is None:
             kills += 1
-            kill(process, count, chance)
-        assert_nothing_is_torn(run)
+            kill(process, count, random_numbers)
+        assert_files_are_intact(run)
     return kills
 
 
 @pytest.mark.parametrize(
-    ("rounds", "processes"),
+    ("attempts", "processes"),
     [
         (3, (1,)),
         (2, (1, 2)),
@@ -109,20 +109,20 @@ def interrupted_by_kills(run: Path, rounds: int, processes: tuple[int, ...], see
         pytest.param(30, (1, 2), marks=pytest.mark.slow),
     ],
 )
-def test_killed_at_any_moment_the_same_command_ends_where_the_undisturbed_run_does(
-    tmp_path: Path, rounds: int, processes: tuple[int, ...]
+def test_a_run_killed_at_random_moments_ends_like_an_undisturbed_run(
+    tmp_path: Path, attempts: int, processes: tuple[int, ...]
 ) -> None:
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
-    assert interrupted_by_kills(killed, rounds, processes, seed=rounds + len(processes)) == rounds
-    # A little further than it came, so that there is an end to compare.
+    assert interrupted_by_kills(killed, attempts, processes, seed=attempts + len(processes)) == attempts
+    # Train a few steps further, so that there is an end to compare.
     last = newest(killed / "checkpoints", pytest.fail)
     steps = 20 + (last.images_seen // BATCH if last else 0)
     for run in (killed, undisturbed):
         gan_core(*TRAIN, "--steps", steps, "--out", run)
-    assert_nothing_is_torn(killed)
+    assert_files_are_intact(killed)
     lines = [metrics(run) for run in (killed, undisturbed)]
     assert [line["step"] for line in lines[0]] == [line["step"] for line in lines[1]]
-    # What it drew after the checkpoint from which it went on at last is drawn again, and no other.
+    # Grids drawn after the last checkpoint that was resumed are drawn again.
     assert {path.name for path in killed.glob("samples/*.png")} >= {
         path.name for path in undisturbed.glob("samples/*.png")
     }

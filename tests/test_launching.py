@@ -1,4 +1,4 @@
-"""Every file in launch/ does what it says. The stand-ins are for SLURM and Kubernetes; all that they start is real."""
+"""Every file in launch/ works as documented. SLURM and Kubernetes are emulated; the processes they start are real."""
 
 import os
 import re
@@ -26,14 +26,14 @@ from tests.launchers import (
 
 CONFIGS = sorted(file.name for file in LAUNCH.glob("*.yaml") if file.name != "kubernetes.yaml")
 LONG = (*GAME, "--steps", "80", "--checkpoint-every", "1000", "--sample-every", "1000")
-"""A second of training or more: time enough for a signal."""
+"""At least a second of training, which leaves time for a signal."""
 
 
 @pytest.fixture
 def undisturbed(train: Callable[..., str], tmp_path: Path) -> Callable[[], Path]:
-    """Plays LONG in this process, to its end."""
+    """Trains LONG in this process, to its end."""
 
-    def play() -> Path:
+    def run() -> Path:
         train(
             *(word for word in GAME if "=" in word),
             variant="dcgan",
@@ -46,12 +46,12 @@ def undisturbed(train: Callable[..., str], tmp_path: Path) -> Callable[[], Path]
         )
         return tmp_path / "undisturbed"
 
-    return play
+    return run
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_accelerate_follows_every_line_of_a_config_file(name: str) -> None:
-    """It refuses keys that it does not know, and ignores some that it does know: rdzv_backend, same_network."""
+def test_accelerate_uses_every_line_of_a_config_file(name: str) -> None:
+    """It refuses unknown keys, and ignores some known ones: rdzv_backend, same_network."""
     lines = yaml.safe_load((LAUNCH / name).read_text())
     flags = [] if "num_processes" in lines else ["--num_processes", "2"]
     words = ["--config_file", str(LAUNCH / name), *flags, "-m", "gan_core"]
@@ -61,14 +61,14 @@ def test_accelerate_follows_every_line_of_a_config_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if "num_processes" not in (LAUNCH / name).read_text()])
-def test_accelerate_asks_for_the_number_of_processes_where_a_file_leaves_it_open(name: str) -> None:
+def test_accelerate_requires_the_number_of_processes_if_a_file_does_not_give_it(name: str) -> None:
     words = ["--config_file", str(LAUNCH / name), "-m", "gan_core"]
     with pytest.raises(ValueError, match="--num_processes"):
         _validate_launch_command(launch_command_parser().parse_args(words))
 
 
 @pytest.mark.slow
-# Not accelerate with c10d: where one launcher waits, the other finds the port taken. test_two_machines.py has it.
+# Not accelerate with c10d, because on one machine the second launcher finds the port in use; see test_two_machines.py.
 @pytest.mark.parametrize("kind", ["accelerate-static", "torchrun-static", "torchrun-c10d"])
 def test_two_launchers_of_one_process_each_are_two_processes(kind: str, tmp_path: Path) -> None:
     port, flags = free_port(), (*GAME, "--steps", 10, "--out", tmp_path / "run")
@@ -83,7 +83,7 @@ def test_two_launchers_of_one_process_each_are_two_processes(kind: str, tmp_path
 
 
 SLURM = {
-    # Starts the command once a node. As the real one does, it kills its tasks when it gets a SIGTERM itself.
+    # Starts the command once per node. Like the real one, it kills its tasks when it gets a SIGTERM.
     "srun": """
         while [[ $1 == --* ]]; do shift; done
         trap 'kill -KILL $(<"$STEP")' TERM
@@ -98,7 +98,7 @@ SLURM = {
         for task in "${tasks[@]}"; do wait "$task" || status=$?; done
         exit $status
     """,
-    # Signals the tasks, and not the batch shell.
+    # Signals the tasks, but not the batch shell.
     "scancel": """
         [[ $# == 2 && $2 == "$SLURM_JOB_ID" ]] && kill -s "${1#--signal=}" $(<"$STEP")
     """,
@@ -109,10 +109,10 @@ SLURM = {
         esac
     """,
 }
-"""The commands of SLURM that the script needs."""
+"""The SLURM commands that the script needs."""
 
 
-def test_the_slurm_job_saves_requeues_itself_and_goes_on_as_if_nothing_had_been(
+def test_the_slurm_job_saves_requeues_itself_and_resumes_exactly(
     tmp_path: Path, undisturbed: Callable[[], Path]
 ) -> None:
     for name, body in SLURM.items():
@@ -130,12 +130,12 @@ def test_the_slurm_job_saves_requeues_itself_and_goes_on_as_if_nothing_had_been(
     script = LAUNCH / "slurm.sh"
     directives = re.findall(r"^#SBATCH (.*)$", script.read_text(), flags=re.MULTILINE)
     assert "--requeue" in directives
-    (told,) = re.findall(r"^--signal=B:(\w+)@\d+$", "\n".join(directives), flags=re.MULTILINE)
+    (signal_name,) = re.findall(r"^--signal=B:(\w+)@\d+$", "\n".join(directives), flags=re.MULTILINE)
     command = ["bash", str(script), *LONG, "--out", str(run)]
 
     with started(tmp_path / "first", command, **environment) as (batch,):
         wait_until_training(run, [batch])
-        batch.send_signal(signal.Signals[f"SIG{told}"])
+        batch.send_signal(signal.Signals[f"SIG{signal_name}"])
         finished([batch])
     assert requeued.read_text() == f"requeue {job}\n"
     first = metadata(run)
@@ -150,13 +150,13 @@ def test_the_slurm_job_saves_requeues_itself_and_goes_on_as_if_nothing_had_been(
     assert difference(weights(run), weights(undisturbed())) < 1e-9
 
 
-def test_the_kubernetes_job_starts_all_pods_again_when_one_is_evicted(
+def test_the_kubernetes_job_restarts_all_pods_when_one_is_evicted(
     tmp_path: Path, undisturbed: Callable[[], Path]
 ) -> None:
     service, job = yaml.safe_load_all((LAUNCH / "kubernetes.yaml").read_text())
     name, spec = job["metadata"]["name"], job["spec"]
     pod = spec["template"]["spec"]
-    # Kubernetes makes the pod's name in the network of these: JOB-INDEX.SERVICE.
+    # Kubernetes builds the pod's network name from these: JOB-INDEX.SERVICE.
     assert spec["completionMode"] == "Indexed"
     assert service["metadata"]["name"] == pod["subdomain"]
     assert service["spec"]["clusterIP"] == "None"
@@ -185,7 +185,7 @@ def test_the_kubernetes_job_starts_all_pods_again_when_one_is_evicted(
         wait_until_training(run, processes)
         processes[1].terminate()
         codes = finished(processes)
-    # A pod that left with 0 would be done, and never be started again.
+    # A pod that exits with code 0 is complete and never restarted.
     assert 0 not in codes
     assert metadata(run)["status"] == "interrupted"
 

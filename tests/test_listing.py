@@ -1,4 +1,4 @@
-"""`gan_core runs`: what runs there are, how far they are, and which only say that they run."""
+"""`gan_core runs`: status and progress of runs, also of killed and damaged ones."""
 
 import json
 import os
@@ -40,10 +40,11 @@ def test_runs_are_listed_with_status_progress_variant_and_last_terms(tmp_path: P
     assert "generator adversarial 1.5" in row
     listed = json.loads(gan_core("runs", tmp_path, "--json"))
     assert [row["run"] for row in listed] == ["second", "deep/first"]
+    assert [row["updated"] for row in listed] == [second.updated, first.updated]
     assert listed[0]["metrics"] == {"images_seen": 1000, "generator/adversarial": 1.5}
 
 
-def test_a_run_that_was_killed_does_not_pass_for_one_that_runs(tmp_path: Path) -> None:
+def test_a_killed_run_is_not_listed_as_running(tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = command("train", "--variant", "vanilla", "--kimg", "1e6", "--set", "log_every=1", "--out", run)
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -55,18 +56,18 @@ def test_a_run_that_was_killed_does_not_pass_for_one_that_runs(tmp_path: Path) -
     assert [row.status for row in list_runs(tmp_path)] == ["killed"]
 
 
-def test_what_other_machines_do_is_not_known(tmp_path: Path) -> None:
-    elsewhere = {"host": "another-machine", "pid": os.getpid(), "began": 0.0}
+def test_processes_of_other_hosts_and_reused_process_ids(tmp_path: Path) -> None:
+    elsewhere = {"host": "another-machine", "pid": os.getpid(), "started": 0.0}
     made_by_hand(tmp_path / "there", status="running", process=elsewhere, seen=10)
-    recycled = {**this_process(), "began": 1.0}  # This number, but of a process long ago.
-    made_by_hand(tmp_path / "here", status="running", process=recycled, seen=10)
+    reused = {**this_process(), "started": 1.0}  # This process ID, but of an earlier process.
+    made_by_hand(tmp_path / "here", status="running", process=reused, seen=10)
     assert {row.run: row.status for row in list_runs(tmp_path)} == {"there": "running", "here": "killed"}
 
 
-def test_a_damaged_run_is_listed_too(tmp_path: Path) -> None:
+def test_a_damaged_run_is_listed(tmp_path: Path) -> None:
     made_by_hand(tmp_path / "run", status="finished", process={}, seen=10)
     (tmp_path / "run" / "run.json").write_text("{")
     assert [(row.run, row.status) for row in list_runs(tmp_path)] == [("run", "damaged")]
     assert list_runs(tmp_path / "run" / "samples") == []
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         list_runs(tmp_path / "nowhere")

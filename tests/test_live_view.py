@@ -1,4 +1,4 @@
-"""What a person sees in a terminal of 80 columns, and what a log file gets."""
+"""The live view in a terminal of 80 columns, and the plain lines in a log file."""
 
 import fcntl
 import os
@@ -30,7 +30,7 @@ def test_an_80_column_terminal_shows_progress_rate_time_left_and_terms(tmp_path:
     try:
         while chunk := os.read(ours, 65536):
             seen += chunk
-    except OSError:  # Linux's way of saying that the other end is closed.
+    except OSError:  # Linux raises it when the other end is closed.
         pass
     assert process.wait(timeout=60) == 0
     lines = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", seen).decode().replace("\r", "\n").splitlines()

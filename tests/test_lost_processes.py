@@ -1,4 +1,4 @@
-"""Nobody hangs: a process that does not come, goes away, or wants something else is named, within a deadline."""
+"""Lost processes: one that does not arrive, ends, hangs or has other settings is reported within the deadline."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ TRAIN = ("train", "--variant", "vanilla", "--set", "width=4", "--batch", "8", "-
 
 @contextmanager
 def processes(*words: list[object], folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
-    """Starts two processes of a run without a launcher, as a cluster does; one without a command line is missing."""
+    """Starts the two processes of a run without a launcher, as clusters do; an empty command line starts none."""
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     started = []
     for rank, mine in enumerate(words):
@@ -37,30 +37,30 @@ def processes(*words: list[object], folder: Path) -> Iterator[list[subprocess.Po
             process.communicate()
 
 
-def ends(process: subprocess.Popen[str]) -> tuple[int, str]:
+def exit_of(process: subprocess.Popen[str]) -> tuple[int, str]:
     _, errors = process.communicate(timeout=120)
     return process.returncode, errors
 
 
 @pytest.mark.parametrize("missing", [0, 1])
-def test_a_process_that_does_not_come_is_named_with_the_deadline(missing: int, tmp_path: Path) -> None:
+def test_a_process_that_does_not_arrive_is_named_with_the_deadline(missing: int, tmp_path: Path) -> None:
     words = [*TRAIN, "--steps", 4, "--set", "deadline=3"]
-    with processes(*([] if rank == missing else words for rank in range(2)), folder=tmp_path) as (there,):
-        code, errors = ends(there)
+    with processes(*([] if rank == missing else words for rank in range(2)), folder=tmp_path) as (other,):
+        code, errors = exit_of(other)
     assert code == 1
-    assert f"process {missing} of 2 did not come within 3 s" in errors
+    assert f"process {missing} of 2 did not arrive within 3 s" in errors
     assert "Traceback" not in errors
 
 
-def test_processes_that_want_something_else_are_refused_side_by_side(tmp_path: Path) -> None:
+def test_processes_with_other_settings_are_refused(tmp_path: Path) -> None:
     one = [*TRAIN, "--steps", 4, "--seed", 1]
     other = [*TRAIN, "--steps", 4, "--set", "layers=3", "--set", "threads=1"]
     with processes(one, other, folder=tmp_path) as both:
-        (code, errors), (other_code, other_errors) = map(ends, both)
+        (code, errors), (other_code, other_errors) = map(exit_of, both)
     assert code == other_code == 2
     assert "seed: 1 in process 0, 0 in process 1" in errors
     assert "options.layers: 2 in process 0, 3 in process 1" in errors
-    assert "threads" not in errors  # Each machine's own affair.
+    assert "threads" not in errors  # May differ between machines.
     assert "Traceback" not in errors + other_errors
 
 
@@ -74,7 +74,7 @@ def test_processes_with_other_data_are_refused(tmp_path: Path) -> None:
             picture(pixels).save(images / f"{number}.png")
     words = [*TRAIN, "--steps", 4, "--dataset", "folder:images"]
     with processes(words, words, folder=tmp_path) as both:
-        (code, errors), (other_code, _) = map(ends, both)
+        (code, errors), (other_code, _) = map(exit_of, both)
     assert code == other_code == 2
     assert "disagree on the data" in errors
     assert not (tmp_path / "0" / "runs").exists()
@@ -85,23 +85,21 @@ def steps_done(run: Path) -> int:
     return len(metrics.read_text().splitlines()) if metrics.exists() else 0
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     while not condition() and process.poll() is None:
         time.sleep(0.02)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_process_that_dies_or_hangs_is_named_and_the_run_goes_on_later(
-    number: signal.Signals, tmp_path: Path
-) -> None:
+def test_a_process_that_ends_or_hangs_is_named_and_the_run_can_resume(number: signal.Signals, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = [*TRAIN, "--steps", 1_000_000, "--checkpoint-every", 0.08, "--set", "log_every=0.08", "--out", run]
     with processes(*[[*words, "--set", "deadline=12"]] * 2, folder=tmp_path) as (first, second):
-        until(lambda: steps_done(run) > 2, first)
+        wait_until(lambda: steps_done(run) > 2, first)
         second.send_signal(number)
-        code, errors = ends(first)
+        code, errors = exit_of(first)
     assert code == 1
-    assert "process 1 of 2 is gone or does not answer (after 12 s at most)" in errors
-    assert "the same command goes on" in errors
+    assert "process 1 of 2 ended or did not answer within 12 s" in errors
+    assert "run the same command to resume" in errors
     assert "Traceback" not in errors
     assert list((run / "checkpoints").glob("*/manifest.json"))

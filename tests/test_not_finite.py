@@ -1,4 +1,4 @@
-"""NaN in one process's gradient: all processes stop with its name, or skip the turn alike."""
+"""NaN in one process's gradient: all processes stop and name it, or all skip the update."""
 
 import json
 import os
@@ -19,21 +19,21 @@ from gan_core_dcgan import variant as dcgan
 from dataclasses import replace
 
 class PoisonOptions(DcganOptions):
-    """What can be set."""
-    turns: list[int] = []
-    """The discriminator's turns with a gradient that is NaN, though every term is finite."""
+    """The options."""
+    updates: list[int] = []
+    """The discriminator's updates whose gradient is NaN, although every term is finite."""
     rank: int = 0
-    """The process where that happens, and only there."""
+    """The only process with that gradient."""
 
 def build(options, data):
     game = dcgan.build(options, data)
-    turn = -2  # The first call only looks at what the loss reaches.
+    update = -2  # The first call only finds unused parameters.
 
     def loss(networks, batch):
-        nonlocal turn
-        turn += 1
+        nonlocal update
+        update += 1
         terms = game.phases[0].loss(networks, batch)
-        here = turn in options.turns and int(os.environ.get("RANK", "0")) == options.rank
+        here = update in options.updates and int(os.environ.get("RANK", "0")) == options.rank
         weight = next(networks["discriminator"].parameters()).sum()
         return {**terms, "root": (0 * weight + (0.0 if here else 1.0)).sqrt()}
 
@@ -63,7 +63,7 @@ def skipped(run: Path) -> list[tuple[int, float]]:
 
 def test_nan_in_one_process_stops_all_with_phase_term_step_and_process(tmp_path: Path, site: str) -> None:
     run = tmp_path / "run"
-    poison = ("--set", "turns=[9]", "--set", "rank=1", "--out", run)
+    poison = ("--set", "updates=[9]", "--set", "rank=1", "--out", run)
     output = gan_core(*TRAIN, *poison, processes=2, expect=1, PYTHONPATH=site)
     assert "error: discriminator: gradient norm is not finite from step 9 on (first seen on process 1)" in output
     assert json.loads((run / "run.json").read_text())["status"] == "failed"
@@ -74,7 +74,7 @@ def test_nan_in_one_process_stops_all_with_phase_term_step_and_process(tmp_path:
 
 def test_skipping_is_the_same_on_all_processes_and_counted(tmp_path: Path, site: str) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    poison = ("--on-nan", "skip", "--set", "turns=[5,6,9]")
+    poison = ("--on-nan", "skip", "--set", "updates=[5,6,9]")
     gan_core(*TRAIN, *poison, "--out", one, PYTHONPATH=site)
     gan_core(*TRAIN, *poison, "--set", "rank=1", "--out", two, processes=2, PYTHONPATH=site)
     assert skipped(one) == skipped(two) == [(6, 1.0), (8, 1.0), (10, 1.0)]
@@ -88,7 +88,7 @@ def test_skipping_is_the_same_on_all_processes_and_counted(tmp_path: Path, site:
 
 
 def test_too_many_skips_in_a_row_stop_the_run(tmp_path: Path, site: str) -> None:
-    poison = ("--on-nan", "skip", "--set", "turns=[1,2,4,5,6,7]", "--set", "nan_limit=3", "--out", tmp_path / "run")
+    poison = ("--on-nan", "skip", "--set", "updates=[1,2,4,5,6,7]", "--set", "nan_limit=3", "--out", tmp_path / "run")
     output = gan_core(*TRAIN, *poison, expect=1, PYTHONPATH=site)
     assert "discriminator: gradient norm is not finite from step 7 on (first seen on process 0)" in output
-    assert "3 turns in a row had been skipped before" in output
+    assert "3 updates in a row were skipped before" in output

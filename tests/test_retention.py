@@ -1,4 +1,4 @@
-"""Which checkpoints stay; whole ones are never lost for the sake of newer or damaged ones."""
+"""Which checkpoints are kept; damaged ones never displace intact ones."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ Train = Callable[..., str]
 
 
 def write(folder: RunFolder, seen: int, metric: float = 0.0, **settings: object) -> None:
-    """Does what the loop does at a checkpoint: logs, saves, prunes."""
+    """Logs, saves and prunes, as the training loop does at a checkpoint."""
     folder.append_metrics({"images_seen": seen, "generator/metric": metric})
     save(folder.checkpoints, seen, {"net": {"w": torch.full((2,), float(seen))}}, {"opt": {"step": seen}})
     prune(folder, Settings.model_validate({"variant": "any", **settings}), seen)
@@ -33,19 +33,19 @@ def folder_at(path: Path) -> RunFolder:
     return folder
 
 
-def test_the_newest_stay(tmp_path: Path) -> None:
+def test_the_newest_are_kept(tmp_path: Path) -> None:
     folder = folder_at(tmp_path)
     for seen in (10, 20, 30):
         write(folder, seen, keep_checkpoints=2)
     assert numbers(folder) == [20, 30]
-    (folder.checkpoints / ".000000040.new").mkdir()  # What a kill in the middle of writing leaves.
+    (folder.checkpoints / ".000000040.new").mkdir()  # Left by a kill during writing.
     found = newest(folder.checkpoints, pytest.fail)
     assert found is not None
     assert found.tensors("net")["w"].tolist() == [30.0, 30.0]
     assert found.state("opt") == {"step": 30}
 
 
-def test_damaged_checkpoints_never_push_out_a_whole_one(tmp_path: Path) -> None:
+def test_damaged_checkpoints_never_displace_an_intact_one(tmp_path: Path) -> None:
     folder = folder_at(tmp_path)
     for seen in (10, 20, 30):
         write(folder, seen, keep_checkpoints=9)
@@ -56,7 +56,7 @@ def test_damaged_checkpoints_never_push_out_a_whole_one(tmp_path: Path) -> None:
     assert [path.name for path in folder.checkpoints.iterdir()] == ["000000015"]
 
 
-def test_the_first_after_every_so_many_kimg_stays_for_good(tmp_path: Path) -> None:
+def test_the_first_checkpoint_after_every_n_kimg_is_kept_permanently(tmp_path: Path) -> None:
     folder = folder_at(tmp_path)
     for seen in range(4_000, 60_000, 4_000):
         write(folder, seen, keep_checkpoints=1, keep_every=10)
@@ -64,23 +64,23 @@ def test_the_first_after_every_so_many_kimg_stays_for_good(tmp_path: Path) -> No
     assert numbers(folder) == [12_000, 20_000, 32_000, 40_000, 52_000, 56_000]
 
 
-def test_the_best_by_a_logged_figure_stays(tmp_path: Path) -> None:
+def test_the_best_by_a_logged_metric_is_kept(tmp_path: Path) -> None:
     folder = folder_at(tmp_path)
     for seen, metric in enumerate([5.0, 2.0, 7.0, 3.0, 9.0, 4.0], 1):
         write(folder, seen, metric, keep_checkpoints=1, keep_lowest="generator/metric")
     assert numbers(folder) == [2, 6]
     for seen, metric in enumerate([6.0, 1.0], 7):
         write(folder, seen, metric, keep_checkpoints=1, keep_highest="generator/metric")
-    assert numbers(folder) == [7, 8]  # Of those that are still there.
+    assert numbers(folder) == [7, 8]  # Of the checkpoints that still exist.
 
 
-def test_a_figure_that_the_run_does_not_have_is_refused_before_it_begins(tmp_path: Path, train: Train) -> None:
+def test_a_metric_that_the_run_does_not_log_is_refused_before_it_starts(tmp_path: Path, train: Train) -> None:
     with pytest.raises(UserError, match=r"keep_lowest: 'generator/adversary' .* Did you mean 'generator/adversarial'"):
         train("keep_lowest=generator/adversary", variant="dcgan", steps=2, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_keeps_what_it_is_told_to(tmp_path: Path, train: Train) -> None:
+def test_a_run_keeps_the_checkpoints_that_its_settings_name(tmp_path: Path, train: Train) -> None:
     keep = ("keep_checkpoints=1", "keep_lowest=generator/adversarial", "keep_every=0.256", "log_every=0.064")
     train(*keep, "width=4", "checkpoint_every=0.064", variant="dcgan", batch=32, steps=20, out=tmp_path / "run")
     lines = metrics(tmp_path / "run")

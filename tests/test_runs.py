@@ -1,4 +1,4 @@
-"""Run folders and checkpoints: whole or passed over, resumed or refused, and never executed."""
+"""Run folders and checkpoints: what is written, when a run resumes, and how damage is handled."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def run(tmp_path: Path, train: Train) -> Path:
     return tmp_path / "run"
 
 
-def test_a_run_s_folder_explains_itself(run: Path) -> None:
+def test_the_files_of_a_run_folder(run: Path) -> None:
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert (config["variant"], config["steps"], config["options"]["width"]) == ("dcgan", 8, 4)
     metadata = json.loads((run / "run.json").read_text())
@@ -54,7 +54,7 @@ def test_a_run_s_folder_explains_itself(run: Path) -> None:
     ]
 
 
-def test_the_same_command_again_does_nothing_and_a_greater_length_goes_on(run: Path, train: Train) -> None:
+def test_the_same_command_again_does_nothing_and_a_greater_length_resumes(run: Path, train: Train) -> None:
     before = weights(run)
     assert train(*SMALL, variant="dcgan", batch=32, steps=8, out=run) == "finished"
     assert difference(before, weights(run)) == 0
@@ -62,7 +62,7 @@ def test_the_same_command_again_does_nothing_and_a_greater_length_goes_on(run: P
     assert [line["images_seen"] for line in metrics(run)][-1] == 320
 
 
-def test_its_config_repeats_a_run(run: Path, tmp_path: Path) -> None:
+def test_the_config_of_a_run_reproduces_it(run: Path, tmp_path: Path) -> None:
     gan_core("train", "--config", run / "config.yaml", "--out", tmp_path / "again")
     assert difference(weights(run), weights(tmp_path / "again")) == 0
 
@@ -127,13 +127,13 @@ def test_a_schedule_that_ends_with_the_run_forbids_another_length(tmp_path: Path
     flags = {"variant": "dcgan", "batch": 32, "out": tmp_path / "run"}
     train(*SMALL, "lr_schedule=linear", steps=4, **flags)
     with pytest.raises(
-        UserError, match=r"length  128 in the run, 192 now\nThe learning rate's schedule ends with the run"
+        UserError, match=r"length  128 in the run, 192 now\nThe learning rate schedule ends with the run"
     ):
         train(*SMALL, "lr_schedule=linear", steps=6, **flags)
     assert train(*SMALL, "lr_schedule=linear", steps=6, allowed=("length",), **flags) == "finished"
 
 
-def test_must_resume_needs_something_to_resume(tmp_path: Path, train: Train) -> None:
+def test_resume_must_needs_a_checkpoint(tmp_path: Path, train: Train) -> None:
     with pytest.raises(UserError, match="holds no whole checkpoint"):
         train(*SMALL, variant="dcgan", steps=2, resume="must", out=tmp_path / "run")
 
@@ -149,29 +149,29 @@ def flip_a_bit(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["generator.safetensors", "optimizer-generator.pt", "manifest.json"])
-@pytest.mark.parametrize("spoil", [truncate, flip_a_bit, Path.unlink])
-def test_a_spoilt_checkpoint_is_named_and_the_one_before_is_used(
-    run: Path, name: str, spoil: Callable[[Path], None]
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, Path.unlink])
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
+    run: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
     newest_one = run / "checkpoints" / "000000256"
-    spoil(newest_one / name)
+    damage(newest_one / name)
     warnings: list[str] = []
     found = newest(run / "checkpoints", warnings.append)
     assert found is not None
     assert found.images_seen == 128
     assert len(warnings) == 1
-    assert f"{newest_one} is passed over: " in warnings[0]
+    assert f"{newest_one} is skipped: " in warnings[0]
     assert name in warnings[0]
 
 
-def test_a_spoilt_checkpoint_is_replaced_by_the_resumed_run(run: Path, train: Train) -> None:
+def test_a_damaged_checkpoint_is_replaced_by_the_resumed_run(run: Path, train: Train) -> None:
     before = weights(run)
     truncate(run / "checkpoints" / "000000256" / "generator.safetensors")
     train(*SMALL, variant="dcgan", batch=32, steps=8, out=run)
     assert difference(before, weights(run)) == 0
 
 
-def test_metrics_are_rewound_to_the_checkpoint_and_a_torn_line_is_dropped(tmp_path: Path) -> None:
+def test_metrics_are_rewound_to_the_checkpoint_and_an_incomplete_line_is_dropped(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     for seen in (10, 20, 30):
         folder.append_metrics({"images_seen": seen})
@@ -181,9 +181,7 @@ def test_metrics_are_rewound_to_the_checkpoint_and_a_torn_line_is_dropped(tmp_pa
     assert folder.metrics.read_text() == '{"images_seen": 10}\n{"images_seen": 20}\n'
 
 
-def test_a_run_that_diverges_stops_with_names_and_leaves_the_last_checkpoint_whole(
-    tmp_path: Path, train: Train
-) -> None:
+def test_a_run_that_diverges_names_the_term_and_leaves_the_last_checkpoint_intact(tmp_path: Path, train: Train) -> None:
     run = tmp_path / "run"
     flags = {"variant": "dcgan", "batch": 32, "out": run}
     train(*SMALL, "log_every=0.032", steps=4, **flags)
@@ -202,7 +200,7 @@ def test_settings_change_the_run_and_keep_it_finite(run: Path, tmp_path: Path, t
     other = weights(tmp_path / "other")
     assert all(torch.isfinite(tensor.double()).all() for tensor in other.values())
     assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in other.values())
-    if setting == "batchnorm=local":  # On one process, local is global.
+    if setting == "batchnorm=local":  # With one process, local and global are the same.
         assert difference(weights(run), other) == 0
     elif setting == "ema_kimg=0":
         assert torch.equal(other["ema-generator/layers.0.weight"], other["generator/layers.0.weight"])
@@ -210,7 +208,7 @@ def test_settings_change_the_run_and_keep_it_finite(run: Path, tmp_path: Path, t
         assert difference(weights(run), other) > 0
 
 
-def test_samples_depend_on_the_run_and_the_seed_alone(run: Path, tmp_path: Path) -> None:
+def test_samples_depend_only_on_the_run_and_the_seed(run: Path, tmp_path: Path) -> None:
     gan_core("sample", run, "--count", 70, "--seed", 4, "--out", tmp_path / "a.npz")
     gan_core("sample", run, "--count", 5, "--seed", 4, "--out", tmp_path / "images")
     gan_core("sample", run, "--count", 16, "--seed", 4, "--out", tmp_path / "grid.png")
@@ -231,11 +229,13 @@ def test_samples_depend_on_the_run_and_the_seed_alone(run: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--label", "3"], "label: 3 is not allowed. Allowed: none, for this run's generator is not conditional"),
-        (["--out", "."], "exists already. Give FILE.png, FILE.npz, or a new folder"),
+        (["--label", "3"], "label: 3 is not allowed. Allowed: none (the generator of this run is not conditional)"),
+        (["--out", "."], "already exists. Use FILE.png, FILE.npz, or a new folder"),
     ],
 )
-def test_sampling_refuses_what_it_cannot_do(run: Path, tmp_path: Path, words: list[str], message: str) -> None:
+def test_sampling_refuses_labels_and_outputs_that_are_not_possible(
+    run: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
     assert message in gan_core("sample", run, "--out", tmp_path / "x.png", *words, expect=2)
 
 
@@ -248,11 +248,11 @@ def test_sampling_needs_a_run_with_a_checkpoint(run: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--out", "a.jpg"], "'a.jpg' is not allowed. Give FILE.png, FILE.npz, or a new folder"),
+        (["--out", "a.jpg"], "'a.jpg' is not allowed. Use FILE.png, FILE.npz, or a new folder"),
         (["--seed", str(2**64)], "Invalid value for '--seed'"),
     ],
 )
-def test_sampling_refuses_what_no_file_can_be(run: Path, words: list[str], message: str, tmp_path: Path) -> None:
+def test_sampling_refuses_other_file_types_and_seeds(run: Path, words: list[str], message: str, tmp_path: Path) -> None:
     assert message in " ".join(gan_core("sample", run, "--out", tmp_path / "x.png", *words, expect=2).split())
 
 
@@ -275,20 +275,22 @@ def test_a_damaged_run_folder_is_explained(run: Path, name: str, content: str | 
         load_run(run, 0)
 
 
-def test_a_finished_run_says_so_even_if_it_was_killed_before_it_could(run: Path, train: Train) -> None:
+def test_a_finished_run_that_was_killed_before_it_recorded_its_status_is_marked_finished(
+    run: Path, train: Train
+) -> None:
     RunFolder(run).write_metadata(status="running")
     train(*SMALL, variant="dcgan", batch=32, steps=8, out=run)
     assert json.loads((run / "run.json").read_text())["status"] == "finished"
 
 
-def test_a_fresh_start_forgets_the_facts_of_a_run_that_left_no_checkpoint(run: Path, train: Train) -> None:
-    RunFolder(run).write_metadata(wandb_id="of the dead")
+def test_a_fresh_start_drops_the_metadata_of_a_run_without_a_checkpoint(run: Path, train: Train) -> None:
+    RunFolder(run).write_metadata(wandb_id="of an earlier run")
     shutil.rmtree(run / "checkpoints")
     train(*SMALL, variant="dcgan", batch=16, steps=2, out=run)
     assert "wandb_id" not in json.loads((run / "run.json").read_text())
 
 
-def test_settings_that_a_dry_run_refuses(tmp_path: Path) -> None:
+def test_a_dry_run_checks_settings(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for words, message in [
         (["--precision", "fp16"], "needs a GPU"),
@@ -301,7 +303,7 @@ def test_settings_that_a_dry_run_refuses(tmp_path: Path) -> None:
         assert message in gan_core(*flags, *words, expect=2)
 
 
-def test_memory_with_lists_is_untouched_by_the_look_at_what_a_loss_reaches(tmp_path: Path) -> None:
+def test_finding_unused_parameters_restores_extra_state_that_holds_lists(tmp_path: Path) -> None:
     from accelerate import Accelerator
 
     from gan_core.app.setup import build_state, make_batch_source, read_images
@@ -321,12 +323,12 @@ def test_memory_with_lists_is_untouched_by_the_look_at_what_a_loss_reaches(tmp_p
 
     pool = Pool()
 
-    def remember(networks: Networks, batch: Batch) -> Terms:
+    def loss(networks: Networks, batch: Batch) -> Terms:
         pool.images.append(torch.zeros(1))
         return {"product": networks["discriminator"](batch.images).mean()}
 
     job = make_job(variant="dcgan", steps=1, batch=8, out=tmp_path)
-    game = replace(toy_game(toy_phase("discriminator", remember)), state={"pool": pool})
+    game = replace(toy_game(toy_phase("discriminator", loss)), state={"pool": pool})
     accelerator = Accelerator(cpu=True)
     source = make_batch_source(job, accelerator, game, read_images(job, accelerator))
     build_state(job, accelerator, game, source, 8)

@@ -1,4 +1,4 @@
-"""Signals: whoever gets one, all processes save and leave together. And a launcher that restarts what crashed."""
+"""Signals: after a signal to any process, all save and exit together. And a launcher that restarts after a crash."""
 
 import json
 import os
@@ -20,7 +20,7 @@ TRAIN = (
 
 
 def start(words: list[str], run: Path) -> subprocess.Popen[str]:
-    """Starts a run as the leader of a group of its own, as a terminal does, and waits until it plays."""
+    """Starts a run in its own process group, as a terminal does, and waits until it trains."""
     process = subprocess.Popen(
         words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -42,35 +42,33 @@ def test_a_signal_saves_and_marks_the_run_interrupted(number: signal.Signals, tm
     process = start(command(*TRAIN, "--steps", 1_000_000, "--out", run), run)
     os.kill(process.pid, number)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 75  # So that whoever supervises it does not take it for finished.
+    assert process.returncode == 75  # Not 0, which supervisors would take for finished.
     assert_interrupted(run, output)
 
 
 @pytest.mark.parametrize(
-    ("number", "who"),
+    ("number", "target"),
     [
-        (signal.SIGUSR1, "rank 0"),  # What SLURM sends before it takes a node away.
+        (signal.SIGUSR1, "rank 0"),  # SLURM sends it before it revokes a node.
         (signal.SIGTERM, "rank 1"),
-        (signal.SIGTERM, "launcher"),  # What a container's end looks like.
-        (signal.SIGINT, "all"),  # Ctrl-C in a terminal; the launcher then sends it to all once more.
+        (signal.SIGTERM, "launcher"),  # As when a container is stopped.
+        (signal.SIGINT, "all"),  # Ctrl-C in a terminal; the launcher then sends it to all processes again.
     ],
 )
-def test_whoever_gets_the_signal_both_processes_agree_and_save(
-    number: signal.Signals, who: str, tmp_path: Path
-) -> None:
+def test_after_a_signal_to_any_process_both_stop_and_save(number: signal.Signals, target: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start(command(*TRAIN, "--steps", 1_000_000, "--out", run, processes=2), run)
-    if who == "all":
+    if target == "all":
         os.killpg(process.pid, number)
-    elif who == "launcher":
+    elif target == "launcher":
         process.send_signal(number)
     else:
-        ranks(process)[who[-1]].send_signal(number)
+        ranks(process)[target[-1]].send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert_interrupted(run, output)
 
 
-def test_a_launcher_that_restarts_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
+def test_a_launcher_that_restarts_resumes_from_the_last_checkpoint(tmp_path: Path) -> None:
     run, straight = tmp_path / "run", tmp_path / "straight"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--max_restarts", "1"]
     words = (*TRAIN, "--checkpoint-every", "0.32", "--steps", "300")

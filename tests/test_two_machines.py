@@ -1,7 +1,7 @@
-"""Two machines for real: two network namespaces, each with an address of its own, and a cable between them.
+"""Two machines: two network namespaces, each with its own address, joined by a virtual cable.
 
-A launcher in each starts one process; they share the file system, as the machines of a cluster do. The machines' names
-are of no use to them, so that they need all that launch/README.md says of such machines.
+A launcher in each starts one process; they share the file system, like the machines of a cluster. Their host names do
+not resolve, so they need the settings that launch/README.md gives for such machines.
 """
 
 import os
@@ -24,9 +24,9 @@ def ip(*words: str) -> None:
 
 @pytest.fixture
 def namespaces() -> Iterator[list[str]]:
-    """Two network namespaces whose eth0 are the two ends of a cable; their names."""
+    """The names of two network namespaces whose eth0 are the ends of one virtual cable."""
     if shutil.which("ip") is None or os.geteuid() != 0:
-        pytest.skip("needs root and the command ip, to make network namespaces")
+        pytest.skip("needs root and the command ip to create network namespaces")
     names = [f"gan-core-{os.getpid()}-{machine}" for machine in (0, 1)]
     try:
         for name in names:
@@ -38,15 +38,15 @@ def namespaces() -> Iterator[list[str]]:
             ip("-n", name, "link", "set", "eth0", "up")
         yield names
     finally:
-        for name in names:  # And with each its end of the cable.
+        for name in names:  # Also deletes its end of the cable.
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
-def commands(kind: str, namespaces: list[str], *flags: object, patience: str | None = None) -> list[list[str]]:
-    """Returns the README's command as typed on each of the machines, with what each must be told of itself."""
+def commands(kind: str, namespaces: list[str], *flags: object, timeouts: str | None = None) -> list[list[str]]:
+    """Returns the README's command for each machine, with the settings of that machine."""
     typed = []
     for machine, (name, address) in enumerate(zip(namespaces, ADDRESSES, strict=True)):
-        settings, rendezvous = ["GLOO_SOCKET_IFNAME=eth0"], [patience] if patience else []
+        settings, rendezvous = ["GLOO_SOCKET_IFNAME=eth0"], [timeouts] if timeouts else []
         if kind.endswith("c10d"):
             settings.append(f"PET_LOCAL_ADDR={address}")
             rendezvous += ["is_host=1"] if machine == 0 else []
@@ -74,13 +74,13 @@ def test_two_machines_equal_one_process(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "patience"), [("accelerate-static", "timeout=5"), ("accelerate-c10d", "join_timeout=5,read_timeout=5")]
+    ("kind", "timeouts"), [("accelerate-static", "timeout=5"), ("accelerate-c10d", "join_timeout=5,read_timeout=5")]
 )
-def test_machines_without_a_cable_never_train_alone(
-    kind: str, patience: str, namespaces: list[str], tmp_path: Path
+def test_machines_that_cannot_connect_do_not_train_separately(
+    kind: str, timeouts: str, namespaces: list[str], tmp_path: Path
 ) -> None:
     ip("-n", namespaces[0], "link", "set", "eth0", "down")
     flags = (*GAME, "--steps", 20, "--out", tmp_path / "run")
-    with started(tmp_path, *commands(kind, namespaces, *flags, patience=patience)) as machines:
+    with started(tmp_path, *commands(kind, namespaces, *flags, timeouts=timeouts)) as machines:
         assert 0 not in finished(machines)
     assert not (tmp_path / "run").exists()

@@ -13,7 +13,7 @@ from tests.worlds import GAMES, WITHOUT_BATCH_NORM
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """Every variant, played by one, two and four processes."""
+    """Every variant, trained with one, two and four processes."""
     root = tmp_path_factory.mktemp("worlds")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = forked.run(["tests.worlds", str(root)], folder=ROOT, environment=environment, timeout=600)
@@ -37,14 +37,14 @@ def test_float32_agrees_to_2e_6_after_one_step(worlds: dict[int, Path], name: st
 
 @pytest.mark.parametrize("name", WITHOUT_BATCH_NORM)
 def test_64_images_equal_two_micro_batches_of_32(worlds: dict[int, Path], name: str) -> None:
-    whole, halves = (weights(worlds[1] / kind / name) for kind in ("plain", "plain-halves"))
-    assert difference(whole, halves) < 1e-9
+    full, halves = (weights(worlds[1] / kind / name) for kind in ("plain", "plain-halves"))
+    assert difference(full, halves) < 1e-9
 
 
-def test_batch_normalisation_over_micro_batches_is_another_computation(worlds: dict[int, Path]) -> None:
-    whole, halves = (weights(worlds[1] / kind / "dcgan") for kind in ("double", "halves"))
-    learnt = [name for name in whole if name.endswith("weight")]
-    assert difference(*({name: run[name] for name in learnt} for run in (whole, halves))) > 1e-6
+def test_batch_normalisation_depends_on_the_micro_batches(worlds: dict[int, Path]) -> None:
+    full, halves = (weights(worlds[1] / kind / "dcgan") for kind in ("double", "halves"))
+    trained = [name for name in full if name.endswith("weight")]
+    assert difference(*({name: run[name] for name in trained} for run in (full, halves))) > 1e-6
 
 
 def plan_of(*assignments: str, **flags: object) -> dict[str, str]:
@@ -52,7 +52,7 @@ def plan_of(*assignments: str, **flags: object) -> dict[str, str]:
     return plan_rows(job, job.build(), 6400)
 
 
-def test_the_plan_says_what_depends_on_the_number_of_processes() -> None:
+def test_the_plan_names_what_depends_on_the_number_of_processes() -> None:
     assert plan_of(variant="dcgan")["result"] == "the same on any number of processes"
     assert plan_of("dropout=0.0", variant="acgan")["result"] == "the same on any number of processes"
     result = plan_of("dropout=0.3", "batchnorm=local", variant="acgan")["result"]
@@ -60,7 +60,7 @@ def test_the_plan_says_what_depends_on_the_number_of_processes() -> None:
     assert result == f"depends on the number of processes: {parts}"
 
 
-def test_the_plan_says_what_is_normalised_together() -> None:
+def test_the_plan_names_networks_with_batch_statistics_per_micro_batch() -> None:
     assert plan_of("accumulate=2", variant="vanilla")["batch"] == "64 in 2 micro-batches"
-    micro = "64 in 2 micro-batches, each normalised by itself in generator and discriminator"
+    micro = "64 in 2 micro-batches, with separate batch statistics in generator and discriminator"
     assert plan_of("accumulate=2", variant="dcgan")["batch"] == micro

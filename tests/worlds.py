@@ -1,6 +1,6 @@
-"""Plays every first-party variant for a few steps on one, two and four processes: python -m tests.worlds FOLDER.
+"""Trains every first-party variant for a few steps with 1, 2 and 4 processes: python -m tests.worlds FOLDER.
 
-Dropout is off in all of them; it alone may depend on the number of processes.
+Dropout is off in all of them, because its result depends on the number of processes.
 """
 
 import os
@@ -32,7 +32,7 @@ GAMES = {
     "wgan-gp": ("wgan", "width=4", "critic_steps=2", "penalty=gradient", "discriminator_norm=spectral"),
     "acgan": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", "generator_fakes=2"),
 }
-"""Each with its default networks, batch normalisation among them: weight clipping, penalties, labels, averages."""
+"""Default networks, with batch normalisation; the options cover clipping, penalties, labels and averages."""
 
 WITHOUT_BATCH_NORM = {
     "vanilla": GAMES["vanilla"],
@@ -51,17 +51,17 @@ KINDS: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, object]]] = {
     "plain": (WITHOUT_BATCH_NORM, {"precision": "fp64", "steps": 20}),
     "plain-halves": (WITHOUT_BATCH_NORM, {"precision": "fp64", "steps": 20, "accumulate": 2}),
 }
-"""How they are played: whole and in two micro-batches, in float64 and in float32."""
+"""Kinds of runs: whole batches and two micro-batches, in float64 and in float32."""
 
 
-def games_of(world: int) -> list[tuple[str, str]]:
-    """Returns what so many processes play, by kind and name."""
+def runs_of(world: int) -> list[tuple[str, str]]:
+    """Returns the runs for `world` processes, as (kind, name)."""
     kinds = {1: list(KINDS), 2: ["double", "single", "halves"], 4: ["double", "single"]}[world]
     return [(kind, name) for kind in kinds for name in KINDS[kind][0]]
 
 
-def play(root: Path, kind: str, name: str) -> None:
-    """Trains one of them on 64 images a step, in this process and those that were started with it."""
+def train(root: Path, kind: str, name: str) -> None:
+    """Trains one variant with batch size 64, in this process and the others of its world."""
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     games, settings = KINDS[kind]
@@ -71,21 +71,21 @@ def play(root: Path, kind: str, name: str) -> None:
     start(make_job(*assignments, **flags), (), Console(quiet=True))
 
 
-def play_all(root: Path, rank: int, world: int, ports: list[int]) -> None:
-    """Is one process of several, for all of them in turn; each run has a meeting point of its own."""
+def train_all(root: Path, rank: int, world: int, ports: list[int]) -> None:
+    """Trains all runs of a world in sequence, as one of its processes; each run has its own port."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(world)}
     os.environ["MASTER_ADDR"] = "127.0.0.1"
-    for port, (kind, name) in zip(ports, games_of(world), strict=True):
+    for port, (kind, name) in zip(ports, runs_of(world), strict=True):
         os.environ["MASTER_PORT"] = str(port)
-        play(root, kind, name)
+        train(root, kind, name)
 
 
 def main(root: Path) -> None:
-    """Plays all of them with one, two and four processes, forked, so that torch is imported only once."""
+    """Trains all runs with 1, 2 and 4 processes, forked so that torch is imported only once."""
     for world in (1, 2, 4):
-        ports = free_ports(len(games_of(world)))
+        ports = free_ports(len(runs_of(world)))
         fork = get_context("fork")
-        ranks = [fork.Process(target=play_all, args=(root / str(world), rank, world, ports)) for rank in range(world)]
+        ranks = [fork.Process(target=train_all, args=(root / str(world), rank, world, ports)) for rank in range(world)]
         for process in ranks:
             process.start()
         for process in ranks:
@@ -95,7 +95,7 @@ def main(root: Path) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns ports at which nobody listens now."""
+    """Returns free ports."""
     probes = [socket.socket() for _ in range(count)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))

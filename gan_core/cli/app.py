@@ -1,4 +1,4 @@
-"""The commands, and how their errors are printed."""
+"""The command-line application, and how it prints errors."""
 
 import os
 import sys
@@ -42,8 +42,8 @@ def options(
 def main() -> None:
     """Runs a command, and prints errors without a traceback.
 
-    The exit code is 2 for errors that the user can fix, 1 where training cannot continue, and 75 where it was
-    interrupted and saved.
+    The exit code is 2 for errors that the user can fix, 1 if training cannot continue, and 75 if it was interrupted and
+    saved.
     """
     try:
         app()
@@ -53,13 +53,13 @@ def main() -> None:
         rank = os.environ.get("RANK", "0")
         if _reports(error, rank):
             where = "" if rank == "0" else f" (process {rank})"
-            # accelerate prints a traceback of its own below, so the message is short.
+            # Short, because accelerate prints a traceback of its own below.
             print(f"error{where}: {error}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, UserError) else 1)
 
 
 def _reports(error: Exception, rank: str) -> bool:
-    """Tells whether this process prints the error: one process for all, but each machine its own user errors."""
+    """Returns whether this process prints the error: rank 0 does, and one process per machine for user errors."""
     if isinstance(error, LostProcessError):
         return error.reports
     return rank == "0" or (isinstance(error, UserError) and os.environ.get("LOCAL_RANK", "0") == "0")

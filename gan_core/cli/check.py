@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 
-def check(name: Annotated[str, typer.Argument(help="A variant, as `gan_core list` names it.")]) -> None:
-    """Run the conformance kit on a variant, and print a line for each property. Takes about half a minute."""
+def check(name: Annotated[str, typer.Argument(help="A variant, as shown by `gan_core list`.")]) -> None:
+    """Run the conformance checks on a variant and print one line per property. Takes about 30 seconds."""
     from gan_core.plugins.load import load_variant
     from gan_core.testing.kit import checks_of
 
@@ -15,7 +15,7 @@ def check(name: Annotated[str, typer.Argument(help="A variant, as `gan_core list
     for one in checks_of(name):
         try:
             one()
-        except Exception as error:  # Also what the plugin itself raises: each is a line of the report.
+        except Exception as error:  # Errors of the plugin itself are also reported as failures.
             failures += 1
             reason = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
             print(f"FAIL  {one.name}: {one.promise}\n      {reason}", flush=True)

@@ -1,4 +1,4 @@
-"""`gan_core list` and `gan_core show`."""
+"""`gan_core list`, `gan_core show` and `gan_core new`."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import typer
 
 from gan_core.plugins.find import FEATURES, VARIANTS, find_plugins, status
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def list_variants(
@@ -17,7 +17,7 @@ def list_variants(
     features: Annotated[bool, typer.Option("--features", help="List feature spaces, for `gan_core evaluate`.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the variants (or feature spaces) installed, without importing any of them."""
+    """List the installed variants (or feature spaces), without importing them."""
     plugins = find_plugins(FEATURES if features else VARIANTS)
     rows = [
         {
@@ -33,20 +33,20 @@ def list_variants(
     if as_json:
         print(json.dumps(rows, indent=2))
     elif not rows:
-        print("None are installed. From a checkout, run: pip install -r requirements.txt")
+        print("None installed. In a checkout, run: pip install -r requirements.txt")
     else:
         _print_table(rows)
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A variant, as `gan_core list` names it.")],
+    name: Annotated[str, typer.Argument(help="A variant, as shown by `gan_core list`.")],
     *,
     dataset: Annotated[str, typer.Option(help="Count the networks' parameters for this data set.")] = "digits",
-    image_size: Annotated[int | None, typer.Option(help="Resize images to this many pixels a side.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Resize images to this many pixels per side.")] = None,
     channels: Annotated[int | None, typer.Option(help="Convert images to grey (1) or RGB (3).")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Describe a variant: what it is, where it was published, its options, and its networks."""
+    """Describe a variant: summary, paper, options, and networks."""
     from gan_core.cli.tables.plan import parameters
     from gan_core.data.catalog import open_dataset
     from gan_core.plugins.load import load_variant
@@ -55,8 +55,8 @@ def show(
     from gan_core.settings.settings import Settings
 
     loaded = load_variant(name)
-    asked = {"variant": name, "dataset": dataset, "image_size": image_size, "channels": channels}
-    settings = validated(Settings, asked)
+    requested = {"variant": name, "dataset": dataset, "image_size": image_size, "channels": channels}
+    settings = validated(Settings, requested)
     spec = open_dataset(dataset, image_size=settings.image_size, channels=settings.channels).spec
     counts = {key: parameters(network) for key, network in loaded.build(None, spec).networks.items()}
     plugin, options = loaded.plugin, option_rows(loaded.variant.options)
@@ -75,7 +75,7 @@ def show(
         print(json.dumps(described, indent=2, default=str))
         return
     print(f"{plugin.name} ({plugin.distribution} {plugin.version}, {plugin.source})\n\n{loaded.doc.strip()}\n")
-    print(f"Paper: {loaded.variant.paper or 'none named'}\n")
+    print(f"Paper: {loaded.variant.paper or 'none'}\n")
     _print_table(
         [
             {
@@ -97,14 +97,14 @@ def show(
 def new(
     name: Annotated[str, typer.Argument(help="The new variant's name.")],
     *,
-    folder: Annotated[Path, typer.Option("--dir", help="Where its folder is made.")] = Path(),
+    folder: Annotated[Path, typer.Option("--dir", help="Parent of the plugin's folder.")] = Path(),
 ) -> None:
-    """Write a plugin that trains at once: the vanilla GAN under a name of your own, to be changed."""
+    """Create a plugin that can be trained at once: a copy of the vanilla GAN under a new name, as a starting point."""
     from gan_core.plugins.scaffold import write_plugin
 
-    made = write_plugin(name, folder)
-    print(f"{made} is written. Next:")
-    print(f"  pip install -e {made}")
+    created = write_plugin(name, folder)
+    print(f"Created {created}. Next:")
+    print(f"  pip install -e {created}")
     print(f"  python -m gan_core check {name}")
     print(f"  accelerate launch -m gan_core train --variant {name} --kimg 100")
 
@@ -119,5 +119,5 @@ def _print_table(rows: list[dict[str, str]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row.values()))
-    # What reads a pipe has no width.
+    # A pipe has no width.
     Console(width=None if sys.stdout.isatty() else 240).print(table)

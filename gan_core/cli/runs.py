@@ -10,16 +10,16 @@ import typer
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look, in all folders below too.")] = Path(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to search, with its subfolders.")] = Path(
         "runs"
     ),
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List runs: status, progress, variant, data, and the last terms that were logged.
+    """List runs with status, progress, variant, data set, and the last logged terms.
 
-    A run is running, finished, interrupted (it saved, and the same command goes on), failed, or killed: it could not
-    even say goodbye, and the same command goes on from its last checkpoint.
+    The status is running, finished, interrupted (saved; the same command resumes it), failed, or killed (its process
+    ended without saving; the same command resumes from the last checkpoint).
     """
     from gan_core.observers.live import brief
     from gan_core.runs.listing import Row, list_runs
@@ -42,17 +42,17 @@ def runs(
         return f"{seen / 1000:g}/{row.length / 1000:g} kimg {100 * seen // row.length}%"
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("run", "status", "progress", "variant", "data", "last sign", "terms"):
+    for column in ("run", "status", "progress", "variant", "data", "updated", "terms"):
         table.add_column(column, overflow="fold" if column == "run" else "ellipsis", no_wrap=column != "run")
     for row in rows:
-        since = _ago(time.time() - row.last_sign)
-        table.add_row(row.run, row.status, progress(row), row.variant, row.dataset, since, brief(row.metrics))
-    # What reads a pipe has no width.
+        updated = _ago(time.time() - row.updated)
+        table.add_row(row.run, row.status, progress(row), row.variant, row.dataset, updated, brief(row.metrics))
+    # A pipe has no width.
     Console(width=None if sys.stdout.isatty() else 240).print(table)
 
 
 def _ago(seconds: float) -> str:
-    """Returns a time span in its largest unit: "5 s ago", "3 h ago"."""
+    """Formats a time span in its largest unit: "5 s ago", "3 h ago"."""
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.0f} {unit} ago"

@@ -9,28 +9,28 @@ from gan_core.errors import UserError
 
 
 def sample(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
     *,
-    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same images.")] = 0,
-    label: Annotated[int | None, typer.Option(help="Only this class (conditional variants).")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latents.")] = 0,
+    label: Annotated[int | None, typer.Option(help="Sample only this class (conditional variants).")] = None,
     out: Annotated[
         Path, typer.Option(help="FILE.png for a grid, FILE.npz for arrays (arr_0, arr_1), or a folder of PNGs.")
     ],
 ) -> None:
-    """Draw images from a run's averaged generator; they depend only on the run and the seed."""
+    """Sample images from a run's averaged generator (EMA). They depend only on the run and the seed."""
     kind = out.suffix.lower()
     if kind not in ("", ".png", ".npz"):
-        raise UserError(f"out: {str(out)!r} is not allowed. Give FILE.png, FILE.npz, or a new folder")
+        raise UserError(f"out: {str(out)!r} is not allowed. Use FILE.png, FILE.npz, or a new folder")
     if out.is_dir() or (out.exists() and not kind):
-        raise UserError(f"out: {str(out)!r} exists already. Give FILE.png, FILE.npz, or a new folder")
+        raise UserError(f"out: {str(out)!r} already exists. Use FILE.png, FILE.npz, or a new folder")
     from gan_core.app.load import load_run
     from gan_core.sampling.files import save_folder, save_grid, save_npz
 
     sampler = load_run(run, seed).sampler
     classes = sampler.game.classes
     if label is not None and not 0 <= label < classes:
-        allowed = f"0 to {classes - 1}" if classes else "none, for this run's generator is not conditional"
+        allowed = f"0 to {classes - 1}" if classes else "none (the generator of this run is not conditional)"
         raise UserError(f"label: {label} is not allowed. Allowed: {allowed}")
     blocks = sampler.draw(count, label)
     try:

@@ -1,1 +1,1 @@
-"""Data sets by name, and how their images reach the device in an order that no crash can change."""
+"""Data sets by name, and batches of their images on the device, in an order that is the same after a crash."""

@@ -1,4 +1,4 @@
-"""The data sets that can be asked for by name: scikit-learn's digits, torchvision's classics, and image folders."""
+"""Data sets by name: scikit-learn's digits, torchvision's data sets, Stacked-MNIST, and image folders."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from gan_core.game.data_spec import DataSpec
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Known:
-    """A data set whose shape is a matter of record."""
+    """A data set whose shape is known without reading it."""
 
     image_size: int
     channels: int
@@ -41,17 +41,17 @@ _STACKED = "stacked-mnist"
 def open_dataset(
     name: str, *, data_dir: Path | None = None, image_size: int | None = None, channels: int | None = None
 ) -> Dataset:
-    """Describes the data set called `name`; its images are read later.
+    """Describes the data set `name`; its images are read later.
 
     Args:
         name: "digits", "mnist", "fashion-mnist", "kmnist", "usps", "cifar10", "stacked-mnist", or
             "folder:PATH".
-        data_dir: A torchvision root that holds the files already. Without it they are downloaded to a cache folder.
-        image_size: Resize to this; None keeps the data's own size.
-        channels: 1 converts to grey, 3 to RGB; None keeps what the data has.
+        data_dir: A torchvision root that already holds the files; None downloads them to the cache folder.
+        image_size: Pixels a side to resize to; None keeps the data's own size.
+        channels: 1 converts to grey, 3 to RGB; None keeps the data's own channels.
 
     Raises:
-        UserError: The name is unknown, or the folder holds something that is no image.
+        UserError: The name is unknown, or the folder holds a file that is not an image.
     """
     if name.removeprefix("folder:") and name.startswith("folder:"):
         return open_folder(Path(name.removeprefix("folder:")).expanduser(), image_size=image_size, channels=channels)
@@ -78,7 +78,7 @@ def open_dataset(
 
 
 def _read_digits(split: str) -> tuple[Tensor, Tensor]:
-    """The 8 x 8 digits of the UCI repository, which scikit-learn carries; the last 297 are the test split."""
+    """Reads the 8 x 8 digits of the UCI repository, part of scikit-learn; the last 297 are the test split."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -96,21 +96,22 @@ def _read_torchvision(name: str, known: _Known, split: str, data_dir: Path | Non
     except (RuntimeError, OSError, URLError, ValueError, EOFError, AssertionError) as error:
         if data_dir is not None:
             raise UserError(
-                f"data_dir: {str(root)!r} holds no {name} that torchvision can read ({error}).\n"
-                f"Point --data-dir at the folder above {_looks_like(known)}, leave it out to download, "
+                f"data_dir: {str(root)!r} holds no {name} files that torchvision can read ({error}).\n"
+                f"Pass the folder that contains {_torchvision_path(known)} as --data-dir, omit it to download, "
                 "or use --dataset digits, which needs no files."
             ) from error
         raise UserError(
             f"dataset: {name!r} could not be downloaded to {str(root)!r} ({error}).\n"
-            f"Point --data-dir at a folder that holds {_looks_like(known)}, "
+            f"Pass a folder that contains {_torchvision_path(known)} as --data-dir, "
             "or use --dataset digits, which needs no network."
         ) from error
-    # MNIST and its kin hold tensors (N, H, W); USPS arrays (N, H, W); CIFAR arrays (N, H, W, C).
+    # MNIST and its variants hold tensors (N, H, W); USPS holds arrays (N, H, W); CIFAR holds arrays (N, H, W, C).
     images = torch.as_tensor(data.data)
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
     return images, torch.as_tensor(data.targets).long()
 
 
-def _looks_like(known: _Known) -> str:
+def _torchvision_path(known: _Known) -> str:
+    """Returns what torchvision looks for below its root."""
     folders = {"USPS": "usps.bz2", "CIFAR10": "cifar-10-batches-py/"}
     return folders.get(known.torchvision, f"{known.torchvision}/raw/")

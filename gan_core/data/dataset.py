@@ -1,4 +1,4 @@
-"""A data set that is described but not read yet, and the images that reading it gives."""
+"""A data set that is described but not read yet, and its images once they are read."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -13,25 +13,25 @@ from torch import Tensor
 from gan_core.game.data_spec import DataSpec
 
 RESIDENT_BYTES = 2 << 30
-"""Up to this size images are kept on the device as they are shown; above it they are made so batch by batch."""
+"""Up to this size, converted images are kept on the device; above it, images are converted batch by batch."""
 
 RealBatch = tuple[Tensor, Tensor | None]
 """Images (B, C, H, W) uint8 and labels (B,) int64, or None where there are none."""
 
 
 class Images(Protocol):
-    """The images of one split, resident in memory or read from disk as they are wanted."""
+    """The images of one split, resident in memory or read from disk on demand."""
 
     @property
     def labels(self) -> Tensor | None:
-        """The classes of all of them, (N,) int64, or None where there are none."""
+        """The classes of all images, (N,) int64, or None where there are none."""
 
     @property
     def fingerprint(self) -> str:
         """A hash that changes when the data does."""
 
     def to(self, device: torch.device) -> "Images":
-        """Moves what is resident to the device."""
+        """Moves resident images and labels to the device."""
 
     def batches(self, indices: Iterable[list[int]]) -> Iterator[RealBatch]:
         """Yields the images at each list of indices, on the device."""
@@ -42,10 +42,10 @@ class Dataset:
     """A data set whose shape is known and whose images are not read yet.
 
     Attributes:
-        spec: Its shape, after the resizing and the colour conversion that were asked for.
+        spec: Its shape, after the requested resizing and colour conversion.
         splits: How many images each split has ("train", and "test" where there is one).
         read: `read(split)` reads the images.
-        channel: The data set of which each channel is an image, where images are stacked (Stacked-MNIST).
+        channel: The data set from which each channel is taken, where images are stacked (Stacked-MNIST).
     """
 
     spec: DataSpec
@@ -55,12 +55,12 @@ class Dataset:
 
 
 class ResidentImages:
-    """Images that sit whole on the device as uint8 and are gathered there, without a DataLoader."""
+    """Images that are all on the device as uint8 and are gathered there, without a DataLoader."""
 
     def __init__(self, images: Tensor, labels: Tensor | None, shape: tuple[int, int] | None = None) -> None:
-        """Takes images (N, C, H, W) uint8 and labels (N,) int64 or None.
+        """Stores images (N, C, H, W) uint8 and labels (N,) int64 or None.
 
-        With `shape`, an image size and channels, they are converted to it whenever they are gathered.
+        With `shape`, (image size, channels), images are converted to it each time they are gathered.
         """
         self.images, self.labels, self.shape = images, labels, shape
 
@@ -85,12 +85,12 @@ class ResidentImages:
             yield self.gather(at), None if self.labels is None else self.labels[at]
 
     def gather(self, at: Tensor) -> Tensor:
-        """Returns the images at indices (B,) as they are shown: (B, C, H, W) uint8."""
+        """Returns the images at indices (B,), converted: (B, C, H, W) uint8."""
         return self.images[at] if self.shape is None else convert(self.images[at], *self.shape)
 
 
 def convert(images: Tensor, image_size: int, channels: int) -> Tensor:
-    """Resizes (bicubic, antialiased) and converts between grey and RGB: (N, C, H, W) uint8 to the shape asked for."""
+    """Resizes (bicubic, antialiased) and converts between grey and RGB: (N, C, H, W) uint8 to the given shape."""
     if images.shape[1] == 3 and channels == 1:
         # ITU-R 601 luma, as Pillow computes its mode "L".
         luma = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)

@@ -1,4 +1,4 @@
-"""A folder of images as a data set: checked file by file, and every problem named, before anything is trained."""
+"""A folder of images as a data set. Every file is checked, and problems are reported, before training."""
 
 from functools import partial
 from pathlib import Path
@@ -6,25 +6,25 @@ from pathlib import Path
 import torch
 
 from gan_core.data.dataset import RESIDENT_BYTES, Dataset, Images, ResidentImages
-from gan_core.data.image_files import Header, StreamedImages, decode, each, read_header
+from gan_core.data.image_files import Header, StreamedImages, decode, map_files, read_header
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 
-# What Pillow's modes are as data; None stands for a choice that only the user can make.
+# Channels of Pillow's modes; None where the user must choose.
 _CHANNELS = {"1": 1, "L": 1, "RGB": 3, "YCbCr": 3, "CMYK": 3, "LA": None, "P": None, "PA": None, "RGBA": None}
 
 
 def open_folder(root: Path, *, image_size: int | None, channels: int | None) -> Dataset:
-    """Describes the images below `root`; folders in it are classes, in alphabetical order.
+    """Describes the images below `root`; its subfolders are classes, in alphabetical order.
 
-    Images that are not square and of one size need `image_size`: they are cropped to their centre and resized. Images
-    that are not all grey or all RGB need `channels`; transparency is laid on white.
+    Images that are not all square and of one size need `image_size`: they are cropped to their centre and resized.
+    Images that are not all grey or all RGB need `channels`; transparent images are composited on white.
 
     Raises:
-        UserError: Something in the folder is not a readable image, a class is empty, or a decision is missing.
+        UserError: A file is not a readable image, a class is empty, or `image_size` or `channels` is needed.
     """
     files, labels = _list(root)
-    headers = each(read_header, files)
+    headers = map_files(read_header, files)
     for header in headers:
         if header.mode not in _CHANNELS:
             raise UserError(f"dataset: {header.path} has the mode {header.mode}; allowed: {', '.join(_CHANNELS)}")
@@ -35,18 +35,18 @@ def open_folder(root: Path, *, image_size: int | None, channels: int | None) -> 
     targets = torch.tensor(labels) if labels else None
 
     def read(split: str) -> Images:
-        del split  # A folder is all training data.
+        del split  # A folder has only a training split.
         to_tensor = partial(decode, image_size=size, channels=depth)
         if len(files) * depth * size * size <= RESIDENT_BYTES:
-            return ResidentImages(torch.stack(each(to_tensor, files)), targets)
-        each(lambda path: to_tensor(path).numel(), files)
+            return ResidentImages(torch.stack(map_files(to_tensor, files)), targets)
+        map_files(lambda path: to_tensor(path).numel(), files)  # Finds unreadable files before training.
         return StreamedImages(files, targets, to_tensor)
 
     return Dataset(spec=spec, splits={"train": len(files)}, read=read)
 
 
 def _list(root: Path) -> tuple[list[Path], list[int]]:
-    """Returns the files and, where the folder holds class folders, a label for each."""
+    """Returns the files and, where the folder has class folders, the label of each file."""
     if not root.is_dir():
         raise UserError(f"dataset: {str(root)!r} is not a folder")
     visible = sorted(path for path in root.iterdir() if not path.name.startswith("."))
@@ -55,7 +55,7 @@ def _list(root: Path) -> tuple[list[Path], list[int]]:
     if folders and loose:
         raise UserError(
             f"dataset: {str(root)!r} holds class folders ({folders[0].name}) and loose files ({loose[0].name}): "
-            "move the files into a class, or everything into one folder"
+            "move the files into class folders, or all images into one folder"
         )
     if not folders:
         if not loose:
@@ -65,14 +65,14 @@ def _list(root: Path) -> tuple[list[Path], list[int]]:
     for label, folder in enumerate(folders):
         inside = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
         if not inside:
-            raise UserError(f"dataset: the class folder {str(folder)!r} is empty: fill it or remove it")
+            raise UserError(f"dataset: the class folder {str(folder)!r} is empty: add images or remove it")
         files += inside
         labels += [label] * len(inside)
     return files, labels
 
 
 def _common_size(headers: list[Header]) -> int:
-    """Returns the side that all images share."""
+    """Returns the side in pixels that all images share."""
     first = headers[0]
     for header in headers:
         width, height = header.size
@@ -80,7 +80,7 @@ def _common_size(headers: list[Header]) -> int:
             what = "not square" if width != height else f"but {first.path} is {first.size[0]} x {first.size[1]}"
             raise UserError(
                 f"dataset: {header.path} is {width} x {height} pixels, {what}: "
-                "give --image-size, to which the centre of each image is cropped and resized"
+                "pass --image-size, to which each image is cropped at its centre and resized"
             )
     return first.size[0]
 
@@ -92,7 +92,7 @@ def _common_channels(headers: list[Header]) -> int:
         if _CHANNELS[header.mode] is None or _CHANNELS[header.mode] != _CHANNELS[first.mode]:
             what = f"has the mode {header.mode}" + ("" if header is first else f", and {first.path} has {first.mode}")
             raise UserError(
-                f"dataset: {header.path} {what}: give --channels 1 (grey) or --channels 3 (RGB), "
-                "with transparency laid on white"
+                f"dataset: {header.path} {what}: pass --channels 1 (grey) or --channels 3 (RGB); "
+                "transparent images are composited on white"
             )
     return _CHANNELS[first.mode] or 1

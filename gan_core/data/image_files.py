@@ -1,4 +1,4 @@
-"""Image files: reading them with every failure named, and streaming those that do not fit in memory."""
+"""Image files: decoding with an error per file, and streaming for data sets that do not fit in memory."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of its image before the pixels are decoded: (width, height) and Pillow's mode."""
+    """The header of an image file, read without decoding pixels: (width, height) and Pillow's mode."""
 
     path: Path
     size: tuple[int, int]
@@ -35,7 +35,10 @@ def read_header(path: Path) -> Header:
 
 
 def decode(path: Path, image_size: int, channels: int) -> Tensor:
-    """Decodes one file to (C, H, W) uint8: upright, cropped to its centre, resized (bicubic), laid on white."""
+    """Decodes one file to (C, H, W) uint8.
+
+    Applies the EXIF orientation, composites transparent images on white, crops to the centre, and resizes (bicubic).
+    """
     with Image.open(path) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.has_transparency_data:
@@ -47,11 +50,11 @@ def decode(path: Path, image_size: int, channels: int) -> Tensor:
         return torch.from_numpy(np.array(image).reshape(image_size, image_size, channels)).permute(2, 0, 1).contiguous()
 
 
-def each(work: Callable[[Path], T], files: list[Path]) -> list[T]:
-    """Does the work on every file, in threads.
+def map_files(work: Callable[[Path], T], files: list[Path]) -> list[T]:
+    """Applies `work` to every file, in threads, and returns the results in order.
 
     Raises:
-        UserError: It failed for some of them; the first five are named.
+        UserError: It failed for some files; the message names the first five.
     """
     problems: list[str] = []
 
@@ -74,7 +77,7 @@ def each(work: Callable[[Path], T], files: list[Path]) -> list[T]:
 
 
 class StreamedImages:
-    """Images that worker processes decode in the order in which they are asked for."""
+    """Images that DataLoader workers decode in the requested order."""
 
     def __init__(self, files: list[Path], labels: Tensor | None, to_tensor: Callable[[Path], Tensor]) -> None:
         self.files, self.labels, self.to_tensor = files, labels, to_tensor
@@ -96,7 +99,7 @@ class StreamedImages:
         """Decodes the images at each list of indices, a few batches ahead."""
         loader = DataLoader(
             _Decoded(self.files, self.to_tensor),
-            batch_sampler=_Endless(indices),
+            batch_sampler=_IndexBatches(indices),
             num_workers=2,
             pin_memory=self.device.type == "cuda",
         )
@@ -113,8 +116,8 @@ class _Decoded(Dataset[tuple[Tensor, int]]):
         return self.to_tensor(self.files[index]), index
 
 
-class _Endless(Sampler[list[int]]):
-    """Lists of indices in the dress that a DataLoader wants."""
+class _IndexBatches(Sampler[list[int]]):
+    """Adapts lists of indices to DataLoader's batch_sampler."""
 
     def __init__(self, indices: Iterable[list[int]]) -> None:
         self.indices = indices

@@ -8,7 +8,7 @@ from gan_core.randomness import Streams
 
 
 class ImageOrder:
-    """The order in which images are shown: one endless sequence, a fresh permutation of the data set after another."""
+    """The order of training images: an endless sequence in which every epoch is a fresh permutation of the data set."""
 
     def __init__(self, streams: Streams, count: int) -> None:
         self.streams, self.count = streams, count
@@ -20,7 +20,7 @@ class ImageOrder:
         return [self._at(position) for position in range(positions.start, positions.stop)]
 
     def batches(self, position: int, batch: int, parts: Sequence[slice]) -> Iterator[list[int]]:
-        """Yields these parts of one global batch after another, from the position on."""
+        """Yields this process's indices (`parts`) of consecutive global batches, starting at `position`."""
         while True:
             yield [i for part in parts for i in self[position + part.start : position + part.stop]]
             position += batch

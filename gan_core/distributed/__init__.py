@@ -1,1 +1,1 @@
-"""Processes: how many there truly are, what they compute together, and how they agree to stop."""
+"""Distributed training: launch checks, the process group, global batch normalisation, and stopping together."""

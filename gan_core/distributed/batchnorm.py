@@ -8,11 +8,11 @@ from gan_core.game.phase import Networks
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """The sum of a tensor over all processes. Its gradient is the sum of theirs, which can be differentiated again."""
+    """Sums a tensor over all processes. Its gradient is the sum of their gradients, and can be differentiated again."""
 
     @staticmethod
     def forward(context: object, tensor: Tensor) -> Tensor:
-        """Sums; nothing has to be kept for the way back."""
+        """Sums the tensor; saves nothing for backward."""
         del context
         total = tensor.clone()
         torch.distributed.all_reduce(total)
@@ -20,7 +20,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def backward(context: object, *gradients: Tensor) -> Tensor:
-        """Every process's copy of the sum depends on this process's tensor."""
+        """Sums the gradients: every process's copy of the sum depends on this process's tensor."""
         del context
         return _sum(gradients[0])
 
@@ -33,8 +33,8 @@ def _sum(tensor: Tensor) -> Tensor:
 class GlobalBatchNorm(_BatchNorm):
     """nn.BatchNorm (Ioffe & Szegedy 2015, algorithm 1) whose statistics are sums over all processes.
 
-    For CPUs, where nn.SyncBatchNorm does not run. Every process must bring equally many images. Built from
-    differentiable pieces, so that a penalty may differentiate it twice.
+    For CPUs, where nn.SyncBatchNorm does not run. Every process must pass the same number of images. Built from
+    differentiable operations, so that a gradient penalty can differentiate it twice.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002
@@ -42,7 +42,7 @@ class GlobalBatchNorm(_BatchNorm):
             raise ValueError(f"expected at least 2 dimensions, got {input.dim()}")
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Normalises (B, C, ...) over everything but C; in eval mode as nn.BatchNorm does, without the others."""
+        """Normalises (B, C, ...) over all dimensions but C; in eval mode like nn.BatchNorm, without communication."""
         if not self.training:
             local: Tensor = super().forward(input)
             return local
@@ -50,7 +50,7 @@ class GlobalBatchNorm(_BatchNorm):
         over = [dim for dim in range(input.dim()) if dim != 1]
         shape = [1, -1, *[1] * (input.dim() - 2)]
         count = input.numel() // input.size(1) * world
-        # Two passes, for a sum of squares would lose digits; in float32, for bf16 has none to lose.
+        # Two passes, because a sum of squares loses precision; in float32, because bf16 has too few digits.
         x = input if input.dtype == torch.float64 else input.float()
         mean = _sum(x.sum(over)) / count
         centred = x - mean.view(shape)
@@ -73,7 +73,7 @@ class GlobalBatchNorm(_BatchNorm):
 
 
 def synchronise(networks: Networks, device: torch.device) -> dict[str, nn.Module]:
-    """Replaces batch normalisation within the networks by one over the global batch; its state keeps its names."""
+    """Replaces batch normalisation in the networks by one over the global batch, with the same state dict keys."""
     if device.type == "cuda":
         return {name: nn.SyncBatchNorm.convert_sync_batchnorm(network) for name, network in networks.items()}
     return {name: _convert(network) for name, network in networks.items()}
@@ -84,7 +84,7 @@ def _convert(module: nn.Module) -> nn.Module:
         twin = GlobalBatchNorm(
             module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats
         )
-        # The very same parameters and buffers, not copies: whoever holds them keeps holding the right ones.
+        # Share the parameters and buffers instead of copying them: existing references stay valid.
         twin._parameters, twin._buffers, twin.training = module._parameters, module._buffers, module.training
         return twin
     for name, child in module.named_children():

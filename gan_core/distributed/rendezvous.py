@@ -1,7 +1,7 @@
-"""Rendezvous of the processes of a launch: they compare what they were started with, and name those that are missing.
+"""Rendezvous of the processes of a launch: they compare their settings and report processes that are missing.
 
-They communicate through torch's key-value store, which works before there is a process group and after the group broke.
-So no process waits for ever: one that waits in vain reports which process did not answer, and why that one ended.
+They communicate through torch's key-value store, which works before the process group exists and after it has failed.
+No process waits forever: after a deadline it reports which process did not answer and, if known, why that one ended.
 """
 
 import json
@@ -13,41 +13,41 @@ from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
 
-from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]  # It lists neither.
+from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]  # Not in __all__.
 
 from gan_core.distributed.launcher import started_processes
 from gan_core.errors import LostProcessError, UserError
 
 GRACE = 10.0
-"""Seconds after which a process that waits prints a note, and for which processes that end wait for each other."""
+"""Seconds before a waiting process prints a note, and for which a failing process waits for the others' reasons."""
 
-_numbers = count()  # Consecutive runs in the same processes have a rendezvous each.
+_numbers = count()  # Consecutive runs in the same processes use separate keys.
 
 
 class Rendezvous:
-    """The processes of this launch, with the store through which they communicate."""
+    """The processes of a launch and the store through which they communicate."""
 
     def __init__(self, deadline: float) -> None:
-        """Connects to the store, which process 0 or the launcher of its machine hosts.
+        """Connects to the store, hosted by process 0 or by the launcher on its machine.
 
         Args:
             deadline: Seconds for which processes wait for each other.
 
         Raises:
-            UserError: The launcher did not say where the store is.
-            LostProcessError: Nothing answers there.
+            UserError: The launcher did not set MASTER_ADDR or MASTER_PORT.
+            LostProcessError: Nothing answers at that address.
         """
         self.world, self.rank, self.deadline = started_processes(), int(os.environ.get("RANK", "0")), deadline
         self._number = next(_numbers)
         if self.world > 1:
             self._store = self._open()
 
-    def compare(self, what: str, mine: Mapping[str, object]) -> None:
-        """Waits until every process is here, and compares their values.
+    def compare(self, name: str, values: Mapping[str, object]) -> None:
+        """Waits for all processes, and checks that their values are equal.
 
         Args:
-            what: A name for this point of the run.
-            mine: This process's values by name; they must be the same everywhere.
+            name: The name of the compared values, used in messages and keys.
+            values: This process's values by name; they must be the same in all processes.
 
         Raises:
             LostProcessError: A process did not arrive in time.
@@ -55,19 +55,19 @@ class Rendezvous:
         """
         if self.world == 1:
             return
-        self._publish(what, json.dumps(mine, default=str))
-        missing = self._missing(what, min(GRACE, self.deadline))
+        self._publish(name, json.dumps(values, default=str))
+        missing = self._missing(name, min(GRACE, self.deadline))
         if missing and self.deadline > GRACE:
-            if self._first_except(missing):
+            if self._reports(missing):
                 print(f"waiting for {self._named(missing)}", file=sys.stderr, flush=True)
-            missing = self._missing(what, self.deadline - GRACE)
+            missing = self._missing(name, self.deadline - GRACE)
         if missing:
             raise LostProcessError(
-                f"{self._named(missing)} did not arrive within {self.deadline:g} s. Were all of them started? "
-                "(--deadline SECONDS changes how long the others wait.)",
-                reports=self._first_except(missing),
+                f"{self._named(missing)} did not arrive within {self.deadline:g} s. Check that all processes were "
+                "started, or use --deadline SECONDS to wait longer",
+                reports=self._reports(missing),
             )
-        first, *others = (json.loads(self._read(what, rank)) for rank in range(self.world))
+        first, *others = (json.loads(self._read(name, rank)) for rank in range(self.world))
         rows = [
             f"  {key}: {first.get(key)!r} in process 0, {other.get(key)!r} in process {rank}"
             for rank, other in enumerate(others, 1)
@@ -76,22 +76,22 @@ class Rendezvous:
         ]
         if rows:
             raise UserError(
-                f"the processes of this run disagree on the {what}:\n" + "\n".join(rows) + "\n"
+                f"the processes of this run disagree on the {name}:\n" + "\n".join(rows) + "\n"
                 "Start all of them with the same command, the same versions and the same data"
             )
 
     @property
     def group_store(self) -> PrefixStore | None:
-        """The store through which the process group is set up; None where there is one process.
+        """The store for setting up the process group; None with a single process.
 
-        Not the launcher's own store: there, a run that follows another, for example after a restart, may find the
-        addresses of the run before.
+        Not the launcher's own store, where a run that follows another, e.g. after a restart, may find the addresses of
+        the earlier run.
         """
         return PrefixStore("group", self._store) if self.world > 1 else None
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
-        """Turns an error within that another process caused by being gone into one that names that process."""
+        """Replaces an error caused by a lost process, raised within, by a LostProcessError that names the process."""
         try:
             yield
         except Exception as error:
@@ -101,29 +101,29 @@ class Rendezvous:
             raise explained from error
 
     def _explain(self, error: Exception) -> Exception:
-        """Publishes why this process ends; if it ends because another does not answer, finds out which and why.
+        """Publishes why this process ends; if it ends because another one did not answer, finds out which one and why.
 
         Returns:
-            The error itself, or one that names the process for which this one waited.
+            The error itself, or a LostProcessError that names the process.
         """
         if self.world == 1 or isinstance(error, LostProcessError):
             return error
         waited = isinstance(error, DistError) or "gloo" in str(error)
         try:
-            self._publish("the end", "" if waited else f"{type(error).__name__}: {error}")
-            missing = self._missing("the end", GRACE)
-            said = {rank: self._read("the end", rank) for rank in range(self.world) if rank not in missing}
+            self._publish("end", "" if waited else f"{type(error).__name__}: {error}")
+            missing = self._missing("end", GRACE)
+            published = {rank: self._read("end", rank) for rank in range(self.world) if rank not in missing}
         except DistError:
-            missing, said = [0], {}
+            missing, published = [0], {}
         if not waited:
             return error
-        reasons = [f"process {rank} of {self.world} stopped: {text}" for rank, text in said.items() if text]
+        reasons = [f"process {rank} of {self.world} stopped: {text}" for rank, text in published.items() if text]
         if missing:
-            reasons.append(f"{self._named(missing)} is gone or does not answer (after {self.deadline:g} s at most)")
-        reason = "\n".join(reasons) or f"the processes lost each other: {error}"
+            reasons.append(f"{self._named(missing)} ended or did not answer within {self.deadline:g} s")
+        reason = "\n".join(reasons) or f"communication between the processes failed: {error}"
         return LostProcessError(
             f"{reason}\nThe last checkpoint is intact: run the same command to resume from it",
-            reports=self._first_except(missing),
+            reports=self._reports(missing),
         )
 
     def _open(self) -> PrefixStore:
@@ -133,12 +133,12 @@ class Rendezvous:
             raise UserError(
                 f"WORLD_SIZE is {self.world}, but {error.args[0]} is not set: launch with accelerate or torchrun"
             ) from None
-        launcher_hosts_it = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        launcher_hosts_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         try:
             store = TCPStore(
                 host,
                 port,
-                is_master=self.rank == 0 and not launcher_hosts_it,
+                is_master=self.rank == 0 and not launcher_hosts_store,
                 timeout=timedelta(seconds=self.deadline),
                 wait_for_workers=False,
                 multi_tenant=True,
@@ -150,24 +150,25 @@ class Rendezvous:
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         return PrefixStore(f"gan_core/{attempt}/{self._number}", store)
 
-    def _publish(self, what: str, text: str) -> None:
-        self._store.set(f"{what}/{self.rank}", text)
+    def _publish(self, name: str, text: str) -> None:
+        self._store.set(f"{name}/{self.rank}", text)
 
-    def _read(self, what: str, rank: int) -> str:
-        text: bytes = self._store.get(f"{what}/{rank}")
+    def _read(self, name: str, rank: int) -> str:
+        text: bytes = self._store.get(f"{name}/{rank}")
         return text.decode()
 
-    def _missing(self, what: str, seconds: float) -> list[int]:
-        """Returns the processes that have not arrived after so many seconds."""
+    def _missing(self, name: str, seconds: float) -> list[int]:
+        """Waits up to `seconds` for all processes to publish `name`, and returns those that have not."""
         until = time.monotonic() + seconds
-        # Polls, because the store's own wait prints to the terminal when it times out.
-        while missing := [rank for rank in range(self.world) if not self._store.check([f"{what}/{rank}"])]:
+        # Polls, because the store's own wait prints to the terminal on a timeout.
+        while missing := [rank for rank in range(self.world) if not self._store.check([f"{name}/{rank}"])]:
             if time.monotonic() > until:
                 break
             time.sleep(0.05)
         return missing
 
-    def _first_except(self, missing: list[int]) -> bool:
+    def _reports(self, missing: list[int]) -> bool:
+        """Returns whether this process prints the message: the first process that is not missing does."""
         return self.rank == min(set(range(self.world)) - set(missing))
 
     def _named(self, ranks: list[int]) -> str:

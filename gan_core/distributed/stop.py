@@ -1,4 +1,4 @@
-"""Stopping on request: after a signal to any process, all processes agree to stop after the same step."""
+"""Stopping on a signal: after a signal to any process, all processes stop after the same step."""
 
 import signal
 import time
@@ -9,15 +9,15 @@ from accelerate import Accelerator
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 _AGREE_EVERY = 1.0
-"""Approximate seconds between two agreements: one in every step would make a GPU wait in every step."""
+"""Approximate seconds between collective checks; a check in every step would stall the GPU in every step."""
 _REPEATED_AFTER = 3.0
-"""Seconds after which another Ctrl-C stops at once. Launchers repeat the first one immediately."""
+"""Seconds after which another Ctrl-C stops at once. Launchers repeat the first one immediately, within this time."""
 
 
 class StopRequests:
-    """While open, catches SIGTERM, SIGINT and SIGUSR1 and records that one arrived.
+    """A context manager that catches SIGTERM, SIGINT and SIGUSR1 and records that one arrived.
 
-    A SIGINT some seconds after the first signal (Ctrl-C again) raises KeyboardInterrupt as usual.
+    A SIGINT more than 3 seconds after the first signal (a second Ctrl-C) raises KeyboardInterrupt as usual.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -27,7 +27,7 @@ class StopRequests:
         self._interval = self._steps_left = 0
 
     def __enter__(self) -> "StopRequests":
-        self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        self._before = {number: signal.signal(number, self._record) for number in _SIGNALS}
         return self
 
     def __exit__(
@@ -37,13 +37,16 @@ class StopRequests:
             signal.signal(number, handler)
 
     def agreed(self) -> bool:
-        """Tells whether to stop now. Every process calls it before every step; about once a second they agree."""
+        """Returns whether to stop now, the same on all processes.
+
+        Call it on all processes before every step. They communicate about once a second.
+        """
         if self.accelerator.num_processes == 1:
             return self.received is not None
         if self._steps_left:
             self._steps_left -= 1
             return False
-        # Each reports whether it got a signal and how long a step took; the slowest decides when they agree again.
+        # Each process sends whether it got a signal and its time per step; the slowest sets the next interval.
         now = time.monotonic()
         seconds = (now - self._agreed_at) / self._interval if self._interval else _AGREE_EVERY
         mine = torch.tensor([[float(self.received is not None), seconds]], device=self.accelerator.device)
@@ -52,7 +55,7 @@ class StopRequests:
         self._steps_left = self._interval - 1
         return bool(stop)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         del frame
         now = time.monotonic()
         if self.received is None:

@@ -1,4 +1,4 @@
-"""The processes of this run and the device of each, through accelerate."""
+"""The process group of a run and the device of each process, through accelerate."""
 
 import os
 from datetime import timedelta
@@ -18,31 +18,31 @@ _MIXED = {"fp32": "no", "fp64": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 def on_cpu() -> bool:
-    """Tells whether networks run on CPUs: no accelerator is available, or `accelerate launch --cpu` was used."""
-    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "y", "on", "t")
-    return asked or not torch.accelerator.is_available()
+    """Returns whether networks run on CPUs: no accelerator is available, or `accelerate launch --cpu` was used."""
+    requested = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "y", "on", "t")
+    return requested or not torch.accelerator.is_available()
 
 
 def join_world(
     rendezvous: Rendezvous, *, precision: str, threads: int | None, tracker: str | None, folder: Path
 ) -> Accelerator:
-    """Sets up the process group of the launch, or a single process.
+    """Sets up the process group, or a single process.
 
     Args:
         rendezvous: The processes of the launch.
         precision: "fp32", "bf16", "fp16" or "fp64".
-        threads: CPU threads of each process; None divides the cores of this machine among its processes.
-        tracker: What `--track` named, or None.
+        threads: CPU threads of each process; None divides the machine's cores among its processes.
+        tracker: The tracker named by `--track`, or None.
         folder: Where trackers may write files.
 
     Raises:
-        UserError: The launcher was given other settings.
+        UserError: The launcher was given another precision, or started another number of processes.
     """
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if launched not in ("no", _MIXED[precision]):
         raise UserError(
             f"precision: accelerate was launched for {launched}, but the run's precision is {precision!r}: "
-            f"give --precision {launched} to gan_core"
+            f"pass --precision {launched} to gan_core"
         )
     if (store := rendezvous.group_store) is not None:
         device = "cpu" if on_cpu() else torch.accelerator.current_accelerator() or "cpu"
@@ -54,32 +54,32 @@ def join_world(
             timeout=timedelta(seconds=rendezvous.deadline),
         )
     accelerator = Accelerator(
-        # Without this, two processes on a machine without a GPU become two runs that write the same files.
+        # Otherwise two processes on a machine without a GPU become two runs that write the same files.
         cpu=on_cpu(),
         mixed_precision=_MIXED[precision],
         log_with=tracker,
         project_dir=folder,
-        # Buffers are not broadcast before each forward: they are equal already, or local on purpose.
+        # Buffers need no broadcast before each forward: they are already equal, or local on purpose.
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
     if accelerator.num_processes != started_processes():
         raise UserError(
-            f"the launcher started {started_processes()} processes, but {accelerator.num_processes} found each other: "
+            f"the launcher started {started_processes()} processes, but only {accelerator.num_processes} joined: "
             "launch with torchrun or with a config file from launch/"
         )
-    # Launchers set one thread per process, even where the machine has only one process.
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.set_num_threads(threads or max(1, _cores() // here))
+    # Launchers set one thread per process, even if the machine runs only one process.
+    local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(threads or max(1, _cores() // local_processes))
     return accelerator
 
 
 def share_of(accelerator: Accelerator) -> Share:
-    """Returns which part of every global batch is this process's."""
+    """Returns this process's share of every global batch."""
     return Share(rank=accelerator.process_index, world=accelerator.num_processes)
 
 
 def describe(accelerator: Accelerator) -> str:
-    """Returns the first line of a run: how many processes there are, on which device."""
+    """Describes the processes, their device and threads: the first line that a run prints."""
     count, device = accelerator.num_processes, accelerator.device
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
     threads = torch.get_num_threads()
@@ -94,5 +94,5 @@ def dtype_of(precision: str) -> torch.dtype:
 
 
 def _cores() -> int:
-    """Returns how many cores this process may use; on macOS and Windows all cores are counted."""
+    """Returns the number of cores that this process may use; on macOS and Windows, all cores."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

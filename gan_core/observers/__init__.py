@@ -1,1 +1,1 @@
-"""What watches a training run: the live view, the recorder of the run folder, and the trackers."""
+"""Observers of a training run: the live view, the recorder of the run folder, and the trackers."""

@@ -1,4 +1,4 @@
-"""The live view: a line that moves in a terminal, with the terms below it; plain lines where there is none."""
+"""The live view: a progress bar with the terms below it in a terminal, plain lines elsewhere."""
 
 import time
 from types import TracebackType
@@ -12,12 +12,12 @@ from gan_core.training.observer import Observer
 
 
 class LiveView(Observer):
-    """Shows progress, images a second, the time left, and the terms of the last log point."""
+    """Shows progress, images per second, the time left, and the terms of the last log point."""
 
     def __init__(self, console: Console, length: int, images_seen: int) -> None:
-        """Takes the run's length and where it begins, in images."""
+        """Stores the run's length and the images already seen when it starts."""
         self.console, self.length = console, length
-        self._began, self._first, self._printed = time.monotonic(), images_seen, 0.0
+        self._started_at, self._first_seen, self._printed_at = time.monotonic(), images_seen, 0.0
         self._progress = Progress(
             TextColumn("{task.fields[kimg]} kimg"),
             BarColumn(bar_width=20),
@@ -42,21 +42,21 @@ class LiveView(Observer):
         self._live.stop()
 
     def advance(self, images_seen: int) -> None:
-        """Moves the bar."""
+        """Advances the bar."""
         self._progress.update(self._task, completed=images_seen, kimg=f"{images_seen / 1000:.1f}")
 
     def log(self, line: dict[str, float]) -> None:
-        """Shows the terms; where there is no terminal, on a line of their own, at most every five seconds."""
+        """Shows the terms; without a terminal, prints a line at most every 5 seconds."""
         rate, terms = f"{line['images_per_second']:,.0f} img/s", brief(line)
         self._progress.update(self._task, rate=rate)
         if self.console.is_terminal:
             self._live.update(Group(self._progress, Text(terms)))
             return
         now, seen = time.monotonic(), int(line["images_seen"])
-        if now - self._printed < 5 and seen < self.length:
+        if now - self._printed_at < 5 and seen < self.length:
             return
-        self._printed = now
-        left = (now - self._began) / (seen - self._first) * (self.length - seen)
+        self._printed_at = now
+        left = (now - self._started_at) / (seen - self._first_seen) * (self.length - seen)
         clock = time.strftime("%H:%M:%S", time.gmtime(max(0.0, left)))
         self.console.print(
             Text(f"{seen / 1000:.1f}/{self.length / 1000:g} kimg  {rate}  {clock} left  {terms}"), soft_wrap=True
@@ -64,7 +64,7 @@ class LiveView(Observer):
 
 
 def brief(line: dict[str, float]) -> str:
-    """Returns the terms of a log line for people: "discriminator real 0.43 fake 0.51 | generator adversarial 1.2"."""
+    """Formats the terms of a log line: "discriminator real 0.43 fake 0.51 | generator adversarial 1.2"."""
     phases: dict[str, list[str]] = {}
     for key, value in line.items():
         phase, slash, term = key.partition("/")

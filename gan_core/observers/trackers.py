@@ -1,4 +1,4 @@
-"""Weights & Biases and TensorBoard, through accelerate's trackers. None of them can end a training."""
+"""Weights & Biases and TensorBoard, through accelerate's trackers. A tracker that fails does not stop training."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -15,21 +15,21 @@ Warn = Callable[[str], None]
 
 
 class Tracker(Observer):
-    """Passes settings, terms and sample grids on to the tracker, until it fails: then the training goes on without."""
+    """Sends settings, terms and sample grids to the tracker; after its first error, training continues without it."""
 
     def __init__(self, accelerator: Accelerator, name: str, folder: RunFolder, warn: Warn) -> None:
-        """Starts the tracker; a resumed run continues the same Weights & Biases run."""
+        """Stores what is needed to start the tracker, and where to print a warning if it fails."""
         self.accelerator, self.name, self.folder, self.warn = accelerator, name, folder, warn
         self.failed = False
 
     def start(self, config: Mapping[str, Any]) -> None:
-        """Sends the settings."""
+        """Starts the tracker and sends the settings; a resumed run continues the same Weights & Biases run."""
         metadata = self.folder.read_metadata()
         run_id = metadata.get("wandb_id") or secrets.token_hex(4)
         if self.name == "wandb":
             self.folder.write_metadata(wandb_id=run_id)
         wandb = {"id": run_id, "resume": "allow", "dir": str(self.folder.root), "name": self.folder.root.name}
-        # TensorBoard takes no lists and no None.
+        # TensorBoard accepts neither lists nor None.
         flat = dotted(config)
         plain = {key: value if isinstance(value, int | float | str) else str(value) for key, value in flat.items()}
         self._try(lambda: self.accelerator.init_trackers("gan_core", config=plain, init_kwargs={"wandb": wandb}))
@@ -39,7 +39,7 @@ class Tracker(Observer):
         self._try(lambda: self.accelerator.log(line, step=int(line["images_seen"])))
 
     def sample(self, images_seen: int) -> None:
-        """Sends the grid of samples that the run's folder has for this point."""
+        """Sends the grid that the recorder wrote for this point."""
         from PIL import Image
 
         def send() -> None:
@@ -54,7 +54,7 @@ class Tracker(Observer):
         self._try(send)
 
     def finish(self) -> None:
-        """Lets the tracker write what it still holds; accelerate would let one that failed to start end the run."""
+        """Flushes the tracker. Replaces accelerate's own call, which raises if the tracker failed to start."""
         self._try(lambda: [tracker.finish() for tracker in self.accelerator.trackers])
         self.accelerator.trackers = []
 
@@ -63,6 +63,6 @@ class Tracker(Observer):
             return
         try:
             call()
-        except Exception as error:  # Whatever it is: a tracker is not worth a training.
+        except Exception as error:  # No error of a tracker may stop training.
             self.failed = True
-            self.warn(f"{self.name} failed and is left out from here on: {type(error).__name__}: {error}")
+            self.warn(f"{self.name} failed and is disabled for the rest of the run: {type(error).__name__}: {error}")

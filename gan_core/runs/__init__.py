@@ -1,1 +1,1 @@
-"""A run: what was asked for, the folder that holds it, and its checkpoints."""
+"""Runs: their folder, their checkpoints, resuming, and listing."""

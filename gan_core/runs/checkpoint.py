@@ -1,11 +1,11 @@
-"""Checkpoints that are whole or not there, and that execute nothing when they are read.
+"""Checkpoints: written atomically, verified before use, and read without executing code.
 
     checkpoints/000064000/
         generator.safetensors  discriminator.safetensors  ema-generator.safetensors
         optimizer-generator.pt  optimizer-discriminator.pt
-        manifest.json          images seen, and each file's size and sha256: written last
+        manifest.json          images seen, and each file's size and sha256; written last
 
-One is written under another name, forced to disk, and renamed. Only then are old ones removed: see
+A checkpoint is written under a temporary name, synced to disk, and renamed. Old ones are removed only then: see
 gan_core.runs.retention.
 """
 
@@ -26,14 +26,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gan_core.errors import UserError
-from gan_core.runs.disk import check_room
+from gan_core.runs.disk import check_space
 
 _MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """A whole checkpoint, verified against its manifest."""
+    """An intact checkpoint, verified against its manifest."""
 
     path: Path
     images_seen: int
@@ -42,19 +42,19 @@ class Checkpoint:
         """Reads `name.safetensors`.
 
         Raises:
-            UserError: It is no such file.
+            UserError: It is not a valid safetensors file.
         """
         file = self.path / f"{name}.safetensors"
         try:
             return load_file(file, device=device)
         except SafetensorError as error:
-            raise UserError(f"checkpoint {file} is no safetensors file ({error})") from error
+            raise UserError(f"checkpoint {file} is not a valid safetensors file ({error})") from error
 
     def state(self, name: str) -> dict[str, Any]:
         """Reads `name.pt`.
 
         Raises:
-            UserError: It holds anything but tensors and plain values; such a file is not executed.
+            UserError: It holds anything but tensors and plain values; no code in it is executed.
         """
         file = self.path / f"{name}.pt"
         try:
@@ -72,24 +72,24 @@ def save(
     """Writes a checkpoint and returns its folder.
 
     Args:
-        folder: The run's folder of checkpoints.
-        images_seen: Its name and its place in the order.
+        folder: The run's checkpoint folder.
+        images_seen: Images seen so far; names the checkpoint and orders it.
         tensors: Weights by network.
-        states: What else must survive, by name: tensors and plain values.
+        states: Other state by name: tensors and plain values.
 
     Raises:
-        DiskFullError: There is no room for it; whatever was written before is as it was.
+        DiskFullError: There is not enough space; earlier checkpoints are unchanged.
     """
     final = folder / f"{images_seen:09d}"
     new = folder / f".{final.name}.new"
     for unfinished in folder.glob(".*.new"):
         shutil.rmtree(unfinished)
     folder.mkdir(parents=True, exist_ok=True)
-    check_room(folder, _bytes([*tensors.values(), *states.values()]))
+    check_space(folder, _bytes([*tensors.values(), *states.values()]))
     try:
         _write(new, images_seen, tensors, states)
     except BaseException:
-        shutil.rmtree(new, ignore_errors=True)  # Half a checkpoint is of no use, and in the way where room is scarce.
+        shutil.rmtree(new, ignore_errors=True)  # An unfinished checkpoint is useless and takes space.
         raise
     shutil.rmtree(final, ignore_errors=True)
     new.rename(final)
@@ -102,11 +102,11 @@ def _write(
 ) -> None:
     new.mkdir()
     for name, weights in tensors.items():
-        # Tied and strided tensors are legal in a module, but not in the file.
+        # safetensors rejects tied and non-contiguous tensors, which are legal in a module.
         plain = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in weights.items()}
         save_file(plain, new / f"{name}.safetensors")
     for name, state in states.items():
-        # Through memory: torch's own writer hides why it could not write.
+        # Serialise to memory first: torch's file writer hides the OSError.
         content = BytesIO()
         torch.save(dict(state), content)
         (new / f"{name}.pt").write_bytes(content.getbuffer())
@@ -127,17 +127,17 @@ def _bytes(value: object) -> int:
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """Returns the newest checkpoint that is whole, or None; says of each that it passes over, and why."""
+    """Returns the newest intact checkpoint, or None. Calls `warn` with the reason for each one that it skips."""
     for path in numbered(folder):
         problem = _problem(path)
         if problem is None:
             return Checkpoint(path=path, images_seen=int(path.name))
-        warn(f"checkpoint {path} is passed over: {problem}")
+        warn(f"checkpoint {path} is skipped: {problem}")
     return None
 
 
 def numbered(folder: Path) -> list[Path]:
-    """Returns the checkpoints, whole or not, the newest first; unfinished ones have a name that is no number."""
+    """Returns all checkpoints, intact or damaged, newest first, without unfinished ones (their name is no number)."""
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
@@ -155,7 +155,7 @@ def _problem(path: Path) -> str | None:
             if file.stat().st_size != expected["size"]:
                 return f"{name} has {file.stat().st_size} bytes instead of {expected['size']}"
             if _sha256(file) != expected["sha256"]:
-                return f"{name} is not what was written (its sha256 differs)"
+                return f"{name} has changed since it was written (its sha256 differs)"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"its {_MANIFEST} cannot be read ({error})"
     return None
@@ -167,7 +167,7 @@ def _sha256(path: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Forces a file or a folder's entries to disk."""
+    """Flushes a file or a folder's entries to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""A full disk: seen before a checkpoint is begun where that is possible, and named in any case."""
+"""A full disk: detected before a checkpoint is written where possible, and otherwise reported clearly."""
 
 import errno
 import shutil
@@ -11,41 +11,42 @@ from safetensors import SafetensorError
 from gan_core.errors import DiskFullError
 
 _MARGIN = 1 << 20
-"""Bytes for what comes with the tensors: headers, the manifest, a line of metrics."""
+"""Bytes for what is written besides tensors: headers, the manifest, a line of metrics."""
 
 
-def check_room(folder: Path, size: int) -> None:
-    """Checks that so many bytes can be written.
+def check_space(folder: Path, size: int) -> None:
+    """Checks that a checkpoint of `size` bytes fits on the disk of `folder`.
 
     Raises:
-        DiskFullError: They cannot.
+        DiskFullError: There is not enough space.
     """
     free = shutil.disk_usage(folder).free
     if free < size + _MARGIN:
         raise DiskFullError(
-            f"no room for a checkpoint of {_megabytes(size)} in {str(folder)!r}, which has {_megabytes(free)} free. "
-            f"Those before it are whole. {_WAY_OUT}"
+            f"not enough space for a checkpoint of {_megabytes(size)} in {str(folder)!r}: {_megabytes(free)} free. "
+            f"Earlier checkpoints are intact. {_FIX}"
         )
 
 
 @contextmanager
 def explain_full_disk(folder: Path) -> Iterator[None]:
-    """Turns every library's way of saying that nothing more can be written into one message.
+    """Converts the errors that different libraries raise on a full disk into one.
 
     Raises:
-        DiskFullError: Something could not be written for lack of room.
+        DiskFullError: A write failed because the disk is full.
     """
     try:
         yield
     except (OSError, SafetensorError) as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or "No space left" in str(error):  # safetensors has only words for it.
-            raise DiskFullError(f"the disk of {str(folder)!r} is full ({error}). {_WAY_OUT}") from error
+        if full or "No space left" in str(error):  # safetensors has no errno.
+            raise DiskFullError(f"the disk of {str(folder)!r} is full ({error}). {_FIX}") from error
         raise
 
 
-_WAY_OUT = (
-    "Make room, or keep fewer checkpoints (keep_checkpoints, keep_every); the same command goes on from the last one"
+_FIX = (
+    "Free some space, or keep fewer checkpoints (keep_checkpoints, keep_every). "
+    "The same command resumes from the last checkpoint"
 )
 
 

@@ -1,4 +1,4 @@
-"""What runs there are below a folder, how far they are, and whether they are still alive."""
+"""The runs below a folder, with their progress and whether they are still running."""
 
 import os
 import time
@@ -17,14 +17,14 @@ class Row:
     """One run.
 
     Attributes:
-        run: Its folder, from the one that was asked for.
-        status: "running", "finished", "interrupted" (it saved, and goes on), "failed", "killed" (it says that it runs,
-            but its process is gone), or "damaged".
+        run: Its folder, relative to the listed one.
+        status: "running", "finished", "interrupted" (saved, can be resumed), "failed", "killed" (marked as running, but
+            its process has ended), or "damaged".
         images_seen: Images at the last log point, or None before the first.
-        length: Images in all, or None where that is not known yet.
-        variant: The GAN.
-        dataset: What it learns from.
-        last_sign: When anything was last written (Unix seconds).
+        length: Images in total, or None where that is not known yet.
+        variant: The GAN variant.
+        dataset: The data set.
+        updated: When its metadata or metrics were last written (Unix seconds).
         metrics: The last line of its metrics.
     """
 
@@ -34,40 +34,40 @@ class Row:
     length: int | None = None
     variant: str = ""
     dataset: str = ""
-    last_sign: float
+    updated: float
     metrics: dict[str, float]
 
     def as_json(self) -> dict[str, Any]:
-        """Returns it as plain values."""
+        """Returns the row as plain values."""
         return asdict(self)
 
 
 def list_runs(parent: Path) -> list[Row]:
-    """Returns the runs in a folder and below, those that wrote last first.
+    """Returns the runs in a folder and its subfolders, the most recently updated first.
 
     Raises:
-        UserError: It is no folder.
+        UserError: `parent` is not a folder.
     """
     if not parent.is_dir():
-        raise UserError(f"{str(parent)!r} is no folder")
+        raise UserError(f"{str(parent)!r} is not a folder")
     rows = [_row(folder, str(folder.root.relative_to(parent))) for folder in _folders(parent)]
-    return sorted(rows, key=lambda row: row.last_sign, reverse=True)
+    return sorted(rows, key=lambda row: row.updated, reverse=True)
 
 
 def _folders(parent: Path) -> Iterator[RunFolder]:
     for root, below, files in os.walk(parent):
         if "config.yaml" in files and "run.json" in files:
-            below.clear()  # There are no runs within runs.
+            below.clear()  # Runs are not nested.
             yield RunFolder(Path(root))
 
 
 def _row(folder: RunFolder, name: str) -> Row:
     files = (folder.metadata, folder.metrics)
-    last_sign = max((file.stat().st_mtime for file in files if file.exists()), default=time.time())
+    updated = max((file.stat().st_mtime for file in files if file.exists()), default=time.time())
     try:
         config, metadata, lines = folder.read_config(), folder.read_metadata(), folder.read_metrics()
     except UserError:
-        return Row(run=name, status="damaged", last_sign=last_sign, metrics={})
+        return Row(run=name, status="damaged", updated=updated, metrics={})
     status = str(metadata.get("status", "damaged"))
     if status == "running" and has_ended(metadata.get("process", {})):
         status = "killed"
@@ -79,6 +79,6 @@ def _row(folder: RunFolder, name: str) -> Row:
         length=metadata.get("length"),
         variant=str(config.get("variant", "")),
         dataset=str(config.get("dataset", "")),
-        last_sign=last_sign,
+        updated=updated,
         metrics=last,
     )

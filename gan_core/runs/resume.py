@@ -1,4 +1,4 @@
-"""Going on with a run: only with the same game, and with every difference named."""
+"""Resuming a run: refused if settings, versions or data differ, unless the change is allowed by name."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -10,16 +10,16 @@ from gan_core.settings.settings import FREE, LENGTHS
 def check_resume(
     before: Mapping[str, Any], now: Mapping[str, Any], *, allowed: Collection[str], schedule_uses_length: bool
 ) -> None:
-    """Compares the settings and metadata of a run with those that are asked for now.
+    """Compares the settings and metadata of a run with those of this command.
 
     Args:
-        before: What the run was started with, by dotted key.
-        now: The same of this command.
+        before: Settings and metadata of the run, by dotted key.
+        now: Settings and metadata of this command.
         allowed: Keys that may differ, from `--allow-change`.
         schedule_uses_length: Whether the learning rate depends on the run's length.
 
     Raises:
-        UserError: Something differs that the rest of the run depends on.
+        UserError: A value differs that affects the rest of the run.
     """
     keys = comparable({**before, **now})
     if not schedule_uses_length:
@@ -30,14 +30,14 @@ def check_resume(
     width = max(map(len, changed))
     rows = "\n".join(f"  {key:<{width}}  {before.get(key)!r} in the run, {now.get(key)!r} now" for key in changed)
     note = (
-        "\nThe learning rate's schedule ends with the run, so another length changes it." if "length" in changed else ""
+        "\nThe learning rate schedule ends with the run, so another length changes it." if "length" in changed else ""
     )
     raise UserError(
-        f"the run in this folder was made with other settings:\n{rows}{note}\n"
-        f"Use the run's own, or give another --out, or allow each by name: --allow-change {changed[0]}"
+        f"the run in this folder has different settings:\n{rows}{note}\n"
+        f"Use the run's settings, pass another --out, or allow each change by name: --allow-change {changed[0]}"
     )
 
 
 def comparable(flat: Mapping[str, Any]) -> list[str]:
-    """Returns the keys that a resumed run may change only by name."""
+    """Returns the keys that a resumed run may change only with `--allow-change`."""
     return [key for key in flat if key not in FREE and key not in LENGTHS]

@@ -1,4 +1,4 @@
-"""Which checkpoints stay: the newest, one for every so many images, and the best by a logged metric."""
+"""Which checkpoints are kept: the newest, one every N images, and the best by a logged metric."""
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,31 +9,31 @@ from gan_core.settings.settings import Settings
 
 
 def prune(folder: RunFolder, settings: Settings, images_seen: int) -> None:
-    """Removes what need not stay, now that the checkpoint at `images_seen` is whole."""
+    """Removes checkpoints that need not be kept, after the one at `images_seen` was written."""
     paths = {int(path.name): path for path in numbered(folder.checkpoints)}
-    # Whatever has a higher number was passed over as damaged: this run has not come so far yet.
-    whole = sorted(number for number in paths if number <= images_seen)
+    # A checkpoint with a higher number was skipped as damaged: this run has not reached that number yet.
+    intact = sorted(number for number in paths if number <= images_seen)
     lines = folder.read_metrics() if settings.keep_lowest or settings.keep_highest else []
-    lowest = _by_metric(whole, lines, settings.keep_lowest)[:1]
-    highest = _by_metric(whole, lines, settings.keep_highest)[-1:]
-    stay = {*whole[-settings.keep_checkpoints :], *_milestones(whole, settings.keep_every), *lowest, *highest}
+    lowest = _by_metric(intact, lines, settings.keep_lowest)[:1]
+    highest = _by_metric(intact, lines, settings.keep_highest)[-1:]
+    kept = {*intact[-settings.keep_checkpoints :], *_milestones(intact, settings.keep_every), *lowest, *highest}
     for number, path in paths.items():
-        if number not in stay:
+        if number not in kept:
             shutil.rmtree(path)
 
 
-def _milestones(whole: Sequence[int], kimg: float | None) -> Iterable[int]:
-    """Returns the first checkpoint at or after each multiple of so many thousand images."""
+def _milestones(intact: Sequence[int], kimg: float | None) -> Iterable[int]:
+    """Returns the first checkpoint at or after each multiple of `kimg` thousand images."""
     if kimg is None:
         return []
     every = kimg * 1000
     first: dict[int, int] = {}
-    for number in whole:
+    for number in intact:
         first.setdefault(int(number // every), number)
     return [number for multiple, number in first.items() if multiple > 0]
 
 
-def _by_metric(whole: Sequence[int], lines: Iterable[Mapping[str, float]], key: str | None) -> Sequence[int]:
-    """Returns the checkpoints for which that metric was logged, those with the lowest first."""
+def _by_metric(intact: Sequence[int], lines: Iterable[Mapping[str, float]], key: str | None) -> Sequence[int]:
+    """Returns the checkpoints for which the metric `key` was logged, lowest value first."""
     metrics = {int(line["images_seen"]): line[key] for line in lines if key is not None and key in line}
-    return sorted((number for number in whole if number in metrics), key=metrics.__getitem__)
+    return sorted((number for number in intact if number in metrics), key=metrics.__getitem__)

@@ -1,1 +1,1 @@
-"""Drawing images from a trained game, and writing them to files."""
+"""Sampling images from a trained game, and writing them to files."""

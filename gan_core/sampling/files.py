@@ -15,7 +15,7 @@ _PADDING = 2
 
 
 def grid(images: Tensor, rows: int) -> Image.Image:
-    """Lays out images (N, C, H, W) uint8 column by column in so many rows, small ones enlarged (bicubic) for people."""
+    """Arranges images (N, C, H, W) uint8 column by column in `rows` rows; enlarges small ones (bicubic)."""
     count, channels, _, side = images.shape
     columns = -(-count // rows)
     shown = side * max(1, 64 // side)
@@ -28,13 +28,13 @@ def grid(images: Tensor, rows: int) -> Image.Image:
 
 
 def picture(image: Tensor) -> Image.Image:
-    """Returns one image (C, H, W) uint8 as Pillow's."""
+    """Converts one image (C, H, W) uint8 to a Pillow image."""
     pixels = image.permute(1, 2, 0).numpy()
     return Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
 
 
 def rows_of(count: int, classes: int) -> int:
-    """Returns the rows of a grid: one for each class where there are some, or else a square."""
+    """Returns the number of rows of a grid: one per class for up to `MOST_ROWS` classes, otherwise a square's."""
     return min(classes, count) if 0 < classes <= MOST_ROWS else max(1, round(count**0.5))
 
 
@@ -46,7 +46,7 @@ def save_grid(images: Tensor, classes: int, path: Path) -> None:
 
 
 def save_folder(blocks: Iterable[Tensor], path: Path) -> None:
-    """Writes 000000.png, 000001.png, ... into a folder."""
+    """Writes 000000.png, 000001.png, ... to a new folder."""
     path.mkdir(parents=True)
     number = 0
     for block in blocks:

@@ -1,4 +1,4 @@
-"""Samples as a function of the weights, the seed and the sample's number, and of nothing else."""
+"""Samples that depend only on the weights, the seed and the sample's number."""
 
 from collections.abc import Iterator
 
@@ -11,11 +11,11 @@ from gan_core.game.phase import Networks
 from gan_core.randomness import Streams
 
 BLOCK = 64
-"""Images are drawn in blocks of this size, the last one too: how many are wanted changes no image's bits."""
+"""Images are always generated in blocks of this size, so that no image depends on how many are requested."""
 
 
 class Sampler:
-    """Draws images from a game's averaged networks."""
+    """Samples images from a game's averaged networks (EMA)."""
 
     def __init__(self, game: Game, networks: Networks, seed: int, device: torch.device, dtype: torch.dtype) -> None:
         """Stores the networks that `game.ema` names, in eval mode, with their device and dtype."""
@@ -23,21 +23,21 @@ class Sampler:
         self.device, self.dtype = device, dtype
 
     def labels(self, count: int, label: int | None = None) -> Tensor | None:
-        """Returns the samples' labels (count,) int64: the given one, or each class in turn; None if unconditional."""
+        """Returns labels (count,) int64: `label`, or all classes in rotation; None if the game is unconditional."""
         if not self.game.classes:
             return None
         return torch.arange(count) % self.game.classes if label is None else torch.full((count,), label)
 
     @property
     def classes(self) -> int:
-        """How many labels can be asked for; 0 where the game is unconditional."""
+        """The number of classes that can be requested; 0 where the game is unconditional."""
         return self.game.classes
 
     @torch.no_grad()
     def block(self, number: int, labels: Tensor | None) -> Tensor:
-        """Returns samples 64 `number` to 64 `number` + 63: (64, C, H, W) uint8 on the CPU, of labels (64,) int64."""
+        """Returns samples 64 `number` to 64 `number` + 63 for labels (64,) int64: (64, C, H, W) uint8 on the CPU."""
         inputs = self.game.draw(self.streams.at("samples", number), BLOCK, labels)
-        self.streams.seed_modules("modules in samples", number, 0)  # For generators that draw noise.
+        self.streams.seed_modules("modules in samples", number, 0)  # For generators with random layers.
         images = self.game.generate(self.networks, place(inputs, self.device, self.dtype))
         return images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
 
@@ -48,5 +48,5 @@ class Sampler:
             yield self.block(first // BLOCK, None if labels is None else labels[first:])[: count - first]
 
     def draw_all(self, count: int, label: int | None = None) -> Tensor:
-        """Returns them at once: (count, C, H, W) uint8."""
+        """Returns samples 0 to count - 1 in one tensor: (count, C, H, W) uint8 on the CPU."""
         return torch.cat(list(self.draw(count, label)))

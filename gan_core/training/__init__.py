@@ -1,1 +1,1 @@
-"""How the game is played: the loop, a turn of it, and the chance, averages and schedules that it needs."""
+"""The training loop, the update of a phase, its batches, and the averages and schedules of weights and rates."""

@@ -1,4 +1,4 @@
-"""The batches of every update: the same on any number of processes and after any resume."""
+"""The batches of every update, the same on any number of processes and after any resume."""
 
 from collections.abc import Iterator
 
@@ -29,7 +29,7 @@ class BatchSource:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        """Stores where batches come from and what they are made for.
+        """Stores the data and how to split it into batches.
 
         Args:
             game: Names the phases and draws the generator's inputs.
@@ -51,9 +51,9 @@ class BatchSource:
         self._stream_position = -1
 
     def step(self, images_seen: int) -> Iterator[tuple[Phase, list[Batch]]]:
-        """Yields the updates of the step that begins at `images_seen`: the phase of each, and its micro-batches.
+        """Yields (phase, micro-batches) for every update of the step that begins at `images_seen`.
 
-        Ask for one only when the one before it is done: torch's global generators are reseeded for each.
+        Advance the iterator only after the update is done: it reseeds torch's global generators for each update.
         """
         step = images_seen // self.step_images
         real = self._real_batches(images_seen)
@@ -62,7 +62,7 @@ class BatchSource:
                 yield phase, self._micro_batches(phase, real[repeat], images_seen + repeat * self.batch)
 
     def _micro_batches(self, phase: Phase, real: "_RealBatch", position: int) -> list[Batch]:
-        """Returns the micro-batches of one update, which stands at `position` in the sequence of images.
+        """Returns the micro-batches of the update at `position` in the sequence of images.
 
         Reseeds torch's global generators, from which modules such as dropout draw.
         """
@@ -86,7 +86,7 @@ class BatchSource:
         return batches
 
     def _real_batches(self, images_seen: int) -> list["_RealBatch"]:
-        """Returns this process's real images for one step; reading goes on where it stopped, or starts anew."""
+        """Returns this process's real batches of one step; restarts the stream unless the step follows the last one."""
         if self._stream_position != images_seen:
             self._stream = self.images.batches(self.order.batches(images_seen, self.batch, self.parts))
         self._stream_position = images_seen + self.step_images
@@ -103,7 +103,7 @@ class _RealBatch:
         self._version = 0
 
     def images(self) -> Tensor:
-        """Returns (B, C, H, W) in [-1, 1], without the changes that a loss may have made in place."""
+        """Returns images (B, C, H, W) in [-1, 1]; converts them again if a loss changed them in place."""
         if self._images is None or self._images._version != self._version:
             self._images = self._pixels.to(self._device, self._dtype).div_(127.5).sub_(1.0)
             self._version = self._images._version

@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's weights, from which samples are drawn."""
+"""The exponential moving average (EMA) of a network's weights, used for sampling."""
 
 from copy import deepcopy
 
@@ -8,20 +8,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class Ema:
-    """A copy of a network whose weights follow it with a half-life counted in images.
+    """A moving average of a network, with a half-life in images.
 
-    In images, so that it means the same for any batch size; and growing with the run up to its full value (both from
+    Images make the half-life independent of the batch size; it ramps up to its full value during the run (both from
     Karras et al. 2020, Training GANs with Limited Data, section 4 and appendix C). Running statistics of batch
-    normalisation are averaged like weights, for they describe the activations that the weights make; other buffers are
-    copied.
+    normalisation are averaged like weights, because they describe activations produced by the weights; other buffers
+    are copied.
     """
 
     def __init__(self, network: nn.Module, half_life: float, ramp_up: float) -> None:
         """Copies the network.
 
         Args:
-            network: What to follow; the copy is in eval mode and needs no gradients.
-            half_life: Images after which a weight has gone half of its way. 0 copies at every step.
+            network: The network to average; the copy is in eval mode and needs no gradients.
+            half_life: Images after which an old weight counts half. 0 copies the network at every step.
             ramp_up: The half-life is at most this fraction of the images seen.
         """
         self.source, self.half_life, self.ramp_up = network, half_life, ramp_up
@@ -29,18 +29,18 @@ class Ema:
 
     @torch.no_grad()
     def update(self, images: int, images_seen: int) -> None:
-        """Moves towards the network after a step of so many images, `images_seen` in all."""
+        """Updates the average after a step of `images` images, `images_seen` in total."""
         half_life = min(self.half_life, images_seen * self.ramp_up)
         weight = 1.0 - 0.5 ** (images / half_life) if half_life > 0 else 1.0
         averaged = self._averaged()
-        torch._foreach_lerp_([copy for copy, _ in averaged], [now for _, now in averaged], weight)
+        torch._foreach_lerp_([copy for copy, _ in averaged], [current for _, current in averaged], weight)
         done = {id(copy) for copy, _ in averaged}
-        for copy, now in zip(self.network.buffers(), self.source.buffers(), strict=True):
+        for copy, current in zip(self.network.buffers(), self.source.buffers(), strict=True):
             if id(copy) not in done:
-                copy.copy_(now)
+                copy.copy_(current)
 
     def _averaged(self) -> list[tuple[Tensor, Tensor]]:
-        """Pairs of tensors of the copy and of the source. Found anew each time: modules may replace their buffers."""
+        """Returns pairs (copy, source) of averaged tensors; looked up each time because modules may replace buffers."""
         pairs: list[tuple[Tensor, Tensor]] = list(zip(self.network.parameters(), self.source.parameters(), strict=True))
         for copy, module in zip(self.network.modules(), self.source.modules(), strict=True):
             if isinstance(copy, _BatchNorm) and isinstance(module, _BatchNorm):

@@ -21,17 +21,17 @@ Status = Literal["finished", "interrupted"]
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A run that is set up.
+    """A run, set up for training.
 
     Attributes:
-        accelerator: This run's processes.
+        accelerator: The run's accelerator.
         settings: The run's settings.
-        length: Images in all.
-        state: Where the run starts or resumes; the loop changes it.
+        length: Images in total.
+        state: The state from which the run starts or resumes; the loop updates it.
         source: The batches.
         folder: Where checkpoints are written.
-        observers: What is called on the main process.
-        evaluate: Returns the generator's metrics; all processes call it. None never evaluates.
+        observers: Called on the main process.
+        evaluate: Returns the generator's metrics; called on all processes. None disables evaluation.
     """
 
     accelerator: Accelerator
@@ -45,7 +45,7 @@ class Training:
 
 
 def train(run: Training) -> Status:
-    """Takes steps until the run's length is reached or a stop is requested.
+    """Trains until the run's length is reached or a stop is requested.
 
     Args:
         run: The run, set up; training starts from `run.state`.
@@ -55,7 +55,7 @@ def train(run: Training) -> Status:
     """
     accelerator, settings, state, source = run.accelerator, run.settings, run.state, run.source
     observers = run.observers if accelerator.is_main_process else ()
-    step_images = source.step_images  # Real images shown in one step.
+    step_images = source.step_images  # Real images in one step.
     log_every = cadence(settings.log_every, run.length // 500)
     sample_every = cadence(settings.sample_every, run.length // 20)
     checkpoint_every = cadence(settings.checkpoint_every, run.length // 20)
@@ -65,14 +65,14 @@ def train(run: Training) -> Status:
 
     with StopRequests(accelerator) as stop:
         while True:
-            # What is due besides the step? Decided here, so that the first and the last step take the same path.
+            # Decide what is due before the step, so that the first and the last iteration take the same path.
             step = state.images_seen // step_images
             done = state.images_seen >= run.length
             stopping = stop.agreed()
             evaluating = evaluate_every is not None and (done or due(evaluate_every, state.images_seen, step_images))
             saving = done or stopping or evaluating or due(checkpoint_every, state.images_seen, step_images)
 
-            # Log. Always before a checkpoint: no NaN is ever saved, and a resumed run has the same log points.
+            # Log. Always before a checkpoint, so that no NaN is saved and a resumed run has the same log points.
             if state.images_seen > logged_at and (saving or due(log_every, state.images_seen, step_images)):
                 rate = (state.images_seen - logged_at) / (time.monotonic() - clock)
                 line = {
@@ -87,7 +87,7 @@ def train(run: Training) -> Status:
                     observer.log(line)
                 logged_at = state.images_seen
 
-            # Draw samples, also of the untrained networks; a resumed run has drawn its first grid before.
+            # Draw samples, also of the untrained networks. A resumed run has already drawn the grid at its checkpoint.
             new = state.images_seen > resumed_at or state.images_seen == 0
             if new and (done or due(sample_every, state.images_seen, step_images)):
                 for observer in observers:
@@ -102,13 +102,13 @@ def train(run: Training) -> Status:
             if done or stopping:
                 return "finished" if done else "interrupted"
             if logged_at == state.images_seen:
-                clock = time.monotonic()  # The rate is that of the steps, without sampling and saving.
+                clock = time.monotonic()  # The rate excludes sampling, evaluation and saving.
 
             # Take one step: the updates of every phase in order, each on fresh images.
             for phase, batches in source.step(state.images_seen):
                 meter.add(phase.name, state.trainers[phase.name].update(batches, state.images_seen), step)
 
-            # Count, and update the averages.
+            # Count the images, and update the EMA networks.
             state.images_seen += step_images
             for average in state.averages.values():
                 average.update(step_images, state.images_seen)

@@ -1,4 +1,4 @@
-"""Terms between two log points: summed on the device, averaged over processes, and watched for NaN."""
+"""Terms between two log points: summed on the device, averaged over processes, and checked for NaN."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ class _Sums:
 
 
 class Meter:
-    """Gathers the terms of every phase without waiting for the device, until they are read."""
+    """Accumulates the terms of every phase, without synchronising with the device until they are read."""
 
     def __init__(self, accelerator: Accelerator, nan_limit: int) -> None:
-        """Stores how many updates of a phase may be skipped in a row (counted anew after a resume)."""
+        """Stores how many updates of a phase may be skipped in a row; the count restarts after a resume."""
         self.accelerator, self.nan_limit = accelerator, nan_limit
         self._phases: dict[str, _Sums] = {}
-        self._steps: list[int] = []  # Of each update since the last reading.
+        self._steps: list[int] = []  # The step of each update since the last read.
         self._skipped: Counter[str] = Counter()
         self._in_a_row: Counter[str] = Counter()
 
@@ -59,21 +59,21 @@ class Meter:
         elif sums.names != names:
             raise UserError(f"phase {phase!r} must return the same terms in every update: {sums.names}, now {names}")
         sums.total += values
-        now = torch.full_like(values, float(len(self._steps)))
+        position = torch.full_like(values, float(len(self._steps)))
         if names[-1] == "gradient norm":
-            # All processes see the same norm. The half puts those whose own gradient was finite second.
-            now[-1] += 0.5 * update.finite
+            # All processes have the same norm. The 0.5 ranks those whose own gradient was finite after the others.
+            position[-1] += 0.5 * update.finite
         self._steps.append(step)
-        sums.first_bad = torch.minimum(sums.first_bad, now.where(~values.isfinite(), torch.inf))
+        sums.first_bad = torch.minimum(sums.first_bad, position.where(~values.isfinite(), torch.inf))
         sums.count += 1
 
     def read(self) -> dict[str, float]:
-        """Returns the means over updates and processes since the last reading, as "phase/term", and starts afresh.
+        """Returns the means over updates and processes since the last read, as "phase/term", and resets them.
 
-        "phase/skipped" is the number of skipped updates, if any. All processes must read together.
+        "phase/skipped" is the number of skipped updates, if any. All processes must call it together.
 
         Raises:
-            NotFiniteError: Some term was not finite on some process.
+            NotFiniteError: A term was not finite on a process.
         """
         skipped = {f"{phase}/skipped": float(count) for phase, count in self._skipped.items()}
         self._skipped.clear()
@@ -90,7 +90,7 @@ class Meter:
             phase, name = names[at]
             raise NotFiniteError(
                 f"{phase}: {name} is not finite from step {steps[int(earliest[at])]} on (first seen on process "
-                f"{int(ranks[at])}); the checkpoints are as they were"
+                f"{int(ranks[at])}); the checkpoints are unchanged"
             )
         averages = everywhere[:, 0].mean(0)
         return {f"{phase}/{name}": float(mean) for (phase, name), mean in zip(names, averages, strict=True)} | skipped

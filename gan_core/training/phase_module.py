@@ -1,7 +1,7 @@
-"""The phase as a module: what accelerate wraps, and what one forward of it computes.
+"""A phase as one module, which accelerate wraps.
 
-An update is one forward and one backward of one module, so the known traps of wrapping the networks one by one are
-absent: inside a loss all networks are plain modules that can be called in any way, also for double backward.
+An update is one forward and one backward of one module. This avoids the known problems of wrapping the networks one by
+one: inside a loss, all networks are plain modules that can be called in any way, also for double backward.
 """
 
 import torch
@@ -13,10 +13,10 @@ from gan_core.game.phase import Networks, Phase
 
 
 class PhaseModule(nn.Module):
-    """A phase over the networks of its game: batch -> (the sum to differentiate, all terms, detached)."""
+    """Computes the loss of a phase: batch -> (sum of the terms to differentiate, all terms detached)."""
 
     def __init__(self, phase: Phase, networks: Networks) -> None:
-        """Stores the networks; call `freeze_others` before the phase is wrapped and before each update."""
+        """Stores the phase and its networks. Call `freeze_others` before wrapping the phase and before each update."""
         super().__init__()
         self.phase = phase
         self.networks = nn.ModuleDict(networks)
@@ -37,7 +37,7 @@ class PhaseModule(nn.Module):
             if term.numel() != 1:
                 raise UserError(
                     f"phase {self.phase.name!r}: the term {name!r} has the shape {tuple(term.shape)}, but must be a "
-                    "scalar: take its mean over the batch"
+                    "scalar. Take its mean over the batch"
                 )
         learning = [term.reshape(()) for term in terms.values() if term.requires_grad]
         if not learning:
@@ -58,9 +58,9 @@ class PhaseModule(nn.Module):
             parameter.requires_grad_(id(parameter) in trained)
 
     def find_unused(self, batch: Batch) -> None:
-        """Records the phase's terms and its unused parameters, from one backward before anything is wrapped.
+        """Records the phase's terms and unused parameters, from one backward pass before the phase is wrapped.
 
-        Changes running statistics and the like: the caller restores the state.
+        Changes state such as running statistics, which the caller must restore.
 
         Raises:
             UserError: All of its parameters are unused.

@@ -1,4 +1,4 @@
-"""The training of one phase: its update is the one place where gradients are computed, scaled, clipped and applied."""
+"""The training of one phase. All gradients are computed, scaled, clipped and applied in `PhaseTrainer.update`."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.distributed import GradBucket  # type: ignore[attr-defined]  # It does not list it.
+from torch.distributed import GradBucket  # type: ignore[attr-defined]  # Not in __all__.
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
@@ -23,9 +23,9 @@ class Update:
     """The result of one update.
 
     Attributes:
-        terms: The phase's terms on this process, detached, with the gradient's norm over all processes.
+        terms: The phase's terms on this process, detached, and "gradient norm", over all processes.
         finite: Whether this process's share of the gradient was finite: a bool on the device.
-        skipped: Whether the gradient was not finite and nothing was changed.
+        skipped: Whether the update was skipped, with nothing changed, because the gradient was not finite.
     """
 
     terms: dict[str, Tensor]
@@ -34,7 +34,7 @@ class Update:
 
 
 class PhaseTrainer:
-    """A phase with its optimizer, wrapped for all processes."""
+    """Trains one phase: its module, wrapped by accelerate, and its optimizer."""
 
     def __init__(
         self,
@@ -44,21 +44,21 @@ class PhaseTrainer:
         clip_norm: float | None,
         snapshot: Callable[[], Callable[[], None]] | None = None,
     ) -> None:
-        """Wraps the phase for all processes and makes its optimizer.
+        """Wraps the phase and creates its optimizer.
 
         Args:
             module: The phase, on its device.
-            accelerator: This run's processes.
-            lr: The factor on the optimizer's learning rates by images seen.
-            clip_norm: The largest gradient norm, or None.
-            snapshot: Copies what else an update changes, and returns the function that restores it. With it, updates
-                whose gradient is not finite are skipped; each update then waits for the device.
+            accelerator: The run's accelerator.
+            lr: The factor on the optimizer's learning rates, by images seen.
+            clip_norm: The maximum gradient norm, or None.
+            snapshot: Copies the other state that an update changes, and returns the function that restores it. If
+                given, updates whose gradient is not finite are skipped; each update then synchronises with the device.
         """
         self.phase, self.plain, self.accelerator = module.phase, module, accelerator
         self.lr, self.clip_norm, self.snapshot = lr, clip_norm, snapshot
         module.freeze_others()
         with warnings.catch_warnings():
-            # torch 2.14 renamed the argument; accelerate knows only the old name.
+            # torch 2.14 renamed the argument; accelerate still passes the old name.
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
             self.module = accelerator.prepare(module)
         if isinstance(self.module, DistributedDataParallel):
@@ -68,9 +68,9 @@ class PhaseTrainer:
         self._finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
 
     def update(self, micro_batches: Sequence[Batch], images_seen: int) -> Update:
-        """Takes one optimizer step; unless updates may be skipped, nothing waits for the device.
+        """Takes one optimizer step. Synchronises with the device only if updates may be skipped.
 
-        The gradients of several micro-batches are averaged, and reduced over the processes only after the last.
+        Gradients are averaged over the micro-batches, and reduced over processes only after the last one.
         """
         self.plain.freeze_others()
         restore = self.snapshot() if self.snapshot is not None else None
@@ -86,7 +86,7 @@ class PhaseTrainer:
                 self.accelerator.backward(total / len(micro_batches))
             parts.append(terms)
         terms = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
-        # With fp16 an overflow is an ordinary event: the scaler skips that step and lowers its scale.
+        # With fp16 an overflow is normal: the scaler skips that step and lowers its scale.
         norm = self._gradient_norm()
         if self.accelerator.scaler is None:
             terms["gradient norm"] = norm
@@ -113,12 +113,14 @@ class PhaseTrainer:
         return allreduce_hook(self.module.process_group, bucket)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the optimizer's state, tensors and plain values only."""
+        """Returns the optimizer's state: tensors and plain values only."""
         state: dict[str, Any] = self.optimizer.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores the optimizer's moments, but not its settings: those are the variant's current ones."""
-        now = self.optimizer.state_dict()["param_groups"]
-        groups = [{**fresh, "params": saved["params"]} for fresh, saved in zip(now, state["param_groups"], strict=True)]
+        current = self.optimizer.state_dict()["param_groups"]
+        groups = [
+            {**fresh, "params": saved["params"]} for fresh, saved in zip(current, state["param_groups"], strict=True)
+        ]
         self.optimizer.load_state_dict({**state, "param_groups": groups})

@@ -1,4 +1,4 @@
-"""A copy of what an update changes besides weights: the networks' buffers and the game's extra state."""
+"""A copy of the state that an update changes besides weights: the networks' buffers and the game's extra state."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy

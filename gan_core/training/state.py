@@ -1,4 +1,4 @@
-"""Everything about a run that changes while it trains, and nothing else."""
+"""The mutable state of a run, saved in checkpoints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from gan_core.training.phase_trainer import PhaseTrainer
 
 @dataclass
 class TrainingState:
-    """The whole mutable state of a run; what is not here is a function of `images_seen` and the settings."""
+    """All mutable state of a run; everything else is a function of `images_seen` and the settings."""
 
     networks: Mapping[str, nn.Module]
     averages: Mapping[str, Ema]
@@ -28,7 +28,7 @@ class TrainingState:
     images_seen: int = 0
 
     def save(self, folder: Path) -> Path:
-        """Writes a checkpoint of it; see `gan_core.runs.checkpoint`."""
+        """Writes a checkpoint; see `gan_core.runs.checkpoint`."""
         tensors = {name: network.state_dict() for name, network in self.networks.items()}
         tensors |= {f"ema-{name}": average.network.state_dict() for name, average in self.averages.items()}
         states = {name: owner.state_dict() for name, owner in self._stateful().items()}
@@ -38,7 +38,7 @@ class TrainingState:
         """Restores a checkpoint, bit for bit.
 
         Raises:
-            UserError: It is of other networks.
+            UserError: The checkpoint belongs to other networks.
         """
         owners: dict[str, nn.Module] = dict(self.networks)
         owners |= {f"ema-{name}": average.network for name, average in self.averages.items()}
@@ -48,7 +48,7 @@ class TrainingState:
             for name, owner in self._stateful().items():
                 owner.load_state_dict(saved.state(name))
         except (RuntimeError, FileNotFoundError, ValueError) as error:
-            raise UserError(f"checkpoint {saved.path} does not fit this game: {error}") from error
+            raise UserError(f"checkpoint {saved.path} does not match this game: {error}") from error
         self.images_seen = saved.images_seen
 
     def _stateful(self) -> dict[str, Any]:
@@ -60,10 +60,10 @@ class TrainingState:
 
 
 def cadence(kimg: float | None, otherwise: int) -> int:
-    """Returns a number of images: the one that was set, or else the given one, but at least a thousand."""
+    """Returns an interval in images: `kimg` thousand, or `otherwise` (at least 1,000) if `kimg` is None."""
     return max(1000, otherwise) if kimg is None else max(1, round(kimg * 1000))
 
 
 def due(every: int, images_seen: int, step: int) -> bool:
-    """Says whether a multiple of `every` images was reached in the last step, of so many images; also at 0."""
+    """Returns whether the last step, of `step` images, reached a multiple of `every` images; also True at 0."""
     return images_seen // every != (images_seen - step) // every

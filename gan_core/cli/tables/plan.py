@@ -1,4 +1,4 @@
-"""The plan: what is going to happen, said before it happens."""
+"""The plan of a run, printed before training."""
 
 from collections.abc import Collection
 
@@ -15,13 +15,13 @@ from gan_core.game.variant import Options
 
 
 def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
-    """Returns the plan, line by line."""
+    """Returns the rows of the plan: a label and its text."""
     settings, spec, plugin = job.settings, job.dataset.spec, job.loaded.plugin
     step_images = settings.batch * game.batches_per_step
-    schedule = "" if settings.lr_schedule == "constant" else f", {settings.lr_schedule} decay of the learning rate"
+    schedule = "" if settings.lr_schedule == "constant" else f", {settings.lr_schedule} learning rate decay"
     micro = "" if settings.accumulate == 1 else f" in {settings.accumulate} micro-batches"
     if micro and (normalised := with_batchnorm(game.networks)):
-        micro += f", each normalised by itself in {' and '.join(normalised)}"
+        micro += f", with separate batch statistics in {' and '.join(normalised)}"
     varies = depends_on_processes(game.networks, local_batchnorm=settings.batchnorm == "local")
     colour = "grey" if spec.channels == 1 else "RGB"
     return {
@@ -33,8 +33,8 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
         + " parameters",
         "phases": ", ".join(
             phase.name
-            + (f" x {phase.repeats}" if phase.repeats > 1 else "")
-            + (f" / {phase.every}" if phase.every > 1 else "")
+            + (f" ({phase.repeats} updates)" if phase.repeats > 1 else "")
+            + (f" (every {phase.every} steps)" if phase.every > 1 else "")
             for phase in game.phases
         ),
         "precision": f"{settings.precision}, {settings.batchnorm} batch normalisation",
@@ -49,7 +49,7 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
 
 
 def changed_options(options: Options) -> str:
-    """Names the options that are not the variant's defaults."""
+    """Returns the options that differ from the variant's defaults."""
     changed = {
         name: value
         for name, value in options.model_dump().items()
@@ -71,7 +71,7 @@ def parameters(network: nn.Module) -> int:
 
 
 def show_dry_run(job: Job, allowed: Collection[str], console: Console) -> None:
-    """Checks everything, prints every setting, resolved, and the plan; reads no data, trains and writes nothing."""
+    """Checks the job, then prints all resolved settings and the plan. Reads no data and writes nothing."""
     check_job(job, started_processes(), allowed)
     game = job.build()
     length = job.length(job.settings.batch * game.batches_per_step)

@@ -1,4 +1,4 @@
-"""Random numbers, moving averages and batch normalisation, against references that gan_core did not write."""
+"""Random numbers, moving averages and batch normalisation, against independent references."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_streams_are_numpy_s_philox_and_differ_in_every_argument() -> None:
     base = Streams(1).at("x", 2, 3).standard_normal(4).tolist()
     assert base == Streams(1).at("x", 2, 3).standard_normal(4).tolist()
     others = [Streams(2).at("x", 2, 3), Streams(1).at("y", 2, 3), Streams(1).at("x", 1, 3), Streams(1).at("x", 2, 4)]
-    # A seed beyond 32 bits must count whole, which torch's own generator gets wrong on CPUs.
+    # All 64 bits of a seed must count; torch's own CPU generator uses only 32.
     others.append(Streams(1 + 2**32).at("x", 2, 3))
     for other in others:
         assert other.standard_normal(4).tolist() != base
@@ -28,7 +28,7 @@ def test_draws_of_one_stream_do_not_overlap() -> None:
     assert draws.mean() == pytest.approx(0.5, abs=0.005)
 
 
-def test_what_a_loss_draws_is_the_slice_of_one_global_draw() -> None:
+def test_a_loss_draws_a_slice_of_one_global_draw() -> None:
     def draws(part: slice) -> list[Tensor]:
         random = UpdateRandomness(Streams(7).at("loss", 0), 8, part, torch.device("cpu"), torch.float32)
         return [random.uniform(1, 1, 1), random.normal(3), random.uniform()]
@@ -40,7 +40,7 @@ def test_what_a_loss_draws_is_the_slice_of_one_global_draw() -> None:
     assert whole[2].shape == (8,)
 
 
-def test_half_life_means_half_way() -> None:
+def test_a_weight_moves_half_way_in_one_half_life() -> None:
     network = nn.Linear(1, 1)
     nn.init.zeros_(network.weight)
     ema = Ema(network, half_life=100, ramp_up=10.0)
@@ -50,11 +50,11 @@ def test_half_life_means_half_way() -> None:
     assert float(ema.network.weight) == pytest.approx(0.5, abs=1e-6)
     early = Ema(network, half_life=100, ramp_up=0.05)
     nn.init.zeros_(network.weight)
-    early.update(10, 200)  # The ramp allows a half-life of 10 images by now: one step goes half of the way.
+    early.update(10, 200)  # The ramp limits the half-life to 10 images here: one step moves half way.
     assert float(early.network.weight) == pytest.approx(0.5, abs=1e-6)
 
 
-def test_buffers_follow_running_statistics_are_averaged_and_the_rest_is_copied() -> None:
+def test_running_statistics_are_averaged_and_other_buffers_are_copied() -> None:
     network = nn.Sequential(nn.BatchNorm1d(1), nn.Module())
     network[1].register_buffer("note", torch.tensor(1.0))
     ema = Ema(network, half_life=10, ramp_up=10.0)
@@ -85,19 +85,19 @@ def test_tied_weights_are_averaged_once() -> None:
 
 
 @pytest.fixture
-def alone(tmp_path: object) -> object:
+def single_process(tmp_path: object) -> object:
     """A process group of one."""
     init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
     yield
     destroy_process_group()
 
 
-@pytest.mark.usefixtures("alone")
+@pytest.mark.usefixtures("single_process")
 @pytest.mark.parametrize(
     "norm",
     [nn.BatchNorm2d(3).double(), nn.BatchNorm2d(3, momentum=None).double(), nn.BatchNorm2d(3, affine=False).double()],
 )
-def test_global_batch_norm_of_one_process_is_torch_s_also_its_second_derivatives(norm: nn.BatchNorm2d) -> None:
+def test_global_batch_norm_of_one_process_equals_torch_up_to_second_derivatives(norm: nn.BatchNorm2d) -> None:
     from copy import deepcopy
 
     twin = synchronise({"n": nn.Sequential(deepcopy(norm))}, torch.device("cpu"))["n"]
@@ -109,9 +109,9 @@ def test_global_batch_norm_of_one_process_is_torch_s_also_its_second_derivatives
         for module in (norm, twin):
             inputs = x.clone().requires_grad_()
             out = module(inputs)
-            (slope,) = torch.autograd.grad(out.pow(3).mean(), inputs, create_graph=True)
-            (curvature,) = torch.autograd.grad(slope.square().sum(), inputs)
-            results.append((out, slope, curvature))
+            (gradient,) = torch.autograd.grad(out.pow(3).mean(), inputs, create_graph=True)
+            (second,) = torch.autograd.grad(gradient.square().sum(), inputs)
+            results.append((out, gradient, second))
         for ours, theirs in zip(*results, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
     for (name, ours), (_, theirs) in zip(twin.state_dict().items(), norm.state_dict().items(), strict=True):
