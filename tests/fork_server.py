@@ -25,6 +25,8 @@ from tests import fresh
 LARGEST = 1 << 20
 """Bytes of the largest message."""
 
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
 HEAVY = (
     *("accelerate", "accelerate.tracking", "PIL.Image", "PIL.PngImagePlugin", "safetensors.torch", "sklearn.datasets"),
     *("torch", "torch._dynamo", "torch.distributed.tensor", "torch.export", "torchvision.datasets"),
@@ -38,10 +40,13 @@ def main() -> None:
     before = fresh.Interpreter.now()
     import_all()
     before.note_imports()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is pytest's affair.
+    # A signal to all of a terminal is pytest's affair; the server ends when the connection does, and its processes too.
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     request = serve(connection)
     if request is not None:
         connection.close()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         before.become(**request)
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

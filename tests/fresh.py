@@ -3,7 +3,6 @@
 import importlib
 import os
 import random
-import signal
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -70,7 +69,6 @@ class Interpreter:
             group: The process group that it joins, or 0 for one of its own.
         """
         os.setpgid(0, group)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         for descriptor, standard in zip(descriptors, (1, 2), strict=True):
             os.dup2(descriptor, standard)
             os.close(descriptor)

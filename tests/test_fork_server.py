@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -152,7 +154,7 @@ def test_after_the_timeout_nothing_is_left(tmp_path: Path) -> None:
     code = "import os, subprocess, time; print(os.getpid(), subprocess.Popen(['sleep', '60']).pid, flush=True)\n"
     (tmp_path / "sleeps.py").write_text(code + "time.sleep(60)")
     with pytest.raises(subprocess.TimeoutExpired) as error:
-        fork("sleeps", folder=tmp_path, timeout=3)
+        fork("sleeps", folder=tmp_path, timeout=5)
     numbers = [int(word) for word in str(error.value.output).split()]
     assert len(numbers) == 2
     assert not any(map(runs, numbers))
@@ -165,25 +167,45 @@ def test_an_environment_that_must_be_there_from_the_start_is_not_for_forks() -> 
         assert not forked.suits(environment_of(**{name: "0"}))
 
 
-@pytest.fixture
-def own_server() -> Iterator[forked.ForkServer]:
-    server = forked.ForkServer()
-    yield server
-    server.end()
+def test_it_has_one_thread_and_imports_without_a_warning() -> None:
+    assert fork("gan_core", "list").returncode == 0
+    assert forked.server().said == ""
+    assert psutil.Process(forked.server().number).num_threads() == 1
 
 
-def test_it_has_one_thread_imports_without_a_word_and_ends_with_its_pytest(
-    own_server: forked.ForkServer, tmp_path: Path
-) -> None:
-    (tmp_path / "sleeps.py").write_text("import time; time.sleep(60)")
-    with pytest.raises(subprocess.TimeoutExpired):
-        own_server.run(["sleeps"], tmp_path, [dict(os.environ)], 1)
-    assert own_server.said == ""  # No import has warned.
-    server = psutil.Process(own_server.number)
-    assert server.num_threads() == 1
-    own_server.end()
-    assert not server.is_running()
+ASKS = """
+import os, sys
+from pathlib import Path
+from tests import forked
+server = forked.ForkServer()
+print(server.number, flush=True)
+server.run(["sleeps"], Path(sys.argv[1]), [dict(os.environ)], 60)
+"""
+
+
+def test_when_whoever_asked_is_killed_it_ends_with_all_that_it_runs(tmp_path: Path) -> None:
+    code = "import os, sys, time; open('number', 'w').write(str(os.getpid())); os.rename('number', 'there')\n"
+    (tmp_path / "sleeps.py").write_text(f"{code}time.sleep(60)")
+    asks = subprocess.Popen([sys.executable, "-c", ASKS, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert asks.stdout is not None
+    server = int(asks.stdout.readline())
+    until(lambda: (tmp_path / "there").exists())
+    os.kill(server, signal.SIGTERM)  # As Ctrl-C or a timeout, which reach all of a process group.
+    asks.kill()
+    asks.communicate()
+    for number in (server, int((tmp_path / "there").read_text())):
+        until(lambda number=number: not runs(number))  # type: ignore[misc]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def runs(number: int) -> bool:
-    return psutil.pid_exists(number) and psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
