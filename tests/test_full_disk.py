@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gan_core.errors import DiskFullError
+from gan_core.runs.atomic import write_atomically
 from gan_core.runs.checkpoint import newest, save
 from gan_core.runs.disk import explain_full_disk
 from tests.conftest import difference, gan_core, weights
@@ -73,6 +74,13 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_written_keeps_the_earlier_on
     with pytest.raises(DiskFullError, match="is full"), explain_full_disk(small_disk):
         save(small_disk, 20, tensors, states)
     assert [path.name for path in small_disk.iterdir()] == ["000000010"]
+
+
+def test_a_file_that_no_longer_fits_keeps_its_old_content(small_disk: Path) -> None:
+    (small_disk / "run.json").write_text("old")
+    with pytest.raises(DiskFullError, match="is full"), explain_full_disk(small_disk):
+        write_atomically(small_disk / "run.json", bytes(8_000_000))
+    assert [(path.name, path.read_text()) for path in small_disk.iterdir()] == [("run.json", "old")]
 
 
 def test_other_errors_are_not_changed(tmp_path: Path) -> None:

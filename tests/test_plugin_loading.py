@@ -5,6 +5,7 @@ The plugins here are real distributions: folders with dist-info on sys.path, rea
 
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,37 @@ def test_a_distribution_without_a_bound_or_with_invalid_metadata(site: Path) -> 
     assert states["loose"] == "ok, but declares no gan-core bound"
     assert "unreadable requirement" in states["invalid"]
     assert states["dcgan"] == "ok"
+
+
+def test_only_the_metadata_of_what_offers_something_is_read(site: Path) -> None:
+    (site / "garbage-1.0.dist-info").mkdir()
+    (site / "garbage-1.0.dist-info" / "METADATA").write_bytes(b"Name: garbage\xff\n")
+    (site / "garbage-1.0.dist-info" / "entry_points.txt").write_text("[console_scripts]\ngarbage = garbage:main\n")
+    (site / "-interrupted-1.0.dist-info").mkdir()  # What pip leaves of an uninstallation that did not end.
+    with pytest.raises(UnicodeDecodeError):
+        version("garbage")
+    assert {"dcgan", "vanilla"} <= {plugin.name for plugin in find_plugins()}
+
+
+def test_of_two_copies_the_one_that_python_would_import_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, release in (("later", "1.0"), ("first", "2.0")):
+        (tmp_path / folder).mkdir()
+        install(tmp_path / folder, distribution="twice-gan", name="twice", version=release)
+        monkeypatch.syspath_prepend(tmp_path / folder)
+    assert [plugin.version for plugin in find_plugins() if plugin.name == "twice"] == [version("twice-gan")] == ["2.0"]
+    (tmp_path / "nameless").mkdir()
+    (tmp_path / "nameless" / "twice_gan-3.0.dist-info").mkdir()
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path / "nameless")
+        assert [plugin.version for plugin in find_plugins() if plugin.name == "twice"] == ["2.0"]
+    (tmp_path / "first" / "twice_gan-2.0.dist-info" / "entry_points.txt").unlink()
+    assert "twice" not in {plugin.name for plugin in find_plugins()}
+
+
+def test_a_folder_whose_name_is_not_the_distribution_s(site: Path) -> None:
+    install(site, distribution="moved-gan", name="moved")
+    (site / "moved_gan-1.0.dist-info").rename(site / "~oved_gan-1.0.dist-info")
+    assert [plugin.distribution for plugin in find_plugins() if plugin.name == "moved"] == ["moved-gan"]
 
 
 def test_the_command_line_prints_only_the_message_and_exits_with_code_2(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gan_core.cli import check, compare, evaluate, plugins, runs, sample, train
+from gan_core.cli import check, compare, env, evaluate, plugins, runs, sample, train
 from gan_core.cli.flags import SectionedCommand
 from gan_core.errors import LostProcessError, TrainingError, UserError
 
@@ -27,6 +27,7 @@ app.command("list")(plugins.list_variants)
 app.command("show")(plugins.show)
 app.command("check")(check.check)
 app.command("new")(plugins.new)
+app.command("env")(env.env)
 
 
 @app.callback()

@@ -54,7 +54,7 @@ def requested_processes(command: Sequence[str]) -> int:
 
 
 def _from_config(flags: Sequence[str]) -> str | None:
-    file = _value(flags, "--config_file") or _value(flags, "--config-file") or _default_config()
+    file = _value(flags, "--config_file") or _value(flags, "--config-file") or default_config()
     try:
         config = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
@@ -62,7 +62,7 @@ def _from_config(flags: Sequence[str]) -> str | None:
     return str(config.get("num_processes", 1)) if isinstance(config, dict) else None
 
 
-def _default_config() -> Path:
+def default_config() -> Path:
     """Returns the file that `accelerate config` writes."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
     return Path(home) / "accelerate" / "default_config.yaml"

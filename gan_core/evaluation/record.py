@@ -13,7 +13,8 @@ from typing import Any
 
 from gan_core.errors import UserError
 from gan_core.evaluation.evaluation import Evaluation
-from gan_core.runs.folder import RunFolder, replace
+from gan_core.runs.atomic import write_atomically
+from gan_core.runs.folder import RunFolder
 from gan_core.sampling.files import save_grid
 
 
@@ -31,7 +32,7 @@ def record(evaluation: Evaluation, metadata: dict[str, Any], folder: RunFolder) 
     written = {**metadata, **evaluation.to_json()}
     line = {"images_seen": metadata["images_seen"], **as_terms(evaluation)}
     try:
-        replace(folder.evaluation, json.dumps(written, indent=2) + "\n")
+        write_atomically(folder.evaluation, json.dumps(written, indent=2) + "\n")
         folder.append_metrics(line)
         if evaluation.closest is not None:
             save_grid(evaluation.closest, 2, folder.root / "evaluation-closest.png")

@@ -6,7 +6,6 @@ reads badly it refuses to judge. Weights are safetensors, beside a JSON file tha
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from gan_core.features.space import Embedding, Features, FeatureSpace
 from gan_core.features.training import RECIPE, accuracy, train_classifier
 from gan_core.game.variant import Options
 from gan_core.randomness import Streams
+from gan_core.runs.atomic import write_atomically
 from gan_core.version import __version__
 
 _LEAST = {"digits": 0.95, "mnist": 0.985, "fashion-mnist": 0.90}
@@ -140,8 +140,8 @@ def _train(data: RealData, seed: int, device: torch.device, console: Console) ->
     }
     path = _path(data, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, weights)
-    _write(path.with_suffix(".json"), (json.dumps(metadata, indent=2) + "\n").encode())
+    write_atomically(path, weights)
+    write_atomically(path.with_suffix(".json"), json.dumps(metadata, indent=2) + "\n")
     return weights, metadata
 
 
@@ -153,10 +153,3 @@ def _from_cache(path: Path) -> tuple[bytes, dict[str, Any]] | None:
     except (OSError, ValueError):
         return None
     return (weights, metadata) if metadata.get("sha256") == hashlib.sha256(weights).hexdigest() else None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a file that is there whole or not at all, also where another process writes the same."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_bytes(content)
-    new.replace(path)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distributions, version
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -89,34 +90,59 @@ def status(plugin: Plugin, plugins: list[Plugin]) -> str:
 
 
 def _find(kind: Kind) -> Iterator[Plugin]:
-    seen: set[str] = set()
-    for distribution in distributions():
-        # A distribution can be met twice on sys.path; the first one is the one that Python would import.
-        name = distribution.metadata["Name"]
-        if not name or canonicalize_name(name) in seen:
-            continue
-        seen.add(canonicalize_name(name))
-        for entry_point in distribution.entry_points.select(group=kind.group):
-            bound, unmet = _requirements(distribution)
+    for name, offering in _offering(kind).items():
+        # A distribution can be met twice on sys.path; the first one is the one that Python would import. None has the
+        # name where a folder is not called as its metadata say.
+        first = next((copy for copy in distributions(name=name) if _about(copy).name), offering)
+        about = _about(first)
+        bound, unmet = _requirements(first, about)
+        for entry_point in first.entry_points.select(group=kind.group):
             yield Plugin(
                 kind=kind,
                 name=entry_point.name,
-                distribution=name,
-                version=distribution.version,
-                summary=distribution.metadata["Summary"] or "",
-                source=_source(distribution),
+                distribution=about.name,
+                version=about.version,
+                summary=about.summary,
+                source=_source(first),
                 bound=bound,
                 unmet=unmet,
                 entry_point=entry_point,
             )
 
 
-def _requirements(distribution: Distribution) -> tuple[str | None, tuple[str, ...]]:
+def _offering(kind: Kind) -> dict[str, Distribution]:
+    """Returns the distributions that offer something, by name; the metadata of the others is not read.
+
+    `importlib.metadata.entry_points` does the same, but raises TypeError where pip has left an empty folder such as
+    "-name-1.0.dist-info".
+    """
+    found: dict[str, Distribution] = {}
+    for one in distributions():
+        if one.entry_points.select(group=kind.group) and (name := _about(one).name):
+            found.setdefault(canonicalize_name(name), one)
+    return found
+
+
+class _About(NamedTuple):
+    """Fields of a distribution's metadata, "" where they are missing."""
+
+    name: str
+    version: str
+    summary: str
+
+
+def _about(found: Distribution) -> _About:
+    fields = found.metadata  # Python parses the file at each access,
+    # and warns of a missing field since 3.12.
+    return _About(*(fields[key] if key in fields else "" for key in ("Name", "Version", "Summary")))  # noqa: SIM401
+
+
+def _requirements(found: Distribution, about: _About) -> tuple[str | None, tuple[str, ...]]:
     """Returns the bound on gan-core and what is not met, from metadata alone (as OpenTelemetry checks its own)."""
-    name, unmet = canonicalize_name(distribution.metadata["Name"]), []
+    unmet = []
     # What comes with gan-core itself is of its version.
-    bound = f"gan-core=={distribution.version}" if name == "gan-core" else None
-    for text in distribution.requires or ():
+    bound = f"gan-core=={about.version}" if canonicalize_name(about.name) == "gan-core" else None
+    for text in found.requires or ():
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
@@ -138,9 +164,9 @@ def _requirements(distribution: Distribution) -> tuple[str | None, tuple[str, ..
     return bound, tuple(unmet)
 
 
-def _source(distribution: Distribution) -> str:
+def _source(found: Distribution) -> str:
     try:
-        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+        origin = json.loads(found.read_text("direct_url.json") or "{}")
         url = str(origin.get("url", ""))
         if origin.get("dir_info", {}).get("editable"):
             return f"editable {Path(url2pathname(urlsplit(url).path))}"

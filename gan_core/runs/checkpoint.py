@@ -11,7 +11,6 @@ gan_core.runs.retention.
 
 import hashlib
 import json
-import os
 import pickle
 import shutil
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gan_core.errors import UserError
+from gan_core.runs.atomic import sync
 from gan_core.runs.disk import check_space
 
 _MANIFEST = "manifest.json"
@@ -93,7 +93,7 @@ def save(
         raise
     shutil.rmtree(final, ignore_errors=True)
     new.rename(final)
-    _sync(folder)
+    sync(folder)
     return final
 
 
@@ -114,7 +114,7 @@ def _write(
     manifest = {"images_seen": images_seen, "files": files}
     (new / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     for path in (*new.iterdir(), new):
-        _sync(path)
+        sync(path)
 
 
 def _bytes(value: object) -> int:
@@ -164,12 +164,3 @@ def _problem(path: Path) -> str | None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Flushes a file or a folder's entries to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

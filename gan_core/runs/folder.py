@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from gan_core.errors import UserError
+from gan_core.runs.atomic import remove_unfinished, write_atomically
 
 
 class RunFolder:
@@ -37,7 +38,7 @@ class RunFolder:
         return self.config.exists()
 
     def create(self) -> None:
-        """Makes the folders.
+        """Makes the folders, and removes temporary files of a process that was killed.
 
         Raises:
             UserError: They cannot be written.
@@ -45,6 +46,8 @@ class RunFolder:
         try:
             for folder in (self.root, self.samples, self.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)
+            for folder in (self.root, self.samples):
+                remove_unfinished(folder)
         except OSError as error:
             raise UserError(f"out: {str(self.root)!r} cannot be written: {error}") from None
 
@@ -60,7 +63,7 @@ class RunFolder:
 
     def write_config(self, values: Mapping[str, Any]) -> None:
         """Replaces the settings."""
-        replace(self.config, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
+        write_atomically(self.config, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
 
     def read_metadata(self) -> dict[str, Any]:
         """Returns what is known of the run: its status, its data, its versions; nothing where the file is missing.
@@ -81,7 +84,7 @@ class RunFolder:
 
     def write_metadata(self, **metadata: object) -> None:
         """Adds to what is known of the run."""
-        replace(self.metadata, json.dumps(self.read_metadata() | metadata, indent=2) + "\n")
+        write_atomically(self.metadata, json.dumps(self.read_metadata() | metadata, indent=2) + "\n")
 
     def append_metrics(self, line: Mapping[str, float]) -> None:
         """Adds one line for a log point, and sees it on disk: a checkpoint that follows must not outlive it."""
@@ -108,14 +111,4 @@ class RunFolder:
         """Drops the lines of work that a resumed run will do again, and a line that a crash tore."""
         kept = [json.dumps(line) + "\n" for line in self.read_metrics() if line["images_seen"] <= images_seen]
         if self.metrics.exists():
-            replace(self.metrics, "".join(kept))
-
-
-def replace(path: Path, text: str) -> None:
-    """Writes a file so that a crash leaves either the old one or the new one."""
-    new = path.with_name(f".{path.name}.new")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+            write_atomically(self.metrics, "".join(kept))

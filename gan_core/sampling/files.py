@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gan_core.runs.atomic import replacing
+
 MOST_ROWS = 100
 """Of more classes than this, a grid shows no row each."""
 
@@ -40,9 +42,8 @@ def rows_of(count: int, classes: int) -> int:
 
 def save_grid(images: Tensor, classes: int, path: Path) -> None:
     """Writes a PNG grid, which is there whole or not at all."""
-    new = path.with_name(f".{path.name}.new")
-    grid(images, rows_of(len(images), classes)).save(new, format="PNG")
-    new.replace(path)
+    with replacing(path) as new:
+        grid(images, rows_of(len(images), classes)).save(new, format="PNG")
 
 
 def save_folder(blocks: Iterable[Tensor], path: Path) -> None:
@@ -58,6 +59,6 @@ def save_folder(blocks: Iterable[Tensor], path: Path) -> None:
 def save_npz(blocks: Iterable[Tensor], labels: Tensor | None, path: Path) -> None:
     """Writes arr_0 (N, H, W, C) uint8 and, where there are labels, arr_1 (N,) int64."""
     images = torch.cat(list(blocks)).permute(0, 2, 3, 1).numpy()
-    new = path.with_name(f".{path.stem}.new.npz")
-    np.savez(new, images, *([] if labels is None else [labels.numpy().astype(np.int64)]))
-    new.replace(path)
+    # Given a path, NumPy would add a suffix to it.
+    with replacing(path) as new, new.open("wb") as file:
+        np.savez(file, images, *([] if labels is None else [labels.numpy().astype(np.int64)]))

@@ -1,0 +1,135 @@
+"""`gan_core env`."""
+
+import json
+import os
+import platform
+import re
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+import psutil
+import typer
+import yaml
+
+from gan_core.distributed.launcher import default_config
+from gan_core.plugins.find import FEATURES, VARIANTS, Kind, find_plugins, status
+from gan_core.version import __version__
+
+Section = dict[str, Any]
+
+_DISTRIBUTIONS = (
+    *("torch", "torchvision", "accelerate", "numpy", "pydantic", "typer", "rich", "safetensors", "scikit-learn"),
+    *("wandb", "tensorboard", "torch-fidelity"),
+)
+_VARIABLES = re.compile(
+    r"RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|MASTER_ADDR|MASTER_PORT|OMP_NUM_THREADS|CUDA_VISIBLE_DEVICES|"
+    r"XDG_CACHE_HOME|WANDB_MODE|(ACCELERATE|NCCL|GLOO)_.+"
+)
+_SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
+
+
+def env(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False) -> None:
+    """Print what a bug report needs: versions, devices, the launcher's variables and the plugins installed.
+
+    No plugin is imported, and no variable or key with "key", "token", "secret", "password" or "credential" in its name
+    is shown.
+    """
+    report: dict[str, Section] = {
+        "versions": _versions(),
+        "machine": _machine(),
+        "torch": _torch(),
+        "variables": {name: os.environ[name] for name in sorted(os.environ) if _shown(name)},
+        "accelerate_config": _accelerate_config(),
+        "variants": _plugins(VARIANTS),
+        "feature_spaces": _plugins(FEATURES),
+    }
+    if as_json:
+        print(json.dumps(report, indent=2, default=str))
+        return
+    for name, section in report.items():
+        title = name.replace("_", " ")
+        print(title if section else f"{title}: none")
+        width = max(map(len, section), default=0)
+        for key, value in section.items():
+            print(f"  {key:<{width}}  {value}")
+
+
+def _versions() -> Section:
+    return {
+        "gan_core": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: _version(name) for name in _DISTRIBUTIONS},
+    }
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _machine() -> Section:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = psutil.virtual_memory()
+    return {
+        "CPU cores": os.cpu_count(),
+        "cores for this process": usable,
+        "memory": f"{_gib(memory.total)}, {_gib(memory.available)} of it available",
+    }
+
+
+def _torch() -> Section:
+    """Returns how torch was built and which devices it sees; why it cannot be imported, where it cannot."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: a shared library is missing or of another version.
+        return {"cannot be imported": f"{type(error).__name__}: {error}"}
+
+    found: Section = {
+        "built with CUDA": torch.version.cuda or "no",
+        "cuDNN": torch.backends.cudnn.version() or "none",
+        "threads": torch.get_num_threads(),
+    }
+    if torch.version.hip:
+        found["built with ROCm"] = torch.version.hip
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return found | {"accelerator": "none"}
+    properties = getattr(torch.get_device_module(accelerator), "get_device_properties", None)
+    for index in range(torch.accelerator.device_count()):
+        device = properties(index) if properties else None  # MPS has none.
+        described = f"{device.name}, {_gib(device.total_memory)}" if device else "no properties known"
+        found[f"{accelerator.type}:{index}"] = described
+    return found
+
+
+def _accelerate_config() -> Section:
+    """Returns the settings that `accelerate launch` uses where it is given no file."""
+    file = default_config()
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        return {"cannot be read": f"{type(error).__name__}: {error}"}
+    if not isinstance(settings, dict):
+        return {"cannot be read": "it holds no `key: value` lines"}
+    return {str(key): value for key, value in settings.items() if not _SECRET.search(f"{key} {value}")}
+
+
+def _plugins(kind: Kind) -> Section:
+    try:
+        plugins = find_plugins(kind)
+    except Exception as error:  # Metadata can be broken in any way, and the rest of the report is wanted all the same.
+        return {"cannot be read": f"{type(error).__name__}: {error}"}
+    return {plugin.full_name: f"{plugin.version}, {plugin.source}: {status(plugin, plugins)}" for plugin in plugins}
+
+
+def _shown(variable: str) -> bool:
+    return bool(_VARIABLES.fullmatch(variable)) and not _SECRET.search(variable)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
