@@ -72,7 +72,7 @@ def test_one_seed_has_no_spread(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"samples": 2000}, "judged differently.*\n  samples: 10000 and 2000\nEvaluate one of them again"),
+        ({"samples": 2000}, "different protocols.*\n  samples: 10000 and 2000\nEvaluate one of them again"),
         ({"features_hash": "cd" * 32}, f"features_hash: '{'ab' * 32}' and '{'cd' * 32}'"),
         ({"dataset": "digits", "k": 3}, "  dataset: 'mnist' and 'digits'\n  k: 5 and 3"),
     ],
@@ -85,17 +85,17 @@ def test_figures_of_different_protocols_are_not_compared(tmp_path: Path, changes
 
 def test_what_cannot_be_compared_is_named(tmp_path: Path) -> None:
     run = evaluated(tmp_path, "one", 0, 1.0)
-    with pytest.raises(UserError, match="a run is named twice"):
+    with pytest.raises(UserError, match="compare: a run is given twice"):
         read_runs([run, tmp_path / "." / run.name])
-    with pytest.raises(UserError, match="two runs of 'dcgan' have the seed 0"):
+    with pytest.raises(UserError, match="two runs of 'dcgan' have seed 0"):
         group(read_runs([run, evaluated(tmp_path, "again", 0, 1.0)]))
     (tmp_path / "one-0" / "evaluation.json").write_text("{")
-    with pytest.raises(UserError, match="is damaged; evaluate the run again"):
+    with pytest.raises(UserError, match=r"is damaged \(.*\)\. Evaluate the run again"):
         read_runs([run])
     (tmp_path / "one-0" / "evaluation.json").unlink()
-    with pytest.raises(UserError, match=r"was not evaluated yet: gan_core evaluate .*one-0"):
+    with pytest.raises(UserError, match=r"has not been evaluated\. Run: gan_core evaluate .*one-0"):
         read_runs([run])
-    with pytest.raises(UserError, match=r"compare: one run is given\. Give two or more"):
+    with pytest.raises(UserError, match=r"compare: only one run is given\. Pass two or more"):
         compare([run])
 
 
@@ -110,7 +110,7 @@ def test_the_table_and_the_json_say_the_same(tmp_path: Path, capsys: pytest.Capt
     assert (difference["difference"], difference["spread"], difference["larger"]) == (-48.0, 0.0, True)
     compare(runs)
     output = capsys.readouterr().out
-    assert "dcgan options.width=16 less dcgan options.width=64, paired by 2 seeds" in output
+    assert "dcgan options.width=16 minus dcgan options.width=64, paired by 2 seeds" in output
     assert [line.split() for line in output.splitlines() if line.startswith("FID")] == [
         ["FID", "26.5", "±", "0.71", "74.5", "±", "0.71"],
         ["FID", "-48", "0", "larger", "than", "the", "spread"],

@@ -12,7 +12,7 @@ from gan_core.app.load import load_run
 from gan_core.errors import UserError
 from gan_core.runs.folder import RunFolder
 from tests.conftest import gan_core, metrics
-from tests.judging import QUIET, Images, judge, real_data, reference_of
+from tests.evaluating import QUIET, ImageSource, evaluate_source, real_data, reference_of
 
 SHORT = ("--set", "width=8", "--set", "threads=1", "--set", "log_every=0.64", "--batch", 64)
 
@@ -91,39 +91,42 @@ def test_sample_i_is_the_same_however_many_are_drawn(run: Path) -> None:
 def test_labels_are_as_frequent_as_in_training(run: Path) -> None:
     asked = []
 
-    class Noting(Images):
+    class Recording(ImageSource):
         def block(self, number: int, labels: torch.Tensor | None) -> torch.Tensor:
             asked.append((number, labels))
             return super().block(number, labels)
 
     data = real_data("digits")
-    judge(Noting(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), classes=10), 1203, reference_of(data, "random"))
+    source = Recording(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), classes=10)
+    evaluate_source(source, 1203, reference_of(data, "random"))
     labels = torch.cat([labels for _, labels in dict(asked).items() if labels is not None])
     assert sorted(labels[:1203].tolist()) == sorted(data.train.labels.tolist())  # type: ignore[union-attr]
 
 
 def test_small_fids_are_refused_and_cut_counts_are_said(run: Path) -> None:
     written = evaluated(run, samples=500)
-    assert written["metrics"]["fid"]["skipped"].startswith(
-        "on 297 samples, below 2,000, it is mostly bias; --small-fid"
+    assert written["metrics"]["fid"]["skipped"] == (
+        "on 297 samples, fewer than 2,000, FID is mostly bias. Pass --small-fid to compute it anyway"
     )
     assert written["metrics"]["kid"]["samples"] == 297
     assert written["metrics"]["unique"]["samples"] == 500
     assert written["notes"][0] == (
-        "297 of 500 samples are compared with as many real images: the test split has 297, the held-out fold 297."
+        "297 of 500 samples are compared with 297 real images: the test split has 297, the held-out fold 297."
     )
     assert evaluated(run, samples=500, small_fid=True)["metrics"]["fid"]["samples"] == 297
 
 
 def test_what_a_space_cannot_tell_is_skipped_with_the_reason(run: Path) -> None:
     metrics = evaluated(run)["metrics"]
-    assert metrics["modes"] == {"skipped": "the feature space 'random' knows no classes"}
+    assert metrics["modes"] == {"skipped": "the feature space 'random' does not predict classes"}
     metrics = evaluated(run, features="inception")["metrics"]
-    assert metrics["fid"] == metrics["modes"] == {"skipped": "inception needs its file of weights: --set weights=FILE"}
+    assert (
+        metrics["fid"] == metrics["modes"] == {"skipped": "inception needs its weights file. Pass --set weights=FILE"}
+    )
     assert metrics["unique"]["value"] > 0
     reference = reference_of(real_data("digits"), "random")
-    found = judge(Images(torch.zeros(1, 1, 8, 8, dtype=torch.uint8)), 15, reference, with_gan_train=True)
-    assert found.fakes.skipped["kid"] == "it needs 20 images of each kind, and there are 15"
+    found = evaluate_source(ImageSource(torch.zeros(1, 1, 8, 8, dtype=torch.uint8)), 15, reference, with_gan_train=True)
+    assert found.fakes.skipped["kid"] == "needs at least 20 fakes and as many real images, has 15"
     assert found.fakes.skipped["gan_train"] == "the generator is not conditional"
 
 
@@ -180,7 +183,10 @@ def test_other_data_than_the_run_s_is_refused(run: Path, tmp_path: Path) -> None
     [
         ({"features": "clasifier"}, "no feature space named 'clasifier' is installed. Did you mean 'classifier'?"),
         ({"options": {"sed": 1}}, "sed: no such option of random. Did you mean 'seed'? Allowed: seed"),
-        ({"features": "classifier", "options": {"min_accuracy": 0.9999}}, "must read 99.99%: it is no judge"),
+        (
+            {"features": "classifier", "options": {"min_accuracy": 0.9999}},
+            "below the minimum of 99.99%",
+        ),
         ({"run": Path("nowhere")}, "'nowhere' is not a run: it has no config.yaml"),
     ],
 )

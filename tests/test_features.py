@@ -12,14 +12,14 @@ from gan_core.errors import UserError
 from gan_core.features.classifier import ClassifierOptions, open_classifier
 from gan_core.features.inception import InceptionOptions, open_inception
 from gan_core.features.load import load_features
-from gan_core.features.network import SmallCnn, jittered
+from gan_core.features.network import SmallCnn, jitter
 from gan_core.features.real_data import RealData
 from gan_core.features.space import SpaceUnavailableError
 from gan_core.features.untrained import UntrainedOptions, open_untrained
 from gan_core.plugins.find import FEATURES, find_plugins, status
 from gan_core.randomness import Streams
 from tests.conftest import gan_core
-from tests.judging import QUIET, real_data
+from tests.evaluating import QUIET, real_data
 from tests.test_data import picture
 from tests.test_plugin_door import install
 
@@ -56,11 +56,11 @@ def cached() -> list[Path]:
 
 
 def test_the_parts_of_a_data_set_share_no_image(digits: RealData) -> None:
-    assert [len(part) for part in (digits.train, digits.held_out, digits.test)] == [1203, 297, 297]
-    assert sorted([*digits.train.chosen, *digits.held_out.chosen]) == list(range(1500))
-    assert sorted(digits.test.chosen) == list(range(297))
+    assert [len(subset) for subset in (digits.train, digits.held_out, digits.test)] == [1203, 297, 297]
+    assert sorted([*digits.train.indices, *digits.held_out.indices]) == list(range(1500))
+    assert sorted(digits.test.indices) == list(range(297))
     images, labels = next(iter(digits.held_out.batches([[5, 7]])))
-    whole, all_labels = next(iter(digits.read("train").batches([[int(digits.held_out.chosen[5])]])))
+    whole, all_labels = next(iter(digits.read("train").batches([[int(digits.held_out.indices[5])]])))
     assert torch.equal(images[0], whole[0])
     assert labels is not None
     assert all_labels is not None
@@ -71,12 +71,12 @@ def test_a_folder_is_divided_into_three(tmp_path: Path) -> None:
     for number in range(66):
         picture(tmp_path / f"class{number % 2}" / f"{number}.png", seed=number)
     data = real_data(f"folder:{tmp_path}")
-    chosen = [set(part.chosen.tolist()) for part in (data.train, data.held_out, data.test)]
+    chosen = [set(subset.indices.tolist()) for subset in (data.train, data.held_out, data.test)]
     assert [len(part) for part in chosen] == [44, 11, 11]
     assert set.union(*chosen) == set(range(66))
     for path in tmp_path.glob("class*/1*.png"):
         path.unlink()
-    with pytest.raises(UserError, match=r"has 55 images, too few to be divided for an evaluation: it needs 60"):
+    with pytest.raises(UserError, match=r"has 55 training images, but evaluation needs at least 60"):
         real_data(f"folder:{tmp_path}")
 
 
@@ -95,7 +95,7 @@ def test_the_classifier_is_trained_once_and_again_the_same(digits: RealData) -> 
 
 
 def test_the_classifier_refuses_what_it_reads_badly(digits: RealData) -> None:
-    with pytest.raises(UserError, match=r"reads 9\d\.\d\d% of the test images right, and must read 99.90%"):
+    with pytest.raises(UserError, match=r"has a test accuracy of 9\d\.\d\d%, below the minimum of 99\.90%"):
         embedded(digits, min_accuracy=0.999)
 
 
@@ -103,7 +103,7 @@ def test_a_folder_needs_a_threshold_of_its_own_and_labels(tmp_path: Path) -> Non
     for number in range(60):
         picture(tmp_path / "labelled" / f"class{number % 2}" / f"{number}.png", seed=number)
         picture(tmp_path / "loose" / f"{number}.png", seed=number)
-    with pytest.raises(UserError, match=r"min_accuracy: there is none for 'folder:.*such as --set min_accuracy=0\.9"):
+    with pytest.raises(UserError, match=r"min_accuracy: there is no default for 'folder:.* --set min_accuracy=0\.9"):
         embedded(real_data(f"folder:{tmp_path}/labelled"))
     with pytest.raises(UserError, match=r"'classifier' needs labels, but .* has none\. Use --features random"):
         embedded(real_data(f"folder:{tmp_path}/loose"))
@@ -131,7 +131,7 @@ def test_the_network_takes_images_of_any_size(side: int) -> None:
 def test_jitter_moves_three_of_four_images_a_little() -> None:
     images = torch.zeros(8, 1, 28, 28, dtype=torch.uint8)
     images[:, :, 10:18, 10:18] = 200
-    moved = jittered(images, Streams(0).at("a test", 0))
+    moved = jitter(images, Streams(0).at("a test", 0))
     assert torch.equal(moved[6:], images[6:].float())
     rows = torch.arange(28.0)
     for before, after in zip(images[:6].float(), moved[:6], strict=True):
@@ -139,7 +139,7 @@ def test_jitter_moves_three_of_four_images_a_little() -> None:
         for dim in (1, 2):
             places = [float((image.sum(dim)[0] * rows).sum() / image.sum()) for image in (before, after)]
             assert abs(places[0] - places[1]) < 28 / 14 + 0.5
-    assert torch.equal(moved, jittered(images, Streams(0).at("a test", 0)))
+    assert torch.equal(moved, jitter(images, Streams(0).at("a test", 0)))
 
 
 def test_the_untrained_space_is_the_same_every_time(digits: RealData) -> None:
@@ -151,7 +151,7 @@ def test_the_untrained_space_is_the_same_every_time(digits: RealData) -> None:
 
 
 def test_inception_without_its_weights_says_what_is_missing(digits: RealData, tmp_path: Path) -> None:
-    with pytest.raises(SpaceUnavailableError, match="needs its file of weights: --set weights=FILE"):
+    with pytest.raises(SpaceUnavailableError, match=r"needs its weights file\. Pass --set weights=FILE"):
         open_inception(InceptionOptions(), digits, CPU, QUIET)
     with pytest.raises(SpaceUnavailableError, match=r"nowhere\.pth' is not a file"):
         open_inception(InceptionOptions(weights=tmp_path / "nowhere.pth"), digits, CPU, QUIET)
@@ -170,7 +170,7 @@ def test_inception_is_torch_fidelity_s_network(digits: RealData, tmp_path: Path)
     images = next(iter(digits.test.batches([[0, 1]])))[0]
     assert torch.equal(space(images).features, shell(images.repeat(1, 3, 1, 1))[0])
     torch.save({"weights": Executed(tmp_path / "executed")}, file)
-    with pytest.raises(UserError, match="holds no weights of Inception"):
+    with pytest.raises(UserError, match="does not contain Inception's weights"):
         open_inception(InceptionOptions(weights=file), digits, CPU, QUIET)
     assert not (tmp_path / "executed").exists()
 

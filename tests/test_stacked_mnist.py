@@ -13,7 +13,7 @@ from gan_core.errors import UserError
 from gan_core.features.classifier import PerChannel
 from gan_core.features.space import Embedding
 from gan_core.sampling.files import rows_of
-from tests.judging import Images, judge, real_data, reference_of
+from tests.evaluating import ImageSource, evaluate_source, real_data, reference_of
 
 
 def digits(count: int = 300) -> ResidentImages:
@@ -84,7 +84,7 @@ def test_a_grid_of_a_thousand_classes_is_a_square() -> None:
 
 
 def test_grey_stacks_are_refused() -> None:
-    with pytest.raises(UserError, match="channels: 1 is not allowed for 'stacked-mnist', whose images have 3"):
+    with pytest.raises(UserError, match=r"channels: 1 is not allowed for 'stacked-mnist'\. Its images have 3"):
         open_dataset("stacked-mnist", channels=1)
 
 
@@ -96,7 +96,7 @@ def test_modes_and_divergence_of_perfect_and_of_collapsed_samplers(mnist_root: P
     def perfect(random: torch.Generator, labels: torch.Tensor | None) -> torch.Tensor:
         return next(iter(train.batches([torch.randint(240_000, (64,), generator=random).tolist()])))[0]
 
-    found = judge(Images(perfect), 26_000, reference).fakes.measured
+    found = evaluate_source(ImageSource(perfect), 26_000, reference).fakes.measured
     assert found["modes"].value == 1000
     # Chance alone gives 0.0192; three digits of which the classifier misreads one in a hundred add little.
     assert found["kl"].value == pytest.approx(0.0192, abs=0.004)
@@ -104,6 +104,6 @@ def test_modes_and_divergence_of_perfect_and_of_collapsed_samplers(mnist_root: P
     def half(random: torch.Generator, labels: torch.Tensor | None) -> torch.Tensor:
         return next(iter(train.batches([(torch.randint(120_000, (64,), generator=random) * 2).tolist()])))[0]
 
-    found = judge(Images(half), 26_000, reference).fakes.measured
+    found = evaluate_source(ImageSource(half), 26_000, reference).fakes.measured
     assert found["modes"].value < 700  # The blue digit is even; misreadings find some of the other modes.
     assert found["kl"].value == pytest.approx(0.69, abs=0.08)

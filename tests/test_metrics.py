@@ -8,11 +8,11 @@ import torch
 from scipy.stats import mannwhitneyu
 from torch import Tensor, nn
 
-from gan_core.evaluation.classes import agreement, histogram, kl_of_chance, kl_to_real, modes
+from gan_core.evaluation.classes import agreement, expected_kl, histogram, kl_to_real, modes
 from gan_core.evaluation.frechet import Moments, frechet_distance
-from gan_core.evaluation.kernel import Standard, kernel_distance, squared_mmd
+from gan_core.evaluation.kernel import Standardiser, kernel_distance, squared_mmd
 from gan_core.evaluation.manifold import overlap
-from gan_core.evaluation.memorisation import copying
+from gan_core.evaluation.memorisation import data_copying
 from gan_core.evaluation.neighbours import nearest
 
 
@@ -82,7 +82,7 @@ def test_the_kernel_distance_is_that_of_torchmetrics() -> None:
         from torchmetrics.image.kid import KernelInceptionDistance
 
         theirs = KernelInceptionDistance(feature=Given(), subsets=1, subset_size=1000, normalize=False)
-    standard = Standard(features(3000, seed=5))
+    standard = Standardiser(features(3000, seed=5))
     fake, real = standard(features(1000, seed=6, shift=1.0)), standard(features(1000, seed=7))
     # In double, for float32 alone errs by more than the tolerance.
     theirs.set_dtype(torch.float64)
@@ -101,7 +101,7 @@ def test_the_error_of_the_kernel_distance_is_that_of_many_repetitions() -> None:
 
 def test_standardised_features_have_mean_0_and_variance_1_and_a_dead_unit_stays() -> None:
     x = features(400, seed=8)
-    y = Standard(x)(x)
+    y = Standardiser(x)(x)
     assert torch.allclose(y.mean(0), torch.zeros(16, dtype=torch.float64), atol=1e-9)
     assert y.std(0).tolist() == pytest.approx([0.0] + [1.0] * 15)
 
@@ -154,15 +154,15 @@ def test_the_nearest_neighbour_is_the_nearest() -> None:
 def test_copying_is_the_test_of_mann_and_whitney() -> None:
     fresh, fake = features(200, 1, seed=13)[:, 0], features(300, 2, seed=14)[:, 1]
     fresh = torch.linspace(0.5, 2.0, 200).round(decimals=1)  # With ties.
-    found = copying(fake.round(decimals=1), fresh)
+    found = data_copying(fake.round(decimals=1), fresh)
     theirs = mannwhitneyu(fake.round(decimals=1), fresh).statistic
     spread = (200 * 300 * 501 / 12) ** 0.5
     assert found.z == pytest.approx((theirs - 200 * 300 / 2) / spread)
     assert found.share == pytest.approx(float((fake.round(decimals=1) < 0.5).double().mean()))
-    copies = copying(torch.zeros(300), fresh)
+    copies = data_copying(torch.zeros(300), fresh)
     assert copies.share == 1.0
     assert copies.z < -15
-    assert abs(copying(fresh, fresh).z) < 1e-9
+    assert abs(data_copying(fresh, fresh).z) < 1e-9
 
 
 def test_class_figures_by_hand() -> None:
@@ -183,5 +183,5 @@ def test_the_divergence_of_chance_is_what_perfect_samplers_score() -> None:
     random, uniform = torch.Generator().manual_seed(0), torch.ones(1000)
     draws = [torch.randint(1000, (26_000,), generator=random) for _ in range(40)]
     found = sum(kl_to_real(histogram(labels, 1000), uniform) for labels in draws) / 40
-    assert kl_of_chance(1000, 26_000) == pytest.approx(0.0192, abs=5e-5)  # The metric usual for Stacked-MNIST.
+    assert expected_kl(1000, 26_000) == pytest.approx(0.0192, abs=5e-5)  # The metric usual for Stacked-MNIST.
     assert found == pytest.approx(0.0192, rel=0.03)
