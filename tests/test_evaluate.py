@@ -1,4 +1,4 @@
-"""`gan_core evaluate`: the same metrics on any number of processes, and what it writes, skips and refuses."""
+"""`gan_core evaluate`: equal metrics on any number of processes, its output, skipped metrics and errors."""
 
 import json
 from pathlib import Path
@@ -27,14 +27,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluated(run: Path, *, samples: int = 300, features: str = "random", **request: Any) -> dict[str, Any]:
     defaults = {"seed": 0, "options": {}, "data_dir": None, "small_fid": False, "gan_train": False}
-    whole = Request(run=run, samples=samples, features=features, **(defaults | request))
-    written = evaluate_run(whole, QUIET)
+    complete = Request(run=run, samples=samples, features=features, **(defaults | request))
+    written = evaluate_run(complete, QUIET)
     assert written is not None
     return written
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """Flattens metrics to numbers by path."""
+    """Flattens nested metrics to numbers by path."""
     flat: dict[str, float] = {}
 
     def walk(path: str, value: Any) -> None:
@@ -51,8 +51,8 @@ def numbers(metrics: dict[str, Any]) -> dict[str, float]:
     return flat
 
 
-def test_two_processes_find_what_one_finds_and_json_is_what_is_written(run: Path) -> None:
-    # Of 300 samples, 297 are compared, and both processes draw some of these.
+def test_two_processes_agree_with_one_and_json_equals_the_file(run: Path) -> None:
+    # 297 of 300 samples are compared; both processes draw some of these.
     words = ("evaluate", run, "--samples", 300, "--small-fid", "--json")
     one, two = (
         json.loads(output[output.index("{\n") : output.rindex("}") + 1])
@@ -65,18 +65,18 @@ def test_two_processes_find_what_one_finds_and_json_is_what_is_written(run: Path
     assert {".fid.value", ".kid.error", ".coverage.floor.value", ".agreement_by_class.value.9"} <= first.keys()
     assert first.keys() == second.keys()
     for key, value in first.items():
-        # To the rounding of sums, for the processes have as many threads each; on others a pixel may round otherwise.
+        # Equal up to rounding of sums. With another number of threads per process, pixels could round differently.
         assert second[key] == pytest.approx(value, rel=1e-9, abs=1e-9), key
 
 
-def test_the_same_again_is_the_same_and_another_seed_is_not(run: Path) -> None:
+def test_metrics_depend_on_the_seed_and_are_reproducible(run: Path) -> None:
     first, again, other = (evaluated(run, seed=seed)["metrics"] for seed in (0, 0, 1))
     assert first == again
     assert first["kid"]["value"] != other["kid"]["value"]
     assert first["kid"]["floor"] == other["kid"]["floor"]
 
 
-def test_sample_i_is_the_same_however_many_are_drawn(run: Path) -> None:
+def test_sample_i_does_not_depend_on_the_number_of_samples(run: Path) -> None:
     sampler = load_run(run, 3).sampler
     drawn = sampler.draw_all(200)
     fours = sampler.draw_all(128, label=4)
@@ -89,21 +89,21 @@ def test_sample_i_is_the_same_however_many_are_drawn(run: Path) -> None:
 
 
 def test_labels_are_as_frequent_as_in_training(run: Path) -> None:
-    asked = []
+    requested = []
 
     class Recording(ImageSource):
         def block(self, number: int, labels: torch.Tensor | None) -> torch.Tensor:
-            asked.append((number, labels))
+            requested.append((number, labels))
             return super().block(number, labels)
 
     data = real_data("digits")
     source = Recording(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), classes=10)
     evaluate_source(source, 1203, reference_of(data, "random"))
-    labels = torch.cat([labels for _, labels in dict(asked).items() if labels is not None])
+    labels = torch.cat([labels for _, labels in dict(requested).items() if labels is not None])
     assert sorted(labels[:1203].tolist()) == sorted(data.train.labels.tolist())  # type: ignore[union-attr]
 
 
-def test_small_fids_are_refused_and_cut_counts_are_said(run: Path) -> None:
+def test_fid_of_few_samples_is_skipped_and_reduced_counts_are_noted(run: Path) -> None:
     written = evaluated(run, samples=500)
     assert written["metrics"]["fid"]["skipped"] == (
         "on 297 samples, fewer than 2,000, FID is mostly bias. Pass --small-fid to compute it anyway"
@@ -116,7 +116,7 @@ def test_small_fids_are_refused_and_cut_counts_are_said(run: Path) -> None:
     assert evaluated(run, samples=500, small_fid=True)["metrics"]["fid"]["samples"] == 297
 
 
-def test_what_a_space_cannot_tell_is_skipped_with_the_reason(run: Path) -> None:
+def test_unavailable_metrics_are_skipped_with_the_reason(run: Path) -> None:
     metrics = evaluated(run)["metrics"]
     assert metrics["modes"] == {"skipped": "the feature space 'random' does not predict classes"}
     metrics = evaluated(run, features="inception")["metrics"]
@@ -130,7 +130,7 @@ def test_what_a_space_cannot_tell_is_skipped_with_the_reason(run: Path) -> None:
     assert found.fakes.skipped["gan_train"] == "the generator is not conditional"
 
 
-def test_the_table_has_the_floor_below_each_figure_and_its_protocol(run: Path) -> None:
+def test_the_table_has_the_floor_below_each_metric_and_the_protocol(run: Path) -> None:
     output = gan_core("evaluate", run, "--samples", 300, "--features", "random")
     lines = [line.rstrip() for line in output.splitlines()]
     written = json.loads((run / "evaluation.json").read_text())
@@ -150,7 +150,7 @@ def test_the_table_has_the_floor_below_each_figure_and_its_protocol(run: Path) -
     assert "untrained network, for ranking only" in output
 
 
-def test_the_run_keeps_the_figures_and_a_resume_drops_those_of_work_to_be_done_again(run: Path) -> None:
+def test_metrics_are_logged_and_dropped_by_a_resume_from_earlier(run: Path) -> None:
     written = evaluated(run)
     folder = RunFolder(run)
     line = metrics(run)[-1]
@@ -166,7 +166,7 @@ def test_the_run_keeps_the_figures_and_a_resume_drops_those_of_work_to_be_done_a
     assert not any(key.startswith("evaluation") for each in kept for key in each)
 
 
-def test_other_data_than_the_run_s_is_refused(run: Path, tmp_path: Path) -> None:
+def test_data_that_differs_from_the_run_s_is_refused(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     copy.mkdir()
     for name in ("config.yaml", "checkpoints"):
@@ -190,12 +190,12 @@ def test_other_data_than_the_run_s_is_refused(run: Path, tmp_path: Path) -> None
         ({"run": Path("nowhere")}, "'nowhere' is not a run: it has no config.yaml"),
     ],
 )
-def test_bad_input_says_how_to_mend_it(run: Path, request_: dict[str, Any], message: str) -> None:
+def test_errors_for_invalid_input_name_the_fix(run: Path, request_: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as error:
         evaluated(**({"run": run} | request_))
     assert message in str(error.value)
 
 
-def test_the_command_line_passes_options_on_and_leaves_with_2(run: Path) -> None:
+def test_the_command_line_passes_options_and_exits_with_2(run: Path) -> None:
     output = gan_core("evaluate", run, "--features", "random", "--set", "sed=1", expect=2)
     assert output == "error: sed: no such option of random. Did you mean 'seed'? Allowed: seed\n"

@@ -129,8 +129,8 @@ def differences(groups: Groups) -> list[Difference]:
             else:
                 values = [[metrics[metric] for metrics in runs.values()] for runs in (first, second)]
                 difference = fmean(values[0]) - fmean(values[1])
-                known = all(len(of_group) > 1 for of_group in values)
-                spread = sum(stdev(of_group) ** 2 for of_group in values) ** 0.5 if known else None
+                has_spread = all(len(of_group) > 1 for of_group in values)
+                spread = sum(stdev(of_group) ** 2 for of_group in values) ** 0.5 if has_spread else None
             found.append(
                 Difference(
                     groups=(first_name, second_name),

@@ -74,9 +74,9 @@ def embed(
         moments_count: The number of images that `moments` accumulates.
     """
     share = ceil(ceil(count / BLOCK) / accelerator.num_processes)
-    mine = range(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+    block_numbers = range(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     parts: list[tuple[Tensor, ...]] = []
-    for number, images in zip(mine, progress(blocks(mine), share, what, console), strict=True):
+    for number, images in zip(block_numbers, progress(blocks(block_numbers), share, what, console), strict=True):
         part = [_digests(images).to(accelerator.device)]
         if space is not None:
             embedding = space(images.to(accelerator.device))

@@ -71,8 +71,8 @@ def evaluate(
     requested = None if labels is None else labels[torch.arange(count) % len(labels)]
     distances, closest = None, None
     if fakes.features is not None:
-        distances, where = _nearest(fakes.features[:compared], reference)
-        closest = _pairs(distances, where, draw, reference)
+        distances, indices = _nearest(fakes.features[:compared], reference)
+        closest = _pairs(distances, indices, draw, reference)
     inputs = MetricInputs(images=fakes, compared=compared, moments=moments, requested=requested, nearest=distances)
     found = measure(inputs, reference, small_fid=small_fid)
     floor = measure(_floor_inputs(reference, inputs, count), reference, small_fid=small_fid)
@@ -116,15 +116,17 @@ def _floor_inputs(reference: Reference, inputs: MetricInputs, count: int) -> Met
 
 def _nearest(features: Tensor, reference: Reference) -> tuple[Tensor, Tensor]:
     assert reference.train.features is not None
-    distances, where = nearest(features, reference.train.features)
-    return distances.cpu(), where.cpu()
+    distances, indices = nearest(features, reference.train.features)
+    return distances.cpu(), indices.cpu()
 
 
-def _pairs(distances: Tensor, where: Tensor, draw: Callable[[range], Iterator[Tensor]], reference: Reference) -> Tensor:
+def _pairs(
+    distances: Tensor, indices: Tensor, draw: Callable[[range], Iterator[Tensor]], reference: Reference
+) -> Tensor:
     """Returns the samples nearest to a training image, each followed by that image: (32, C, H, W) uint8."""
     closest = distances.argsort(stable=True)[:_CLOSEST_PAIRS].tolist()
     fakes = [next(draw(range(at // BLOCK, at // BLOCK + 1)))[at % BLOCK] for at in closest]
-    reals = next(iter(reference.data.train.batches([where[closest].tolist()])))[0].cpu()
+    reals = next(iter(reference.data.train.batches([indices[closest].tolist()])))[0].cpu()
     return torch.stack([image for pair in zip(fakes, reals, strict=True) for image in pair])
 
 

@@ -41,7 +41,7 @@ class Metric:
     Attributes:
         value: A number, or a list with one number per class.
         samples: The number of images it was computed from.
-        error: Its standard error, or None if that is not known.
+        error: Its standard error, or None if unknown.
     """
 
     value: float | list[float]

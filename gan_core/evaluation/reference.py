@@ -111,7 +111,7 @@ def make_reference(
 
     def embedded(images: Subset, what: str) -> Embedded:
         count = min(len(images), _MAX_TRAINING_IMAGES)
-        return embed(lambda mine: _blocks(images, mine), count, opened, accelerator, what=what, console=console)
+        return embed(lambda numbers: _blocks(images, numbers), count, opened, accelerator, what=what, console=console)
 
     classes = data.dataset.spec.classes
     if opened is not None:
