@@ -13,7 +13,7 @@ import torch
 
 from gan_core.cli.env import env
 from tests.conftest import gan_core
-from tests.test_plugin_door import install
+from tests.test_plugin_loading import install
 
 
 def installed(distribution: str) -> str:

@@ -1,4 +1,4 @@
-"""`gan_core evaluate`: the same metrics on any number of processes, and what it writes, skips and refuses."""
+"""`gan_core evaluate`: equal metrics on any number of processes, its output, skipped metrics and errors."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from gan_core.errors import UserError
 from gan_core.runs.folder import RunFolder
 from gan_core.settings.evaluation import EvaluationSettings
 from tests.conftest import gan_core, metrics
-from tests.judging import QUIET, Images, judge, real_data, reference_of
+from tests.evaluating import QUIET, ImageSource, evaluate_source, real_data, reference_of
 
 SHORT = ("--set", "width=8", "--set", "threads=1", "--set", "log_every=0.64", "--batch", 64)
 
@@ -34,7 +34,7 @@ def evaluated(run: Path, *, samples: int = 300, features: str = "random", **requ
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """Flattens metrics to numbers by path."""
+    """Flattens nested metrics to numbers by path."""
     flat: dict[str, float] = {}
 
     def walk(path: str, value: Any) -> None:
@@ -51,8 +51,8 @@ def numbers(metrics: dict[str, Any]) -> dict[str, float]:
     return flat
 
 
-def test_two_processes_find_what_one_finds_and_json_is_what_is_written(run: Path) -> None:
-    # Of 300 samples, 297 are compared, and both processes draw some of these.
+def test_two_processes_agree_with_one_and_json_equals_the_file(run: Path) -> None:
+    # 297 of 300 samples are compared; both processes draw some of these.
     words = ("evaluate", run, "--samples", 300, "--small-fid", "--json")
     one, two = (
         json.loads(output[output.index("{\n") : output.rindex("}") + 1])
@@ -65,18 +65,18 @@ def test_two_processes_find_what_one_finds_and_json_is_what_is_written(run: Path
     assert {".fid.value", ".kid.error", ".coverage.floor.value", ".agreement_by_class.value.9"} <= first.keys()
     assert first.keys() == second.keys()
     for key, value in first.items():
-        # To the rounding of sums, for the processes have as many threads each; on others a pixel may round otherwise.
+        # Equal up to rounding of sums. With another number of threads per process, pixels could round differently.
         assert second[key] == pytest.approx(value, rel=1e-9, abs=1e-9), key
 
 
-def test_the_same_again_is_the_same_and_another_seed_is_not(run: Path) -> None:
+def test_metrics_depend_on_the_seed_and_are_reproducible(run: Path) -> None:
     first, again, other = (evaluated(run, seed=seed)["metrics"] for seed in (0, 0, 1))
     assert first == again
     assert first["kid"]["value"] != other["kid"]["value"]
     assert first["kid"]["floor"] == other["kid"]["floor"]
 
 
-def test_sample_i_is_the_same_however_many_are_drawn(run: Path) -> None:
+def test_sample_i_does_not_depend_on_the_number_of_samples(run: Path) -> None:
     sampler = load_run(run, 3).sampler
     drawn = sampler.draw_all(200)
     fours = sampler.draw_all(128, label=4)
@@ -89,45 +89,48 @@ def test_sample_i_is_the_same_however_many_are_drawn(run: Path) -> None:
 
 
 def test_labels_are_as_frequent_as_in_training(run: Path) -> None:
-    asked = []
+    requested = []
 
-    class Noting(Images):
+    class Recording(ImageSource):
         def block(self, number: int, labels: torch.Tensor | None) -> torch.Tensor:
-            asked.append((number, labels))
+            requested.append((number, labels))
             return super().block(number, labels)
 
     data = real_data("digits")
-    judge(Noting(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), classes=10), 1203, reference_of(data, "random"))
-    labels = torch.cat([labels for _, labels in dict(asked).items() if labels is not None])
+    source = Recording(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), classes=10)
+    evaluate_source(source, 1203, reference_of(data, "random"))
+    labels = torch.cat([labels for _, labels in dict(requested).items() if labels is not None])
     assert sorted(labels[:1203].tolist()) == sorted(data.train.labels.tolist())  # type: ignore[union-attr]
 
 
-def test_small_fids_are_refused_and_cut_counts_are_said(run: Path) -> None:
+def test_fid_of_few_samples_is_skipped_and_reduced_counts_are_noted(run: Path) -> None:
     written = evaluated(run, samples=500)
-    assert written["metrics"]["fid"]["skipped"].startswith(
-        "on 297 samples, below 2,000, it is mostly bias; --small-fid"
+    assert written["metrics"]["fid"]["skipped"] == (
+        "on 297 samples, fewer than 2,000, FID is mostly bias. Pass --small-fid to compute it anyway"
     )
     assert written["metrics"]["kid"]["samples"] == 297
     assert written["metrics"]["unique"]["samples"] == 500
     assert written["notes"][0] == (
-        "297 of 500 samples are compared with as many real images: the test split has 297, the held-out fold 297."
+        "297 of 500 samples are compared with 297 real images: the test split has 297, the held-out fold 297."
     )
     assert evaluated(run, samples=500, small_fid=True)["metrics"]["fid"]["samples"] == 297
 
 
-def test_what_a_space_cannot_tell_is_skipped_with_the_reason(run: Path) -> None:
+def test_unavailable_metrics_are_skipped_with_the_reason(run: Path) -> None:
     metrics = evaluated(run)["metrics"]
-    assert metrics["modes"] == {"skipped": "the feature space 'random' knows no classes"}
+    assert metrics["modes"] == {"skipped": "the feature space 'random' does not predict classes"}
     metrics = evaluated(run, features="inception")["metrics"]
-    assert metrics["fid"] == metrics["modes"] == {"skipped": "inception needs its file of weights: --set weights=FILE"}
+    assert (
+        metrics["fid"] == metrics["modes"] == {"skipped": "inception needs its weights file. Pass --set weights=FILE"}
+    )
     assert metrics["unique"]["value"] > 0
     reference = reference_of(real_data("digits"), "random")
-    found = judge(Images(torch.zeros(1, 1, 8, 8, dtype=torch.uint8)), 15, reference, with_gan_train=True)
-    assert found.fakes.skipped["kid"] == "it needs 20 images of each kind, and there are 15"
+    found = evaluate_source(ImageSource(torch.zeros(1, 1, 8, 8, dtype=torch.uint8)), 15, reference, with_gan_train=True)
+    assert found.fakes.skipped["kid"] == "needs at least 20 fakes and as many real images, has 15"
     assert found.fakes.skipped["gan_train"] == "the generator is not conditional"
 
 
-def test_the_table_has_the_floor_below_each_figure_and_its_protocol(run: Path) -> None:
+def test_the_table_has_the_floor_below_each_metric_and_the_protocol(run: Path) -> None:
     output = gan_core("evaluate", run, "--samples", 300, "--features", "random")
     lines = [line.rstrip() for line in output.splitlines()]
     written = json.loads((run / "evaluation.json").read_text())
@@ -147,7 +150,7 @@ def test_the_table_has_the_floor_below_each_figure_and_its_protocol(run: Path) -
     assert "untrained network, for ranking only" in output
 
 
-def test_the_run_keeps_the_figures_and_a_resume_drops_those_of_work_to_be_done_again(run: Path) -> None:
+def test_metrics_are_logged_and_dropped_by_a_resume_from_earlier(run: Path) -> None:
     written = evaluated(run)
     folder = RunFolder(run)
     line = metrics(run)[-1]
@@ -163,7 +166,7 @@ def test_the_run_keeps_the_figures_and_a_resume_drops_those_of_work_to_be_done_a
     assert not any(key.startswith("evaluation") for each in kept for key in each)
 
 
-def test_other_data_than_the_run_s_is_refused(run: Path, tmp_path: Path) -> None:
+def test_data_that_differs_from_the_run_s_is_refused(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     copy.mkdir()
     for name in ("config.yaml", "checkpoints"):
@@ -180,16 +183,19 @@ def test_other_data_than_the_run_s_is_refused(run: Path, tmp_path: Path) -> None
     [
         ({"features": "clasifier"}, "no feature space named 'clasifier' is installed. Did you mean 'classifier'?"),
         ({"options": {"sed": 1}}, "sed: no such option of random. Did you mean 'seed'? Allowed: seed"),
-        ({"features": "classifier", "options": {"min_accuracy": 0.9999}}, "must read 99.99%: it is no judge"),
+        (
+            {"features": "classifier", "options": {"min_accuracy": 0.9999}},
+            "below the minimum of 99.99%",
+        ),
         ({"run": Path("nowhere")}, "'nowhere' is not a run: it has no config.yaml"),
     ],
 )
-def test_bad_input_says_how_to_mend_it(run: Path, request_: dict[str, Any], message: str) -> None:
+def test_errors_for_invalid_input_name_the_fix(run: Path, request_: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as error:
         evaluated(**({"run": run} | request_))
     assert message in str(error.value)
 
 
-def test_the_command_line_passes_options_on_and_leaves_with_2(run: Path) -> None:
+def test_the_command_line_passes_options_and_exits_with_2(run: Path) -> None:
     output = gan_core("evaluate", run, "--features", "random", "--set", "sed=1", expect=2)
     assert output == "error: sed: no such option of random. Did you mean 'seed'? Allowed: seed\n"

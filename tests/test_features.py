@@ -1,4 +1,4 @@
-"""Feature spaces: the door they come through, the classifier that is trained once, and what refuses to judge."""
+"""Feature spaces: how plugins provide them, the classifier that is trained once, and its minimum accuracy."""
 
 import json
 import os
@@ -12,20 +12,20 @@ from gan_core.errors import UserError
 from gan_core.features.classifier import ClassifierOptions, open_classifier
 from gan_core.features.inception import InceptionOptions, open_inception
 from gan_core.features.load import load_features
-from gan_core.features.network import SmallCnn, jittered
+from gan_core.features.network import SmallCnn, jitter
 from gan_core.features.real_data import RealData
 from gan_core.features.space import SpaceUnavailableError
 from gan_core.features.untrained import UntrainedOptions, open_untrained
 from gan_core.plugins.find import FEATURES, find_plugins, status
 from gan_core.randomness import Streams
 from tests.conftest import gan_core
-from tests.judging import QUIET, real_data
+from tests.evaluating import QUIET, real_data
 from tests.test_data import picture
 from tests.test_plugin_loading import install
 
 CPU = torch.device("cpu")
 
-STRANGER = """
+THIRD_PARTY = """
 from gan_core import Embedding, Features, Options
 
 class Pixels:
@@ -55,32 +55,32 @@ def cached() -> list[Path]:
     return sorted((Path(os.environ["XDG_CACHE_HOME"]) / "gan_core" / "classifiers").glob("*.safetensors"))
 
 
-def test_the_parts_of_a_data_set_share_no_image(digits: RealData) -> None:
-    assert [len(part) for part in (digits.train, digits.held_out, digits.test)] == [1203, 297, 297]
-    assert sorted([*digits.train.chosen, *digits.held_out.chosen]) == list(range(1500))
-    assert sorted(digits.test.chosen) == list(range(297))
+def test_the_subsets_of_a_data_set_share_no_image(digits: RealData) -> None:
+    assert [len(subset) for subset in (digits.train, digits.held_out, digits.test)] == [1203, 297, 297]
+    assert sorted([*digits.train.indices, *digits.held_out.indices]) == list(range(1500))
+    assert sorted(digits.test.indices) == list(range(297))
     images, labels = next(iter(digits.held_out.batches([[5, 7]])))
-    whole, all_labels = next(iter(digits.read("train").batches([[int(digits.held_out.chosen[5])]])))
-    assert torch.equal(images[0], whole[0])
+    expected, expected_labels = next(iter(digits.read("train").batches([[int(digits.held_out.indices[5])]])))
+    assert torch.equal(images[0], expected[0])
     assert labels is not None
-    assert all_labels is not None
-    assert labels[0] == all_labels[0] == digits.held_out.labels[5]  # type: ignore[index]
+    assert expected_labels is not None
+    assert labels[0] == expected_labels[0] == digits.held_out.labels[5]  # type: ignore[index]
 
 
 def test_a_folder_is_divided_into_three(tmp_path: Path) -> None:
     for number in range(66):
         picture(tmp_path / f"class{number % 2}" / f"{number}.png", seed=number)
     data = real_data(f"folder:{tmp_path}")
-    chosen = [set(part.chosen.tolist()) for part in (data.train, data.held_out, data.test)]
+    chosen = [set(subset.indices.tolist()) for subset in (data.train, data.held_out, data.test)]
     assert [len(part) for part in chosen] == [44, 11, 11]
     assert set.union(*chosen) == set(range(66))
     for path in tmp_path.glob("class*/1*.png"):
         path.unlink()
-    with pytest.raises(UserError, match=r"has 55 images, too few to be divided for an evaluation: it needs 60"):
+    with pytest.raises(UserError, match=r"has 55 training images, but evaluation needs at least 60"):
         real_data(f"folder:{tmp_path}")
 
 
-def test_the_classifier_is_trained_once_and_again_the_same(digits: RealData) -> None:
+def test_the_classifier_is_trained_once_and_reproducibly(digits: RealData) -> None:
     first = embedded(digits)
     (path,) = cached()
     metadata = json.loads(path.with_suffix(".json").read_text())
@@ -89,29 +89,27 @@ def test_the_classifier_is_trained_once_and_again_the_same(digits: RealData) -> 
     written, when = path.read_bytes(), path.stat().st_mtime_ns
     assert torch.equal(embedded(digits), first)
     assert path.stat().st_mtime_ns == when
-    path.write_bytes(written[:-4000] + bytes(4000))  # Damaged: trained anew, and the same to the bit.
+    path.write_bytes(written[:-4000] + bytes(4000))  # Damaged: trained again, with bit-identical weights.
     assert torch.equal(embedded(digits), first)
     assert path.read_bytes() == written
 
 
-def test_the_classifier_refuses_what_it_reads_badly(digits: RealData) -> None:
-    with pytest.raises(UserError, match=r"reads 9\d\.\d\d% of the test images right, and must read 99.90%"):
+def test_an_inaccurate_classifier_is_refused(digits: RealData) -> None:
+    with pytest.raises(UserError, match=r"has a test accuracy of 9\d\.\d\d%, below the minimum of 99\.90%"):
         embedded(digits, min_accuracy=0.999)
 
 
-def test_a_folder_needs_a_threshold_of_its_own_and_labels(tmp_path: Path) -> None:
+def test_a_folder_needs_labels_and_a_minimum_accuracy(tmp_path: Path) -> None:
     for number in range(60):
         picture(tmp_path / "labelled" / f"class{number % 2}" / f"{number}.png", seed=number)
         picture(tmp_path / "loose" / f"{number}.png", seed=number)
-    with pytest.raises(UserError, match=r"min_accuracy: there is none for 'folder:.*such as --set min_accuracy=0\.9"):
+    with pytest.raises(UserError, match=r"min_accuracy: there is no default for 'folder:.* --set min_accuracy=0\.9"):
         embedded(real_data(f"folder:{tmp_path}/labelled"))
     with pytest.raises(UserError, match=r"'classifier' needs labels, but .* has none\. Use --features random"):
         embedded(real_data(f"folder:{tmp_path}/loose"))
 
 
-def test_a_labelled_folder_is_judged_by_the_threshold_its_user_sets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_labelled_folder_works_with_a_minimum_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import Image
 
     monkeypatch.setattr("gan_core.features.training._IMAGES", 500)
@@ -128,10 +126,10 @@ def test_the_network_takes_images_of_any_size(side: int) -> None:
     assert (features.shape, logits.shape) == ((2, 128), (2, 7))
 
 
-def test_jitter_moves_three_of_four_images_a_little() -> None:
+def test_jitter_slightly_moves_three_quarters_of_the_images() -> None:
     images = torch.zeros(8, 1, 28, 28, dtype=torch.uint8)
     images[:, :, 10:18, 10:18] = 200
-    moved = jittered(images, Streams(0).at("a test", 0))
+    moved = jitter(images, Streams(0).at("a test", 0))
     assert torch.equal(moved[6:], images[6:].float())
     rows = torch.arange(28.0)
     for before, after in zip(images[:6].float(), moved[:6], strict=True):
@@ -139,7 +137,7 @@ def test_jitter_moves_three_of_four_images_a_little() -> None:
         for dim in (1, 2):
             places = [float((image.sum(dim)[0] * rows).sum() / image.sum()) for image in (before, after)]
             assert abs(places[0] - places[1]) < 28 / 14 + 0.5
-    assert torch.equal(moved, jittered(images, Streams(0).at("a test", 0)))
+    assert torch.equal(moved, jitter(images, Streams(0).at("a test", 0)))
 
 
 def test_the_untrained_space_is_the_same_every_time(digits: RealData) -> None:
@@ -150,8 +148,8 @@ def test_the_untrained_space_is_the_same_every_time(digits: RealData) -> None:
     assert one(images).probabilities is None
 
 
-def test_inception_without_its_weights_says_what_is_missing(digits: RealData, tmp_path: Path) -> None:
-    with pytest.raises(SpaceUnavailableError, match="needs its file of weights: --set weights=FILE"):
+def test_inception_without_its_weights_names_what_is_missing(digits: RealData, tmp_path: Path) -> None:
+    with pytest.raises(SpaceUnavailableError, match=r"needs its weights file\. Pass --set weights=FILE"):
         open_inception(InceptionOptions(), digits, CPU, QUIET)
     with pytest.raises(SpaceUnavailableError, match=r"nowhere\.pth' is not a file"):
         open_inception(InceptionOptions(weights=tmp_path / "nowhere.pth"), digits, CPU, QUIET)
@@ -161,7 +159,7 @@ def test_inception_is_torch_fidelity_s_network(digits: RealData, tmp_path: Path)
     inceptionv3 = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", reason="gan-core[inception]")
     file = tmp_path / "weights.pth"
     shell = inceptionv3.FeatureExtractorInceptionV3.__new__(inceptionv3.FeatureExtractorInceptionV3)
-    with pytest.MonkeyPatch.context() as patch:  # There are no real weights here; random ones show the same.
+    with pytest.MonkeyPatch.context() as patch:  # Random weights, because the real ones are not available here.
         patch.setattr(inceptionv3, "load_state_dict_from_url", lambda *_, **__: {})
         patch.setattr(inceptionv3.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
         shell.__init__("shell", ["2048"])
@@ -170,13 +168,13 @@ def test_inception_is_torch_fidelity_s_network(digits: RealData, tmp_path: Path)
     images = next(iter(digits.test.batches([[0, 1]])))[0]
     assert torch.equal(space(images).features, shell(images.repeat(1, 3, 1, 1))[0])
     torch.save({"weights": Executed(tmp_path / "executed")}, file)
-    with pytest.raises(UserError, match="holds no weights of Inception"):
+    with pytest.raises(UserError, match="does not contain Inception's weights"):
         open_inception(InceptionOptions(weights=file), digits, CPU, QUIET)
     assert not (tmp_path / "executed").exists()
 
 
 class Executed:
-    """Makes a folder where it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -196,8 +194,8 @@ def test_listing_imports_no_feature_space(tmp_path: Path, monkeypatch: pytest.Mo
     assert [row["name"] for row in rows] == ["classifier", "inception", "pixels", "random"]
 
 
-def test_a_stranger_s_feature_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: RealData) -> None:
-    install(tmp_path, distribution="pixel-space", name="pixels", code=STRANGER, **SPACE)
+def test_a_third_party_feature_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: RealData) -> None:
+    install(tmp_path, distribution="pixel-space", name="pixels", code=THIRD_PARTY, **SPACE)
     monkeypatch.syspath_prepend(tmp_path)
     loaded = load_features("pixels", {})
     images = next(iter(digits.test.batches([[0, 1]])))[0]
@@ -206,7 +204,7 @@ def test_a_stranger_s_feature_space(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert loaded.plugin.label == "feature space 'pixels' (pixel-space 1.0)"
 
 
-def test_what_is_wrong_with_a_name_or_an_option_is_named() -> None:
+def test_errors_for_a_name_or_an_option_name_the_fix() -> None:
     with pytest.raises(UserError, match=r"no feature space named 'clasifier' is installed\. Did you mean 'classifier'"):
         load_features("clasifier", {})
     with pytest.raises(UserError, match=r"min_acuracy: no such option of classifier\. Did you mean 'min_accuracy'"):

@@ -17,7 +17,7 @@ import pytest
 
 from tests import forked
 from tests.conftest import ROOT
-from tests.test_plugin_door import install
+from tests.test_plugin_loading import install
 
 TRAIN = ("gan_core", "train", "--variant", "dcgan", "--set", "width=8", "--batch", "32", "--steps", "4")
 FACTS = """

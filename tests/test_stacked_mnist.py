@@ -1,4 +1,4 @@
-"""Stacked-MNIST: which images it has, that nothing is materialised, and how its modes are counted."""
+"""Stacked-MNIST: its images, which are never materialised, and its mode count."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,16 +13,16 @@ from gan_core.errors import UserError
 from gan_core.features.classifier import PerChannel
 from gan_core.features.space import Embedding
 from gan_core.sampling.files import rows_of
-from tests.judging import Images, judge, real_data, reference_of
+from tests.evaluating import ImageSource, evaluate_source, real_data, reference_of
 
 
 def digits(count: int = 300) -> ResidentImages:
-    """Images of 2 x 2 pixels whose every pixel tells which they are."""
+    """Returns images of 2 x 2 pixels whose pixel value is their index modulo 256."""
     pixels = (torch.arange(count) % 256).to(torch.uint8)[:, None, None, None].expand(-1, 1, 2, 2)
     return ResidentImages(pixels, torch.arange(count) % 10)
 
 
-def test_every_class_is_equally_often_and_made_of_its_digits() -> None:
+def test_every_class_is_equally_frequent_and_consists_of_its_digits() -> None:
     images = digits()
     assert images.labels is not None
     chosen = triples(images.labels, 26_000, "test")
@@ -38,23 +38,23 @@ def test_every_class_is_equally_often_and_made_of_its_digits() -> None:
     assert len(chosen.unique()) == 300  # All digits are used.
 
 
-def test_the_list_is_always_the_same_and_another_for_each_split() -> None:
+def test_the_digits_are_fixed_and_differ_between_splits() -> None:
     labels = torch.arange(300) % 10
     assert torch.equal(triples(labels, 5000, "train"), triples(labels, 5000, "train"))
     assert not torch.equal(triples(labels, 5000, "train"), triples(labels, 5000, "test"))
 
 
 def test_a_channel_space_multiplies_probabilities() -> None:
-    class Reads:
-        fingerprint, provenance = "0", "reads the pixel"
+    class PixelClassifier:
+        fingerprint, provenance = "0", "classifies by the pixel value"
 
         def __call__(self, images: torch.Tensor) -> Embedding:
             digit = images[:, 0, 0, 0].long()
-            sure = torch.full((len(images), 10), 0.01).scatter(1, digit[:, None], 0.91)
-            return Embedding(features=digit[:, None].float(), probabilities=sure)
+            probabilities = torch.full((len(images), 10), 0.01).scatter(1, digit[:, None], 0.91)
+            return Embedding(features=digit[:, None].float(), probabilities=probabilities)
 
     images = torch.tensor([[4, 0, 7], [9, 9, 9]], dtype=torch.uint8)[:, :, None, None].expand(-1, -1, 2, 2)
-    found = PerChannel(Reads())(images)
+    found = PerChannel(PixelClassifier())(images)
     assert found.features.tolist() == [[4, 0, 7], [9, 9, 9]]
     assert found.probabilities is not None
     assert found.probabilities.shape == (2, 1000)
@@ -79,12 +79,12 @@ def test_stacked_mnist_is_mnist_in_three_channels(mnist_root: Path) -> None:
         assert int(train.digits.labels[place]) == digit
 
 
-def test_a_grid_of_a_thousand_classes_is_a_square() -> None:
+def test_the_grid_of_1000_classes_is_square() -> None:
     assert (rows_of(64, 1000), rows_of(80, 10), rows_of(64, 0)) == (8, 10, 8)
 
 
-def test_grey_stacks_are_refused() -> None:
-    with pytest.raises(UserError, match="channels: 1 is not allowed for 'stacked-mnist', whose images have 3"):
+def test_one_channel_is_refused() -> None:
+    with pytest.raises(UserError, match=r"channels: 1 is not allowed for 'stacked-mnist'\. Its images have 3"):
         open_dataset("stacked-mnist", channels=1)
 
 
@@ -96,14 +96,14 @@ def test_modes_and_divergence_of_perfect_and_of_collapsed_samplers(mnist_root: P
     def perfect(random: torch.Generator, labels: torch.Tensor | None) -> torch.Tensor:
         return next(iter(train.batches([torch.randint(240_000, (64,), generator=random).tolist()])))[0]
 
-    found = judge(Images(perfect), 26_000, reference).fakes.measured
+    found = evaluate_source(ImageSource(perfect), 26_000, reference).fakes.measured
     assert found["modes"].value == 1000
-    # Chance alone gives 0.0192; three digits of which the classifier misreads one in a hundred add little.
+    # Sampling noise alone gives 0.0192. The classifier's error rate of 1 % on each of three digits adds little.
     assert found["kl"].value == pytest.approx(0.0192, abs=0.004)
 
     def half(random: torch.Generator, labels: torch.Tensor | None) -> torch.Tensor:
         return next(iter(train.batches([(torch.randint(120_000, (64,), generator=random) * 2).tolist()])))[0]
 
-    found = judge(Images(half), 26_000, reference).fakes.measured
-    assert found["modes"].value < 700  # The blue digit is even; misreadings find some of the other modes.
+    found = evaluate_source(ImageSource(half), 26_000, reference).fakes.measured
+    assert found["modes"].value < 700  # The blue digit is even; classifier errors find some of the other modes.
     assert found["kl"].value == pytest.approx(0.69, abs=0.08)

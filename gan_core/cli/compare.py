@@ -15,12 +15,12 @@ def compare(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Compare evaluated runs: mean and spread over seeds, and which differences are larger than the spread.
+    """Compare evaluated runs: mean and spread over seeds, and differences that are larger than the spread.
 
-    Runs that differ in the seed only are one group. Where two groups share seeds, they are compared seed by seed.
+    Runs that differ only in the seed form a group. Groups that share at least two seeds are compared seed by seed.
     """
     if len(runs) < 2:
-        raise UserError("compare: one run is given. Give two or more")
+        raise UserError("compare: only one run is given. Pass two or more")
     from gan_core.evaluation.compare import common_metrics, differences, group, read_runs
 
     groups = group(read_runs(runs))

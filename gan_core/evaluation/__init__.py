@@ -1,1 +1,1 @@
-"""How good a generator is: metrics with their protocol, and beside each what real images score."""
+"""Evaluation of generators: metrics with their protocol, each beside the real images' own score (the floor)."""

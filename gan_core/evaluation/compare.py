@@ -1,8 +1,8 @@
-"""Comparing evaluated runs: those that differ in nothing but the seed are one group, with a mean and a spread.
+"""Comparison of evaluated runs. Runs that differ only in the seed form a group, which has a mean and a spread.
 
-The spread is the sample standard deviation over seeds. Where two groups share seeds, differences are taken seed by
-seed, and the spread is theirs; else it is that of the difference of two independent runs. A difference larger than its
-spread is worth a look; with few seeds it is no proof.
+The spread is the sample standard deviation over seeds. If two groups share at least two seeds, differences are paired
+by seed and the spread is that of the paired differences. Otherwise it is the spread of the difference between two
+independent runs. A difference larger than its spread deserves attention, but with few seeds it proves nothing.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _PROTOCOL = ("dataset", "image_size", "channels", "data", "samples", "compared",
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluatedRun:
-    """A run's settings, what it was judged by, and its metrics that are one number, by name."""
+    """A run's settings, the protocol of its evaluation, and its scalar metrics by name."""
 
     folder: Path
     settings: dict[str, Any]
@@ -37,11 +37,12 @@ class Difference:
     """One metric of two groups.
 
     Attributes:
-        groups: Their names; the difference is that of the first less the second.
+        groups: The names of the two groups.
         metric: The metric's name.
-        difference: Between the means; where `seeds` are shared, the mean difference on these.
-        spread: Its standard deviation from seed to seed, or None where there is one seed only.
-        seeds: The seeds by which the runs are paired, none where fewer than two are shared.
+        difference: The first group's mean minus the second's. If the runs are paired, the mean over `seeds` of the
+            paired differences.
+        spread: The standard deviation of the difference over seeds, or None if a group has only one seed.
+        seeds: The seeds by which the runs are paired; empty if the groups share fewer than two.
     """
 
     groups: tuple[str, str]
@@ -63,26 +64,26 @@ def read_runs(folders: Sequence[Path]) -> list[EvaluatedRun]:
     """Reads runs and checks that their metrics can be compared.
 
     Raises:
-        UserError: A folder is no run or was not evaluated, one is named twice, or the metrics are of different
-            protocols; the message names what differs.
+        UserError: A folder is not a run or has not been evaluated, a run is given twice, or the protocols differ. The
+            message names the differences.
     """
     runs = [_read(folder) for folder in folders]
     if len({run.folder.resolve() for run in runs}) < len(runs):
-        raise UserError("a run is named twice")
+        raise UserError("compare: a run is given twice. Pass each run once")
     first = runs[0]
     for run in runs[1:]:
         differ = [key for key in _PROTOCOL if run.protocol.get(key) != first.protocol.get(key)]
         if differ:
             rows = "\n".join(f"  {key}: {first.protocol.get(key)!r} and {run.protocol.get(key)!r}" for key in differ)
             raise UserError(
-                f"{str(first.folder)!r} and {str(run.folder)!r} were judged differently, so their metrics cannot be "
-                f"compared:\n{rows}\nEvaluate one of them again, as the other was"
+                f"{str(first.folder)!r} and {str(run.folder)!r} were evaluated with different protocols, so their "
+                f"metrics cannot be compared:\n{rows}\nEvaluate one of them again with the other's protocol"
             )
     return runs
 
 
 def group(runs: Sequence[EvaluatedRun]) -> Groups:
-    """Puts runs together that differ in the seed only, named by their variant and by what tells its groups apart.
+    """Groups runs that differ only in the seed. A name is the variant and the settings in which its groups differ.
 
     Raises:
         UserError: Two runs of one group have the same seed.
@@ -90,53 +91,60 @@ def group(runs: Sequence[EvaluatedRun]) -> Groups:
     by_variant: Groups = {}
     for run in runs:
         by_variant.setdefault(str(run.settings["variant"]), []).append(run)
-    telling = {variant: _telling(members) for variant, members in by_variant.items()}
+    differing = {variant: _differing_settings(members) for variant, members in by_variant.items()}
     groups: Groups = {}
     for run in runs:
         variant = str(run.settings["variant"])
-        name = " ".join([variant, *(f"{key}={run.settings.get(key)}" for key in telling[variant])])
+        name = " ".join([variant, *(f"{key}={run.settings.get(key)}" for key in differing[variant])])
         groups.setdefault(name, []).append(run)
     for name, members in groups.items():
         seeds = [run.settings["seed"] for run in members]
         if len(set(seeds)) < len(seeds):
             twice = next(seed for seed in seeds if seeds.count(seed) > 1)
             raise UserError(
-                f"two runs of {name!r} have the seed {twice}: the same run twice says nothing of the spread"
+                f"compare: two runs of {name!r} have seed {twice}, but the spread is taken over different seeds. Pass "
+                "one run for each seed"
             )
     return groups
 
 
-def _telling(runs: Sequence[EvaluatedRun]) -> list[str]:
-    """Returns the settings, but for the seed and what changes no result, in which the runs are not all alike."""
+def _differing_settings(runs: Sequence[EvaluatedRun]) -> list[str]:
+    """Returns the settings in which the runs differ, except the seed and settings that do not affect results."""
     keys = sorted({key for run in runs for key in run.settings} - FREE - {"seed"})
     return [key for key in keys if len({repr(run.settings.get(key)) for run in runs}) > 1]
 
 
 def differences(groups: Groups) -> list[Difference]:
-    """Compares every two groups in every metric that all their runs have."""
+    """Compares every pair of groups in every metric that all runs of the pair have."""
     found = []
-    for (one, ours), (other, theirs) in combinations(groups.items(), 2):
-        mine, yours = ({run.settings["seed"]: run.metrics for run in runs} for runs in (ours, theirs))
-        shared = tuple(sorted(mine.keys() & yours.keys()))
+    for (first_name, first_runs), (second_name, second_runs) in combinations(groups.items(), 2):
+        first, second = ({run.settings["seed"]: run.metrics for run in runs} for runs in (first_runs, second_runs))
+        shared = tuple(sorted(first.keys() & second.keys()))
         paired = shared if len(shared) > 1 else ()
-        for metric in common_metrics([*ours, *theirs]):
+        for metric in common_metrics([*first_runs, *second_runs]):
             spread: float | None
             if paired:
-                by_seed = [mine[seed][metric] - yours[seed][metric] for seed in paired]
+                by_seed = [first[seed][metric] - second[seed][metric] for seed in paired]
                 difference, spread = fmean(by_seed), stdev(by_seed)
             else:
-                values = [[run[metric] for run in runs.values()] for runs in (mine, yours)]
+                values = [[metrics[metric] for metrics in runs.values()] for runs in (first, second)]
                 difference = fmean(values[0]) - fmean(values[1])
-                known = all(len(of_group) > 1 for of_group in values)
-                spread = sum(stdev(of_group) ** 2 for of_group in values) ** 0.5 if known else None
+                has_spread = all(len(of_group) > 1 for of_group in values)
+                spread = sum(stdev(of_group) ** 2 for of_group in values) ** 0.5 if has_spread else None
             found.append(
-                Difference(groups=(one, other), metric=metric, difference=difference, spread=spread, seeds=paired)
+                Difference(
+                    groups=(first_name, second_name),
+                    metric=metric,
+                    difference=difference,
+                    spread=spread,
+                    seeds=paired,
+                )
             )
     return found
 
 
 def common_metrics(runs: Sequence[EvaluatedRun]) -> list[str]:
-    """Returns the metrics that all of these runs have, in the order of the first."""
+    """Returns the names of the metrics that all these runs have, in the order of the first run."""
     return [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
 
 

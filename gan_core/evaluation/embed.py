@@ -1,6 +1,6 @@
-"""Images to features: each process embeds its share, and all have the whole.
+"""Embedding of images: each process embeds its share, then all processes gather all of them.
 
-The images go in blocks of 64 from first to last, so no block depends on how many processes there are.
+Images are embedded in consecutive blocks of 64, so a block does not depend on the number of processes.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ from gan_core.sampling.sampler import BLOCK
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Embedded:
-    """N images as metrics see them.
+    """The embedding of N images: everything that metrics need.
 
     Attributes:
         digests: A hash of each image's pixels, (N,) int64.
-        features: (N, d), or None where there is no feature space. On the GPU where that is CUDA's, else on the CPU, for
-            metrics are computed in float64.
-        predicted: The most probable class of each, (N,) int64 on the CPU, or None where the space knows no classes.
+        features: (N, d), or None without a feature space. On the GPU if that is a CUDA device, otherwise on the CPU,
+            because metrics are computed in float64.
+        predicted: The most probable class of each image, (N,) int64 on the CPU, or None if the space has no classes.
         confidence: The probability of that class, (N,) on the CPU, or None.
     """
 
@@ -37,7 +37,7 @@ class Embedded:
     confidence: Tensor | None
 
     def first(self, count: int) -> "Embedded":
-        """Returns the first so many of them."""
+        """Returns the embedding of the first `count` images."""
         return Embedded(
             digests=self.digests[:count],
             features=None if self.features is None else self.features[:count],
@@ -47,7 +47,7 @@ class Embedded:
 
 
 Blocks = Callable[[range], Iterable[Tensor]]
-"""Makes the blocks of images, (64, C, H, W) uint8 each, of these numbers."""
+"""Yields the blocks with these numbers, each (64, C, H, W) uint8."""
 
 
 def embed(
@@ -59,24 +59,24 @@ def embed(
     what: str,
     console: Console,
     moments: Moments | None = None,
-    within: int = 0,
+    moments_count: int = 0,
 ) -> Embedded:
     """Embeds images 0 to count - 1. Every process must call it.
 
     Args:
-        blocks: The images. The last processes may ask for blocks beyond the count.
-        count: How many images there are.
-        space: What embeds them.
+        blocks: Yields the images. The last processes may request blocks beyond `count`.
+        count: The number of images.
+        space: The feature space, or None to compute only digests.
         accelerator: This run's processes.
-        what: The work's name for people.
-        console: Where progress is shown.
-        moments: Takes the features of the first images, over all processes.
-        within: How many images `moments` takes.
+        what: The label of the progress display.
+        console: Shows progress.
+        moments: Accumulates the features of the first `moments_count` images, over all processes.
+        moments_count: The number of images that `moments` accumulates.
     """
     share = ceil(ceil(count / BLOCK) / accelerator.num_processes)
-    mine = range(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+    block_numbers = range(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     parts: list[tuple[Tensor, ...]] = []
-    for number, images in zip(mine, progress(blocks(mine), share, what, console), strict=True):
+    for number, images in zip(block_numbers, progress(blocks(block_numbers), share, what, console), strict=True):
         part = [_digests(images).to(accelerator.device)]
         if space is not None:
             embedding = space(images.to(accelerator.device))
@@ -84,21 +84,21 @@ def embed(
             if embedding.probabilities is not None:
                 confidence, predicted = embedding.probabilities.max(1)
                 part += [predicted, confidence]
-            if moments is not None and number * BLOCK < within:
-                moments.add(embedding.features[: within - number * BLOCK])
+            if moments is not None and number * BLOCK < moments_count:
+                moments.add(embedding.features[: moments_count - number * BLOCK])
         parts.append(tuple(part))
     if moments is not None and accelerator.num_processes > 1:
         moments.gram = accelerator.reduce(moments.gram.to(accelerator.device), "sum").cpu()
-    whole: list[Tensor] = [accelerator.gather(torch.cat(column))[:count] for column in zip(*parts, strict=True)]
+    gathered: list[Tensor] = [accelerator.gather(torch.cat(column))[:count] for column in zip(*parts, strict=True)]
     return Embedded(
-        digests=whole[0].cpu(),
-        features=None if len(whole) == 1 else whole[1] if whole[1].is_cuda else whole[1].cpu(),
-        predicted=whole[2].cpu() if len(whole) > 2 else None,
-        confidence=whole[3].cpu() if len(whole) > 2 else None,
+        digests=gathered[0].cpu(),
+        features=None if len(gathered) == 1 else gathered[1] if gathered[1].is_cuda else gathered[1].cpu(),
+        predicted=gathered[2].cpu() if len(gathered) > 2 else None,
+        confidence=gathered[3].cpu() if len(gathered) > 2 else None,
     )
 
 
 def _digests(images: Tensor) -> Tensor:
-    """Hashes each image's pixels: (N,) int64. Two images of ten thousand share one by chance once in 10¹¹ times."""
+    """Hashes each image's pixels: (N,) int64. For 10,000 images the probability of a collision is below 10⁻¹¹."""
     hashes = [hashlib.blake2b(image.numpy().tobytes(), digest_size=8).digest() for image in images.cpu()]
     return torch.tensor([int.from_bytes(each, "little", signed=True) for each in hashes])

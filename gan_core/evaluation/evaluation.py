@@ -1,4 +1,4 @@
-"""What an evaluation found, with the protocol that makes its metrics comparable."""
+"""The result of an evaluation: metrics, and the protocol that makes them comparable."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +10,14 @@ from gan_core.evaluation.metrics import Metrics
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The metrics of a generator, and of real images in its place.
+    """The metrics of a generator and of real images.
 
     Attributes:
-        protocol: What they depend on besides the generator: the data, the number of samples, the feature space.
+        protocol: What the metrics depend on besides the generator: the data, the number of samples, the feature space.
         fakes: The generator's metrics.
-        floor: The held-out fold's: what a perfect generator would score, give or take chance.
-        notes: What a reader has to know, in sentences.
+        floor: The real images' own score (the floor): the metrics of the held-out fold, which a perfect generator would
+            reach up to sampling noise.
+        notes: Remarks that are needed to interpret the metrics, one sentence each.
         closest: The 16 samples nearest to a training image, each followed by that image: (32, C, H, W) uint8; or None.
     """
 
@@ -27,10 +28,10 @@ class Evaluation:
     closest: Tensor | None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain values: protocol, metrics by name, notes.
+        """Returns JSON values: the protocol, the metrics by name, and the notes.
 
-        A metric has "value", "samples", "error" where it is known, and the same of the floor in "floor", or
-        "skipped", the reason why it could not be had.
+        A metric has "value", "samples", "error" if it is known, and "floor" with the floor's "value", "samples" and
+        "error". A metric that was not computed has only "skipped": the reason.
         """
         metrics: dict[str, Any] = {}
         for name, measured in self.fakes.measured.items():

@@ -1,4 +1,4 @@
-"""Evaluation of a run while it trains: the metrics of `gan_core evaluate`, from fewer samples, for the log."""
+"""Evaluation during training: the metrics of `gan_core evaluate` on fewer samples, for the log."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from gan_core.evaluation.evaluate import evaluate
-from gan_core.evaluation.metrics import ONE_NUMBER
+from gan_core.evaluation.metrics import SCALARS
 from gan_core.evaluation.record import as_terms
 from gan_core.evaluation.reference import Reference, open_reference
 from gan_core.evaluation.source import Source
@@ -16,12 +16,12 @@ from gan_core.features.real_data import RealData
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluator:
-    """Evaluates the same generator whenever it is called.
+    """Evaluates the current state of one generator at each call.
 
     Attributes:
-        source: The generator, as it is now.
-        samples: How many images to draw.
-        reference: The real side, embedded once.
+        source: The generator.
+        samples: The number of images to draw.
+        reference: The real images in the feature space, embedded once.
         accelerator: This run's processes.
     """
 
@@ -31,7 +31,7 @@ class Evaluator:
     accelerator: Accelerator
 
     def __call__(self) -> dict[str, float]:
-        """Returns every metric that is one number, as "evaluation@SAMPLES/NAME", on the main process, and else nothing.
+        """Returns every scalar metric as "evaluation@SAMPLES/NAME" on the main process, an empty dict on the others.
 
         Every process must call it.
         """
@@ -43,15 +43,17 @@ class Evaluator:
 def make_evaluator(
     data: RealData, source: Source, *, samples: int, features: str, accelerator: Accelerator, console: Console
 ) -> Evaluator:
-    """Opens the feature space, which may have to be trained first, and embeds the real images. All processes must call.
+    """Opens the feature space, training it first if necessary, and embeds the real images.
+
+    Every process must call it.
 
     Raises:
-        UserError: The feature space does not exist, or refuses this data.
+        UserError: The feature space does not exist, or does not support this data.
     """
     reference = open_reference(load_features(features, {}), features, data, accelerator, console)
     return Evaluator(source=source, samples=samples, reference=reference, accelerator=accelerator)
 
 
 def metric_names(samples: int) -> list[str]:
-    """Returns the names under which metrics of so many samples are logged."""
-    return [f"evaluation@{samples}/{name}" for name in ONE_NUMBER]
+    """Returns the names under which scalar metrics of this number of samples are logged."""
+    return [f"evaluation@{samples}/{name}" for name in SCALARS]

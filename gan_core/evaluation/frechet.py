@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 class Moments:
-    """Counts, sums and products of features in float64; those of several processes add up.
+    """Accumulates the count, sum and products of features in float64. Sums of several processes can be added.
 
-    They are taken about a reference mean, for far from zero a sum of squares loses the digits that the variance is
-    made of.
+    Features are centred on a reference mean, because sums of squares far from zero lose the digits of the variance.
 
     Attributes:
         about: The reference mean (d,).
-        gram: The sum over all features x of (1, x - about)ᵀ (1, x - about): (d + 1, d + 1). Its corner is the count.
+        gram: The sum over all features x of (1, x - about)ᵀ (1, x - about): (d + 1, d + 1). Its first entry is the
+            count.
     """
 
     def __init__(self, about: Tensor) -> None:
@@ -24,7 +24,7 @@ class Moments:
         self.gram = torch.zeros(len(about) + 1, len(about) + 1, dtype=torch.float64)
 
     def add(self, features: Tensor) -> "Moments":
-        """Adds features (N, d)."""
+        """Adds features (N, d) and returns self."""
         rows = F.pad(features.double().cpu() - self.about, (1, 0), value=1.0)
         self.gram += rows.T @ rows
         return self
@@ -40,12 +40,11 @@ class Moments:
 def frechet_distance(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> float:
     """Returns |μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2 (Σ₁^½ Σ₂ Σ₁^½)^½), in the features' unit squared.
 
-    The symmetric form has real eigenvalues that are not negative, also where covariances are singular, as those of
-    dead units are.
+    The symmetric form has real, non-negative eigenvalues even if a covariance is singular, e.g. because of dead units.
 
     Args:
         one: A mean (d,) and a covariance (d, d), float64.
-        other: The same.
+        other: The other mean and covariance, with the same shapes.
     """
     (mean_one, covariance_one), (mean_other, covariance_other) = one, other
     values, vectors = torch.linalg.eigh(covariance_one)

@@ -1,7 +1,7 @@
-"""GAN-train: how well a classifier that learnt from fakes alone reads real images.
+"""GAN-train: the accuracy on real images of a classifier that was trained only on fakes.
 
-Shmelkov et al. 2018, How good is my GAN?, section 3.1. It sees what GAN-test (`classes.agreement`) cannot: a generator
-that draws ten images perfectly teaches little.
+Shmelkov et al. 2018, How good is my GAN?, section 3.1. Unlike GAN-test (`classes.agreement`), it detects a lack of
+diversity: a classifier learns little from a generator that draws only ten perfect images.
 """
 
 from rich.console import Console
@@ -15,22 +15,26 @@ from gan_core.randomness import Streams
 
 
 def gan_train(images: Tensor, labels: Tensor, data: RealData, console: Console) -> tuple[float, float]:
-    """Returns the accuracies on the test split after learning from fakes, and from as many real images.
+    """Returns the accuracies on the test split after training on fakes, and after training on as many real images.
+
+    If the training split has fewer than N images, the second classifier is trained on all of them.
 
     Args:
         images: Fakes (N, C, H, W) uint8.
-        labels: The classes that they were asked for, (N,) int64.
+        labels: The requested classes of the fakes, (N,) int64.
         data: The real images.
-        console: Where progress is shown.
+        console: Shows progress.
     """
     fakes = ResidentImages(images, labels).to(data.device)
     return (
-        _taught_by(fakes, data, "training a classifier on samples", console),
-        _taught_by(data.train.first(len(images)), data, "training one on as many real images", console),
+        _accuracy_after_training(fakes, data, "training a classifier on samples", console),
+        _accuracy_after_training(
+            data.train.first(len(images)), data, "training a classifier on as many real images", console
+        ),
     )
 
 
-def _taught_by(images: LabelledImages, data: RealData, what: str, console: Console) -> float:
+def _accuracy_after_training(images: LabelledImages, data: RealData, what: str, console: Console) -> float:
     spec = data.dataset.spec
     Streams(0).seed_modules("GAN-train", 0, 0)
     network = SmallCnn(spec.channels, spec.image_size, spec.classes)

@@ -1,19 +1,19 @@
-"""The kernel distance (KID): an unbiased squared maximum mean discrepancy with a cubic kernel.
+"""The kernel distance (KID): an unbiased estimate of the squared maximum mean discrepancy with a cubic kernel.
 
-Bińkowski et al. 2018, Demystifying MMD GANs, section 4; the estimator is equation 4 (of Gretton et al. 2012, lemma 6).
+Bińkowski et al. 2018, Demystifying MMD GANs, section 4; the estimator is equation 4 (Gretton et al. 2012, lemma 6).
 """
 
 import torch
 from torch import Tensor
 
 BLOCKS = 10
-"""Parts of the data, at least, from whose spread comes the error."""
+"""The minimum number of blocks of the data; the standard error is computed from their spread."""
 
 _BLOCK = 1000
 
 
 def squared_mmd(fake: Tensor, real: Tensor) -> float:
-    """Returns the unbiased estimate from features (M, d) and (N, d). Near its floor it may be negative.
+    """Returns the unbiased estimate of the squared MMD of features (M, d) and (N, d). It can be negative near 0.
 
     The kernel is k(x, y) = (x·y / d + 1)³.
     """
@@ -30,10 +30,10 @@ def squared_mmd(fake: Tensor, real: Tensor) -> float:
 
 
 def kernel_distance(fake: Tensor, real: Tensor) -> tuple[float, float]:
-    """Returns KID and its standard error, from equally many features of each: (N, d), N at least 20.
+    """Returns KID and its standard error from fake and real features, (N, d) each, N at least 20.
 
-    KID is the mean over ten blocks of the data, or over more of 1,000 images each. The blocks share no image, so their
-    spread gives an honest error, as that of the subsets that overlap, which are usual, does not.
+    KID is the mean over ten blocks of the data, or over more than ten blocks of 1,000 images each. Because the blocks
+    share no image, their spread gives a correct standard error, unlike that of the usual overlapping subsets.
     """
     size = min(_BLOCK, len(fake) // BLOCKS)
     blocks = len(fake) // size
@@ -42,19 +42,19 @@ def kernel_distance(fake: Tensor, real: Tensor) -> tuple[float, float]:
     return float(estimates.mean()), float(estimates.std() / blocks**0.5)
 
 
-class Standard:
-    """Features on the scale of the real ones: each with mean 0 and variance 1 over the reference.
+class Standardiser:
+    """Scales features so that each has mean 0 and variance 1 over a reference set.
 
-    On raw features of a ReLU network a few rows of large norm decide the cubic kernel.
+    Without this, a few images whose ReLU features have a large norm dominate the cubic kernel.
     """
 
     def __init__(self, reference: Tensor) -> None:
-        """Takes the reference's features (N, d); one that is constant keeps its scale."""
+        """Takes the reference features (N, d). A constant feature is centred but not scaled."""
         spread = reference.double().std(0)
         self.mean, self.spread = reference.double().mean(0), torch.where(spread > 0, spread, 1.0)
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Maps features (N, d) to float64."""
+        """Returns the scaled features (N, d) in float64."""
         return (features.double() - self.mean) / self.spread
 
 

@@ -1,6 +1,7 @@
-"""Fidelity and diversity apart: how much of the fake is within the real, and how much of the real is reached.
+"""Precision, recall, density and coverage, which measure fidelity and diversity separately.
 
-A set's manifold is the union of balls about its points, each as large as the distance to the k-th nearest other point.
+The manifold of a set is the union of balls around its points. The radius of a ball is the distance to the k-th nearest
+other point of the set.
 """
 
 from dataclasses import dataclass
@@ -16,14 +17,17 @@ K = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overlap:
-    """How two sets of features overlap.
+    """The overlap of fake and real features.
 
     Attributes:
-        precision: The share of fakes within the manifold of the real: 0 to 1 (Kynkäänniemi et al. 2019, equation 2).
-        recall: The share of reals within the manifold of the fake: 0 to 1 (the same, equation 3).
-        density: In how many balls of the real a fake lies, over k: 0 up, 1 where the sets are alike (Naeem et al. 2020,
-            equation 3). Unlike precision, it is not raised by outliers among the real.
-        coverage: The share of the balls of the real with a fake in them: 0 to 1 (the same, equation 4).
+        precision: The share of fakes within the manifold of the real images: 0 to 1 (Kynkäänniemi et al. 2019,
+            equation 2).
+        recall: The share of real images within the manifold of the fakes: 0 to 1 (Kynkäänniemi et al. 2019,
+            equation 3).
+        density: The mean number of balls around real images that contain a fake, divided by k: at least 0, and 1 for
+            equal distributions (Naeem et al. 2020, equation 3). Unlike precision, it is not raised by outliers among
+            the real images.
+        coverage: The share of balls around real images that contain a fake: 0 to 1 (Naeem et al. 2020, equation 4).
     """
 
     precision: float
@@ -33,7 +37,7 @@ class Overlap:
 
 
 def overlap(fake: Tensor, real: Tensor, k: int = K) -> Overlap:
-    """Compares features (M, d) with (N, d), more than k of each."""
+    """Compares fake features (M, d) with real features (N, d); M and N must exceed k."""
     fake_radii, real_radii = kth_distance(fake, k), kth_distance(real, k)
     balls = torch.zeros(len(fake), dtype=torch.long, device=fake.device)
     reached, covered = (torch.zeros(len(real), dtype=torch.bool, device=real.device) for _ in range(2))

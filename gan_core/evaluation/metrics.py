@@ -1,15 +1,15 @@
-"""All metrics of one set of images. What measures a generator measures real images in its place: that is the floor.
+"""All metrics of one set of images: a generator's samples, or real images for their own score (the floor).
 
 fid               Fréchet distance to the test split
-fid_per_trace     the same over the trace of the real covariance, a scale that feature spaces share roughly
+fid_per_trace     fid divided by the trace of the real covariance, roughly comparable between feature spaces
 kid               kernel distance on standardised features
-precision recall density coverage    of the test split's manifold, k = 5
-modes kl          classes drawn, and the divergence of their histogram from the training split's
+precision recall density coverage    overlap with the test split, k = 5
+modes kl          number of classes drawn, and the divergence of their histogram from the training split's
 histogram         share of each class
-confidence        the classifier's mean confidence
-agreement         share of samples read as the class asked for; also for each class
-unique            different images, over all images
-copies copying_z  nearness to training images, measured on a held-out fold
+confidence        mean confidence of the classifier
+agreement         share of samples classified as the requested class; agreement_by_class for each class
+unique            number of distinct images divided by the number of images
+copies copying_z  distances to the training images, compared with those of a held-out fold
 """
 
 from dataclasses import dataclass, field
@@ -19,29 +19,29 @@ from torch import Tensor
 from gan_core.evaluation.classes import agreement, histogram, kl_to_real, modes
 from gan_core.evaluation.embed import Embedded
 from gan_core.evaluation.frechet import Moments, frechet_distance
-from gan_core.evaluation.kernel import BLOCKS, Standard, kernel_distance
+from gan_core.evaluation.kernel import BLOCKS, Standardiser, kernel_distance
 from gan_core.evaluation.manifold import K, overlap
-from gan_core.evaluation.memorisation import copying
+from gan_core.evaluation.memorisation import data_copying
 from gan_core.evaluation.reference import Reference
 
-ONE_NUMBER = (
+SCALARS = (
     *("fid", "fid_per_trace", "kid", "precision", "recall", "density", "coverage", "modes", "kl", "confidence"),
     *("agreement", "unique", "copies", "copying_z"),
 )
-"""The metrics that are one number, and so can be terms of a log."""
+"""The scalar metrics, which can be logged as terms."""
 
-FEW = 2000
-"""FID of fewer samples is mostly bias: on 1,000 images, three times what it is on 10,000."""
+MIN_FID_SAMPLES = 2000
+"""FID on fewer samples is mostly bias: on 1,000 images it is three times as large as on 10,000."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
+class Metric:
     """A metric of one set of images.
 
     Attributes:
-        value: A number, or one for each class.
-        samples: From how many images.
-        error: Its standard error, where that is known.
+        value: A number, or a list with one number per class.
+        samples: The number of images it was computed from.
+        error: Its standard error, or None if unknown.
     """
 
     value: float | list[float]
@@ -50,113 +50,116 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What is measured.
+class MetricInputs:
+    """The images to compute metrics of.
 
     Attributes:
-        images: All of it, embedded.
-        compared: How many of the images, from the first on, are compared with as many of the test split.
-        moments: Of the features of those, or None where there are no features.
-        asked: The labels asked for, (N,) int64, or None.
-        nearest: Distances to the nearest training image, (M,), or None where there are no features.
+        images: The embedding of all N images.
+        compared: The number of images, from the first on, that are compared with as many images of the test split.
+        moments: The moments of the compared images' features, or None without features.
+        requested: The labels passed to the generator, (N,) int64, or None if it is not conditional.
+        nearest: Distances of M images to the nearest training image, (M,), or None without features.
     """
 
     images: Embedded
     compared: int
     moments: Moments | None
-    asked: Tensor | None
+    requested: Tensor | None
     nearest: Tensor | None
 
 
 @dataclass
 class Metrics:
-    """Measured metrics by name, and for each other one the reason why it was not."""
+    """Computed metrics by name, and for every skipped metric the reason."""
 
-    measured: dict[str, Measured] = field(default_factory=dict)
+    measured: dict[str, Metric] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
     def skip(self, why: str, *names: str) -> None:
-        """Says why metrics are missing."""
+        """Records why these metrics were not computed."""
         self.skipped |= dict.fromkeys(names, why)
 
 
-def measure(subject: Subject, reference: Reference, *, small_fid: bool) -> Metrics:
-    """Computes every metric that can be had; `small_fid` also wants FID of fewer than 2,000 images."""
-    metrics, images = Metrics(), subject.images
+def measure(inputs: MetricInputs, reference: Reference, *, small_fid: bool) -> Metrics:
+    """Computes every available metric; with `small_fid`, FID even on fewer than 2,000 images."""
+    metrics, images = Metrics(), inputs.images
     unique = len(images.digests.unique()) / len(images.digests)
-    metrics.measured["unique"] = Measured(value=unique, samples=len(images.digests))
-    if subject.moments is None:
+    metrics.measured["unique"] = Metric(value=unique, samples=len(images.digests))
+    if inputs.moments is None:
         features = ("fid", "fid_per_trace", "kid", "precision", "recall", "density", "coverage", "copies", "copying_z")
         metrics.skip(reference.missing, *features)
     else:
-        _distances(metrics, subject, subject.moments, reference, small_fid)
-        _overlap(metrics, subject, reference)
-        _copying(metrics, subject, reference)
+        _distances(metrics, inputs, inputs.moments, reference, small_fid)
+        _overlap(metrics, inputs, reference)
+        _data_copying(metrics, inputs, reference)
     if images.predicted is None:
-        why = reference.missing or f"the feature space {reference.name!r} knows no classes"
+        why = reference.missing or f"the feature space {reference.name!r} does not predict classes"
         metrics.skip(why, "modes", "kl", "histogram", "confidence", "agreement", "agreement_by_class")
     else:
-        _classes(metrics, subject, reference, images.predicted)
+        _classes(metrics, inputs, reference, images.predicted)
     return metrics
 
 
-def _distances(metrics: Metrics, subject: Subject, moments: Moments, reference: Reference, small_fid: bool) -> None:
-    fake, real, count = subject.images.features, reference.test.features, subject.compared
+def _distances(metrics: Metrics, inputs: MetricInputs, moments: Moments, reference: Reference, small_fid: bool) -> None:
+    fake, real, count = inputs.images.features, reference.test.features, inputs.compared
     assert fake is not None
     assert real is not None
     assert reference.train.features is not None
     if count < 2 * BLOCKS:
-        why = f"it needs {2 * BLOCKS} images of each kind, and there are {count}"
+        why = f"needs at least {2 * BLOCKS} fakes and as many real images, has {count}"
         metrics.skip(why, "fid", "fid_per_trace", "kid")
         return
-    if count >= FEW or small_fid:
+    if count >= MIN_FID_SAMPLES or small_fid:
         real_gaussian = Moments(moments.about).add(real[:count]).gaussian()
         distance = frechet_distance(moments.gaussian(), real_gaussian)
-        metrics.measured["fid"] = Measured(value=distance, samples=count)
-        metrics.measured["fid_per_trace"] = Measured(value=distance / float(real_gaussian[1].trace()), samples=count)
+        metrics.measured["fid"] = Metric(value=distance, samples=count)
+        metrics.measured["fid_per_trace"] = Metric(value=distance / float(real_gaussian[1].trace()), samples=count)
     else:
-        why = f"on {count:,} samples, below {FEW:,}, it is mostly bias; --small-fid computes it all the same"
+        why = (
+            f"on {count:,} samples, fewer than {MIN_FID_SAMPLES:,}, FID is mostly bias. Pass --small-fid to compute it "
+            "anyway"
+        )
         metrics.skip(why, "fid", "fid_per_trace")
-    standard = Standard(reference.train.features)
-    distance, error = kernel_distance(standard(fake[:count]), standard(real[:count]))
-    metrics.measured["kid"] = Measured(value=distance, samples=count, error=error)
+    standardise = Standardiser(reference.train.features)
+    distance, error = kernel_distance(standardise(fake[:count]), standardise(real[:count]))
+    metrics.measured["kid"] = Metric(value=distance, samples=count, error=error)
 
 
-def _overlap(metrics: Metrics, subject: Subject, reference: Reference) -> None:
-    fake, real, count = subject.images.features, reference.test.features, subject.compared
+def _overlap(metrics: Metrics, inputs: MetricInputs, reference: Reference) -> None:
+    fake, real, count = inputs.images.features, reference.test.features, inputs.compared
     assert fake is not None
     assert real is not None
     names = ("precision", "recall", "density", "coverage")
     if count <= K:
-        metrics.skip(f"it needs more than {K} images of each kind, and there are {count}", *names)
+        metrics.skip(f"needs more than {K} fakes and as many real images, has {count}", *names)
         return
     found = overlap(fake[:count], real[:count])
-    metrics.measured |= {name: Measured(value=getattr(found, name), samples=count) for name in names}
+    metrics.measured |= {name: Metric(value=getattr(found, name), samples=count) for name in names}
 
 
-def _copying(metrics: Metrics, subject: Subject, reference: Reference) -> None:
-    assert subject.nearest is not None
-    assert reference.fresh is not None
-    found, samples = copying(subject.nearest, reference.fresh_half), len(subject.nearest)
-    metrics.measured["copies"] = Measured(value=found.share, samples=samples)
-    metrics.measured["copying_z"] = Measured(value=found.z, samples=samples)
+def _data_copying(metrics: Metrics, inputs: MetricInputs, reference: Reference) -> None:
+    assert inputs.nearest is not None
+    assert reference.held_out_distances is not None
+    found, samples = data_copying(inputs.nearest, reference.copying_baseline), len(inputs.nearest)
+    metrics.measured["copies"] = Metric(value=found.share, samples=samples)
+    metrics.measured["copying_z"] = Metric(value=found.z, samples=samples)
 
 
-def _classes(metrics: Metrics, subject: Subject, reference: Reference, predicted: Tensor) -> None:
+def _classes(metrics: Metrics, inputs: MetricInputs, reference: Reference, predicted: Tensor) -> None:
     assert reference.counts is not None
-    assert subject.images.confidence is not None
+    assert inputs.images.confidence is not None
     classes, samples = reference.classes, len(predicted)
     counts = histogram(predicted, classes)
     found: dict[str, float | list[float]] = {
-        "modes": float(modes(counts, reference.counts, reference.least_share)),
+        "modes": float(modes(counts, reference.counts, reference.min_class_share)),
         "kl": kl_to_real(counts, reference.counts),
         "histogram": (counts.double() / samples).tolist(),
-        "confidence": float(subject.images.confidence.double().mean()),
+        "confidence": float(inputs.images.confidence.double().mean()),
     }
-    if subject.asked is None:
+    if inputs.requested is None:
         metrics.skip("the generator is not conditional", "agreement", "agreement_by_class")
-    elif len(subject.asked.unique()) < classes:
-        metrics.skip(f"{samples:,} samples do not have all {classes} classes", "agreement", "agreement_by_class")
+    elif len(inputs.requested.unique()) < classes:
+        metrics.skip(f"{samples:,} samples do not cover all {classes} classes", "agreement", "agreement_by_class")
     else:
-        found["agreement"], found["agreement_by_class"] = agreement(predicted, subject.asked, classes)
-    metrics.measured |= {name: Measured(value=value, samples=samples) for name, value in found.items()}
+        found["agreement"], found["agreement_by_class"] = agreement(predicted, inputs.requested, classes)
+    metrics.measured |= {name: Metric(value=value, samples=samples) for name, value in found.items()}

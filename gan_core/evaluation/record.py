@@ -1,11 +1,11 @@
-"""What an evaluation leaves in a run's folder.
+"""The files that an evaluation writes to a run's folder.
 
 evaluation.json           the metrics and their protocol; the newest evaluation only
 evaluation-closest.png    the samples nearest to a training image, each above that image
 metrics.jsonl             one more line: {"images_seen": 500000, "evaluation@10000/fid": 12.3, ...}
 
-That line has all metrics that are one number, labelled with the number of samples. Like any other line, one is dropped
-when a run is resumed before it (`RunFolder.rewind_metrics`).
+That line has all scalar metrics; their names contain the number of samples. Like any other line, it is dropped when the
+run is resumed from an earlier point (`RunFolder.rewind_metrics`).
 """
 
 import json
@@ -19,12 +19,12 @@ from gan_core.sampling.files import save_grid
 
 
 def record(evaluation: Evaluation, metadata: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
-    """Writes it, and returns what evaluation.json now says. Only the main process calls it.
+    """Writes the evaluation to the run's folder and returns the contents of evaluation.json. Main process only.
 
     Args:
-        evaluation: What was found.
-        metadata: What else is known: "images_seen" and "seed".
-        folder: The run's.
+        evaluation: The result to write.
+        metadata: Further entries of the file: "images_seen" and "seed".
+        folder: The run's folder.
 
     Raises:
         UserError: The folder cannot be written to.
@@ -42,22 +42,22 @@ def record(evaluation: Evaluation, metadata: dict[str, Any], folder: RunFolder) 
 
 
 def read_evaluation(folder: RunFolder) -> dict[str, Any]:
-    """Returns what `record` wrote.
+    """Returns the contents of evaluation.json as `record` wrote them.
 
     Raises:
-        UserError: The run was not evaluated, or the file is damaged.
+        UserError: The run has not been evaluated, or the file is damaged.
     """
     if not folder.evaluation.exists():
-        raise UserError(f"{str(folder.root)!r} was not evaluated yet: gan_core evaluate {folder.root}")
+        raise UserError(f"{str(folder.root)!r} has not been evaluated. Run: gan_core evaluate {folder.root}")
     try:
         written = json.loads(folder.evaluation.read_text(encoding="utf-8"))
         return {"protocol": dict(written["protocol"]), "metrics": dict(written["metrics"]), **written}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{str(folder.evaluation)!r} is damaged; evaluate the run again: {error}") from None
+        raise UserError(f"{str(folder.evaluation)!r} is damaged ({error}). Evaluate the run again") from None
 
 
 def as_terms(evaluation: Evaluation) -> dict[str, float]:
-    """Returns the metrics that are one number as terms of a log line: "evaluation@SAMPLES/NAME"."""
+    """Returns the scalar metrics as terms of a log line: "evaluation@SAMPLES/NAME"."""
     phase = f"evaluation@{evaluation.protocol['samples']}"
     measured = evaluation.fakes.measured.items()
     return {f"{phase}/{name}": metric.value for name, metric in measured if not isinstance(metric.value, list)}

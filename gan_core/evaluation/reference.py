@@ -1,4 +1,4 @@
-"""The real side of an evaluation: embedded once, and compared with any number of generators."""
+"""The real images of an evaluation: embedded once, and compared with any number of generators."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from gan_core.errors import UserError
 from gan_core.evaluation.embed import Embedded, embed
 from gan_core.evaluation.neighbours import nearest
 from gan_core.features.load import LoadedFeatures
-from gan_core.features.real_data import Part, RealData
+from gan_core.features.real_data import RealData, Subset
 from gan_core.features.space import FeatureSpace, SpaceUnavailableError
 from gan_core.sampling.sampler import BLOCK
 
-_NEIGHBOURS = 50_000
-"""Training images, at most, among which a fake's nearest neighbour is looked for."""
+_MAX_TRAINING_IMAGES = 50_000
+"""The maximum number of training images that are searched for a fake's nearest neighbour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +27,15 @@ class Reference:
     Attributes:
         data: The images.
         name: The feature space's name.
-        space: The feature space, or None where it cannot be had.
-        missing: Why there is none, or "".
-        train: Up to 50,000 of what generators learnt from.
-        held_out: The fold of it that nothing is compared with. In the place of a generator's samples, it tells the
-            floor of every metric.
-        test: What samples are compared with.
-        counts: How many images of each class the training split has, (K,) int64, or None where it has no labels.
-        fresh: Distances of the fold to the nearest image of `train`, (N,) float64, or None without features. The first
-            half says what is near; the second half is measured by it as fakes are, for the floor.
+        space: The feature space, or None if it is not available.
+        missing: Why the space is not available, or "".
+        train: Up to 50,000 images that the generator was trained on.
+        held_out: A fold of the training split that no sample is compared with. Its metrics, computed as if it were a
+            generator's samples, are the real images' own score (the floor).
+        test: The images that samples are compared with.
+        counts: The number of images of each class in the training split, (K,) int64, or None without labels.
+        held_out_distances: Distances of the fold to the nearest image of `train`, (N,) float64, or None without
+            features. Fakes, and for the floor the second half, are compared with the first half.
     """
 
     data: RealData
@@ -46,38 +46,43 @@ class Reference:
     held_out: Embedded
     test: Embedded
     counts: Tensor | None
-    fresh: Tensor | None
+    held_out_distances: Tensor | None
 
     @property
-    def fresh_half(self) -> Tensor:
-        """The half of `fresh` by which copies are told."""
-        assert self.fresh is not None
-        return self.fresh[: len(self.fresh) // 2]
+    def copying_baseline(self) -> Tensor:
+        """The first half of `held_out_distances`, which the distances of possible copies are compared with."""
+        assert self.held_out_distances is not None
+        return self.held_out_distances[: len(self.held_out_distances) // 2]
 
     @property
-    def least_share(self) -> float:
-        """How often a class must be drawn to count, as a share of how often it is real.
+    def copying_floor(self) -> Tensor | None:
+        """The second half of `held_out_distances`, compared with the first for the floor; None without features."""
+        return None if self.held_out_distances is None else self.held_out_distances[len(self.copying_baseline) :]
 
-        In Stacked-MNIST, with its thousand classes, one sample is enough (Metz et al. 2017); of ten classes a
-        classifier finds one by mistake.
+    @property
+    def min_class_share(self) -> float:
+        """The `min_share` of `modes`: the share of a class among samples that counts, over its share of real images.
+
+        For Stacked-MNIST with its 1,000 classes one sample is enough (Metz et al. 2017), so it is 0. With ten classes,
+        a classifier finds single samples of a class by mistake, so it is 0.1.
         """
         return 0.0 if self.data.dataset.channel is not None else 0.1
 
     @property
     def classes(self) -> int:
-        """How many classes the data set has."""
+        """The number of classes of the data set."""
         return self.data.dataset.spec.classes
 
 
 def open_reference(
     loaded: LoadedFeatures, name: str, data: RealData, accelerator: Accelerator, console: Console
 ) -> Reference:
-    """Opens the feature space, called `name`, and embeds the real images; without it, the reason is kept.
+    """Opens the feature space called `name` and embeds the real images.
 
-    All processes must call.
+    If the space is not available, the reference has the reason in `missing`. Every process must call it.
 
     Raises:
-        UserError: The feature space refuses this data.
+        UserError: The feature space does not support this data.
     """
     space: FeatureSpace | str
     try:
@@ -90,26 +95,35 @@ def open_reference(
 def make_reference(
     data: RealData, name: str, space: FeatureSpace | str, accelerator: Accelerator, console: Console
 ) -> Reference:
-    """Embeds the real images; instead of a feature space that cannot be had, give the reason. All processes must call.
+    """Embeds the real images. Every process must call it.
+
+    Args:
+        data: The images.
+        name: The feature space's name.
+        space: The feature space, or the reason why it is not available.
+        accelerator: This run's processes.
+        console: Shows progress.
 
     Raises:
-        UserError: The feature space knows other classes than the data set has.
+        UserError: The feature space predicts a different number of classes than the data set has.
     """
     opened = None if isinstance(space, str) else space
 
-    def embedded(part: Part, what: str) -> Embedded:
-        count = min(len(part), _NEIGHBOURS)
-        return embed(lambda mine: _blocks(part, mine), count, opened, accelerator, what=what, console=console)
+    def embedded(images: Subset, what: str) -> Embedded:
+        count = min(len(images), _MAX_TRAINING_IMAGES)
+        return embed(lambda numbers: _blocks(images, numbers), count, opened, accelerator, what=what, console=console)
 
     classes = data.dataset.spec.classes
     if opened is not None:
         first = next(iter(data.test.batches([[0]])))[0]
-        known = opened(first).probabilities
-        if known is not None and known.shape[1] != classes:
+        predicted = opened(first).probabilities
+        if predicted is not None and predicted.shape[1] != classes:
             raise UserError(
-                f"features: {name!r} knows {known.shape[1]} classes, but {data.dataset.spec.name!r} has {classes}"
+                f"features: {name!r} predicts {predicted.shape[1]} classes, but {data.dataset.spec.name!r} has "
+                f"{classes}"
             )
-    train, held_out = embedded(data.train, "embedding training images"), embedded(data.held_out, "held-out images")
+    train = embedded(data.train, "embedding training images")
+    held_out = embedded(data.held_out, "embedding held-out images")
     labels = data.read("train").labels
     return Reference(
         data=data,
@@ -118,9 +132,9 @@ def make_reference(
         missing=space if isinstance(space, str) else "",
         train=train,
         held_out=held_out,
-        test=embedded(data.test, "test images"),
+        test=embedded(data.test, "embedding test images"),
         counts=None if labels is None else torch.bincount(labels.cpu(), minlength=classes),
-        fresh=None if held_out.features is None else _distances(held_out.features, train.features),
+        held_out_distances=None if held_out.features is None else _distances(held_out.features, train.features),
     )
 
 
@@ -129,7 +143,7 @@ def _distances(queries: Tensor, references: Tensor | None) -> Tensor:
     return nearest(queries, references)[0].cpu()
 
 
-def _blocks(part: Part, numbers: range) -> Iterator[Tensor]:
-    """Yields blocks of real images; beyond the last image it begins again."""
-    places = [[place % len(part) for place in range(n * BLOCK, (n + 1) * BLOCK)] for n in numbers]
-    return (images for images, _ in part.batches(places))
+def _blocks(images: Subset, numbers: range) -> Iterator[Tensor]:
+    """Yields blocks of real images; after the last image it starts from the first again."""
+    positions = [[position % len(images) for position in range(n * BLOCK, (n + 1) * BLOCK)] for n in numbers]
+    return (block for block, _ in images.batches(positions))

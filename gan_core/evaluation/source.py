@@ -1,4 +1,4 @@
-"""Where images to be judged come from."""
+"""The interface of what is evaluated: a source of images."""
 
 from typing import Protocol
 
@@ -6,15 +6,17 @@ from torch import Tensor
 
 
 class Source(Protocol):
-    """A generator, as an evaluation sees it: an endless list of images, in blocks of 64.
+    """An unlimited sequence of images in blocks of 64, such as `gan_core.sampling.sampler.Sampler`.
 
-    `gan_core.sampling.sampler.Sampler` is one. The same block must have the same images whenever, and on whichever
-    process, it is asked for.
+    A block must contain the same images at every call, on every process.
     """
 
     @property
     def classes(self) -> int:
-        """How many labels can be asked for; 0 where the source is unconditional."""
+        """The number of classes that can be requested; 0 if the source is unconditional."""
 
     def block(self, number: int, labels: Tensor | None) -> Tensor:
-        """Returns images 64 `number` to 64 `number` + 63: (64, C, H, W) uint8, of labels (64,) int64 or of any."""
+        """Returns images 64 `number` to 64 `number` + 63: (64, C, H, W) uint8.
+
+        Labels are (64,) int64, or None for images of any class.
+        """

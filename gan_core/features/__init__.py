@@ -1,1 +1,1 @@
-"""Feature spaces: what turns images into the numbers that metrics are computed from."""
+"""Feature spaces, which map images to the features that metrics are computed from."""

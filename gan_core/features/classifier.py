@@ -1,7 +1,7 @@
-"""The default feature space: the last layer of a small classifier, trained once on the data set itself, and cached.
+"""The default feature space: the last hidden layer of a small classifier, trained once on the data set and cached.
 
-It learns from the training split less a held-out fold. How well it reads the test split is stored with it, and where it
-reads badly it refuses to judge. Weights are safetensors, beside a JSON file that says what they are; nothing pickled.
+The classifier is trained on the training split without a held-out fold. Its test accuracy is stored with it, and it is
+not used if the accuracy is too low. The cache holds safetensors and a JSON file with their metadata, no pickle.
 """
 
 import hashlib
@@ -26,46 +26,47 @@ from gan_core.randomness import Streams
 from gan_core.runs.atomic import write_atomically
 from gan_core.version import __version__
 
-_LEAST = {"digits": 0.95, "mnist": 0.985, "fashion-mnist": 0.90}
-"""Test accuracy below which a classifier is no judge."""
+_MIN_ACCURACY = {"digits": 0.95, "mnist": 0.985, "fashion-mnist": 0.90}
+"""Minimum test accuracy of a classifier that is used for evaluation, by data set."""
 
 
 class ClassifierOptions(Options):
-    """What the classifier is made from, and when it may judge."""
+    """The classifier's seed, and the accuracy that it must reach."""
 
     min_accuracy: float | None = Field(None, gt=0, le=1)
-    """Refuse to judge below this accuracy on the test split; 0.985 on mnist, 0.90 on fashion-mnist, 0.95 on digits."""
+    """Minimum accuracy on the test split; by default 0.985 on mnist, 0.90 on fashion-mnist, 0.95 on digits."""
     seed: int = Field(0, ge=0, lt=2**63)
-    """Seed of the classifier's first weights and of the order of its images."""
+    """Seed of the classifier's initial weights and of the order of its images."""
 
 
 class Classifier:
-    """A trained classifier as a feature space: 128 features, and the probability of each class."""
+    """A trained classifier as a feature space: 128 features, and class probabilities."""
 
     def __init__(self, network: SmallCnn, fingerprint: str, provenance: str) -> None:
         self.network, self.fingerprint, self.provenance = network, fingerprint, provenance
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Embedding:
-        """Embeds images (N, C, H, W) uint8."""
+        """Embeds images (N, C, H, W) uint8: features (N, 128), probabilities (N, K)."""
         features, logits = self.network(images)
         return Embedding(features=features, probabilities=logits.softmax(1))
 
 
 class PerChannel:
-    """A feature space for stacked images: that of one channel's data set, on each channel.
+    """A feature space for stacked images: applies the feature space of the single-channel data set to each channel.
 
-    Features follow one another, and the probability of a class is the product of those of its channels' classes.
+    The channels' features are concatenated. The probability of a class is the product of the probabilities of its
+    channels' classes.
     """
 
-    def __init__(self, one: FeatureSpace) -> None:
-        self.one, self.provenance = one, f"on each channel: {one.provenance}"
-        self.fingerprint = hashlib.sha256(f"per channel {one.fingerprint}".encode()).hexdigest()
+    def __init__(self, space: FeatureSpace) -> None:
+        self.space, self.provenance = space, f"on each channel: {space.provenance}"
+        self.fingerprint = hashlib.sha256(f"per channel {space.fingerprint}".encode()).hexdigest()
 
     def __call__(self, images: Tensor) -> Embedding:
         """Embeds images (N, 3, H, W) uint8: features (N, 3 d), probabilities (N, K³)."""
         count, channels = images.shape[:2]
-        each = self.one(images.flatten(0, 1)[:, None])
+        each = self.space(images.flatten(0, 1)[:, None])
         assert each.probabilities is not None
         red, green, blue = each.probabilities.view(count, channels, -1).unbind(1)
         probabilities = torch.einsum("na,nb,nc->nabc", red, green, blue).flatten(1)
@@ -73,10 +74,11 @@ class PerChannel:
 
 
 def open_classifier(options: ClassifierOptions, data: RealData, device: torch.device, console: Console) -> FeatureSpace:
-    """Takes the classifier of this data from the cache, or trains it.
+    """Loads the classifier of this data from the cache, or trains it.
 
     Raises:
-        UserError: The data has no labels or no known threshold, or the classifier reads it too badly.
+        UserError: The data has no labels, `min_accuracy` has neither a value nor a default, or the classifier's test
+            accuracy is below it.
     """
     if data.dataset.channel is not None:
         return PerChannel(open_classifier(options, RealData(data.dataset.channel, device), device, console))
@@ -85,22 +87,22 @@ def open_classifier(options: ClassifierOptions, data: RealData, device: torch.de
         raise UserError(
             f"features: 'classifier' needs labels, but {spec.name!r} has none. Use --features random or inception"
         )
-    least = options.min_accuracy or _LEAST.get(spec.name)
-    if least is None:
+    min_accuracy = options.min_accuracy or _MIN_ACCURACY.get(spec.name)
+    if min_accuracy is None:
         raise UserError(
-            f"min_accuracy: there is none for {spec.name!r}. Say how well a classifier must read its test images to "
-            "judge others, such as --set min_accuracy=0.9"
+            f"min_accuracy: there is no default for {spec.name!r}. Set the test accuracy that the classifier must "
+            "reach, e.g. --set min_accuracy=0.9"
         )
     weights, metadata = _from_cache(_path(data, options.seed)) or _train(data, options.seed, device, console)
-    read = metadata["test_accuracy"]
-    if read < least:
+    test_accuracy = metadata["test_accuracy"]
+    if test_accuracy < min_accuracy:
         raise UserError(
-            f"features: the classifier of {spec.name!r} reads {read:.2%} of the test images right, and must read "
-            f"{least:.2%}: it is no judge. Give --features random, or another --set min_accuracy"
+            f"features: the classifier of {spec.name!r} has a test accuracy of {test_accuracy:.2%}, below the minimum "
+            f"of {min_accuracy:.2%}. Use --features random, or set a lower --set min_accuracy"
         )
     network = _network(data)
     network.load_state_dict(load(weights))
-    provenance = f"small CNN, {read:.2%} of {len(data.test):,} test images read right"
+    provenance = f"small CNN, accuracy {test_accuracy:.2%} on {len(data.test):,} test images"
     return Classifier(network.to(device).eval(), metadata["sha256"], provenance)
 
 
@@ -113,7 +115,7 @@ def _network(data: RealData) -> SmallCnn:
 
 
 def _path(data: RealData, seed: int) -> Path:
-    """Returns where the classifier's weights are: a name that hashes all they depend on."""
+    """Returns the cache path of the classifier's weights: a hash of everything that they depend on."""
     depends_on = {
         "data": data.read("train").fingerprint,
         "learns from": len(data.train),
@@ -129,7 +131,7 @@ def _path(data: RealData, seed: int) -> Path:
 def _train(data: RealData, seed: int, device: torch.device, console: Console) -> tuple[bytes, dict[str, Any]]:
     Streams(seed).seed_modules("classifier", 0, 0)
     network, name = _network(data), data.dataset.spec.name
-    train_classifier(network, data.train, seed, device, f"training a classifier of {name}, once", console)
+    train_classifier(network, data.train, seed, device, f"training a classifier of {name} (once)", console)
     weights = save({key: tensor.cpu().contiguous() for key, tensor in network.state_dict().items()})
     metadata = {
         "dataset": name,
@@ -146,7 +148,7 @@ def _train(data: RealData, seed: int, device: torch.device, console: Console) ->
 
 
 def _from_cache(path: Path) -> tuple[bytes, dict[str, Any]] | None:
-    """Returns weights and metadata where both are there and belong together."""
+    """Returns the weights and their metadata, or None if one is missing or they do not match."""
     try:
         weights = path.read_bytes()
         metadata = dict(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))

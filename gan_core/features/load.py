@@ -1,4 +1,4 @@
-"""Opening the feature space that was named, equal on all processes."""
+"""Opens a feature space by name, and checks that it is the same on all processes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from gan_core.settings.resolve import validated
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedFeatures:
-    """A kind of feature space that is imported and checked, with where it came from and its options."""
+    """An imported and checked kind of feature space, with the plugin it comes from and its options."""
 
     plugin: Plugin
     features: Features
@@ -28,15 +28,15 @@ class LoadedFeatures:
         """Opens the space for this data on every process, the main one first.
 
         Raises:
-            UserError: It refuses this data, or it is not the same on every machine.
-            SpaceUnavailableError: Something that it needs is missing here.
+            UserError: The space does not support this data, or is not the same on every machine.
+            SpaceUnavailableError: Something that the space needs is missing.
         """
         space, missing = None, ""
         try:
             with accelerator.main_process_first():
                 try:
                     space = self.features.open(self.options, data, accelerator.device, console)
-                except SpaceUnavailableError as error:  # Not beyond the block, at whose end all processes meet.
+                except SpaceUnavailableError as error:  # Caught inside the block: all processes synchronise at its end.
                     missing = str(error)
         except UserError:
             raise
@@ -45,8 +45,8 @@ class LoadedFeatures:
         found = set(gather_object([space.fingerprint if space else missing]))
         if len(found) > 1:
             raise UserError(
-                f"{self.plugin.label} is not the same on all machines ({', '.join(sorted(f[:8] for f in found))}): "
-                "give them one cache folder, with XDG_CACHE_HOME"
+                f"{self.plugin.label} is not the same on all machines ({', '.join(sorted(f[:8] for f in found))}). "
+                "Set XDG_CACHE_HOME to one shared cache folder on all of them"
             )
         if space is None:
             raise SpaceUnavailableError(missing)
@@ -54,10 +54,10 @@ class LoadedFeatures:
 
 
 def load_features(name: str, values: Mapping[str, object]) -> LoadedFeatures:
-    """Imports the feature space called `name`, and checks its options.
+    """Imports the feature space called `name` and validates its options.
 
     Raises:
-        UserError: It cannot be loaded (see `load_variant`), or an option or its value is not allowed.
+        UserError: The plugin cannot be loaded (see `load_variant`), or an option or its value is not allowed.
     """
     plugin, features = load_plugin(name, FEATURES, Features, FEATURES_API)
     options = validated(features.options, values, what=f"option of {name}")

@@ -1,4 +1,4 @@
-"""Real images as an evaluation uses them: some to learn from, some held out of those, and some for the test."""
+"""Real images for an evaluation: a training set, a held-out fold and a test set."""
 
 from collections.abc import Iterator
 
@@ -10,69 +10,70 @@ from gan_core.data.dataset import Dataset, Images, RealBatch
 from gan_core.errors import UserError
 from gan_core.randomness import Streams
 
-_LEAST = 60
+_MIN_IMAGES = 60
 
 
-class Part:
-    """Some images of one split, in an order of chance that is always the same."""
+class Subset:
+    """Some images of one split, in a fixed random order."""
 
-    def __init__(self, data: "RealData", split: str, chosen: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
-        self.data, self.split, self.chosen = data, split, chosen
+    def __init__(self, data: "RealData", split: str, indices: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+        self.data, self.split, self.indices = data, split, indices
 
     def __len__(self) -> int:
-        return len(self.chosen)
+        return len(self.indices)
 
-    def first(self, count: int) -> "Part":
-        """Returns the first so many of them."""
-        return Part(self.data, self.split, self.chosen[:count])
+    def first(self, count: int) -> "Subset":
+        """Returns the first `count` images."""
+        return Subset(self.data, self.split, self.indices[:count])
 
     def batches(self, indices: list[list[int]]) -> Iterator[RealBatch]:
-        """Yields the images at each list of places in that order, on the device."""
-        return self.data.read(self.split).batches([self.chosen[at].tolist() for at in indices])
+        """Yields the images at each list of positions in this subset, on the device."""
+        return self.data.read(self.split).batches([self.indices[at].tolist() for at in indices])
 
     @property
     def labels(self) -> Tensor | None:
-        """The classes of all of them in that order, (N,) int64 on the CPU, or None."""
+        """The classes of the images in this order, (N,) int64 on the CPU, or None without labels."""
         labels = self.data.read(self.split).labels
-        return None if labels is None else labels.cpu()[torch.from_numpy(self.chosen)]
+        return None if labels is None else labels.cpu()[torch.from_numpy(self.indices)]
 
 
 class RealData:
-    """A data set divided for evaluation; it is read when images are first asked for.
+    """A data set divided for evaluation. A split is read when its images are first requested.
 
     Attributes:
-        train: What a classifier learns from, and what fakes could be copies of.
-        held_out: A fold of the training split, as large as the test split but at most a quarter: real images that no
-            classifier has learnt from and that nothing is compared with.
-        test: The test split; of a data set without one, another fold, as large.
+        train: The images that classifiers are trained on and that fakes may be copies of.
+        held_out: A fold of the training split, as large as the test split but at most a quarter of the training split.
+            No classifier is trained on it, and no sample is compared with it.
+        test: The test split. If the data set has none, another fold of the training split: train, held_out and test
+            then have about 4/6, 1/6 and 1/6 of its images.
     """
 
     def __init__(self, dataset: Dataset, device: torch.device, train: Images | None = None) -> None:
-        """Divides the data set; nothing is read yet, and the training split never where it is given.
+        """Divides the data set without reading it. If `train` is given, the training split is never read.
 
         Raises:
-            UserError: It has too few images.
+            UserError: The training split has fewer than 60 images.
         """
         self.dataset, self.device = dataset, device
         self._read: dict[str, Images] = {} if train is None else {"train": train}
         count = dataset.splits["train"]
-        if count < _LEAST:
+        if count < _MIN_IMAGES:
             raise UserError(
-                f"dataset: {dataset.spec.name!r} has {count} images, too few to be divided for an evaluation: "
-                f"it needs {_LEAST}"
+                f"dataset: {dataset.spec.name!r} has {count} training images, but evaluation needs at least "
+                f"{_MIN_IMAGES}"
             )
         order = Streams(0).at("held-out images", 0).permutation(count)
         if "test" in dataset.splits:
             fold = min(dataset.splits["test"], count // 4)
-            self.test = Part(self, "test", Streams(0).at("test images", 0).permutation(dataset.splits["test"]))
-            self.held_out, self.train = Part(self, "train", order[:fold]), Part(self, "train", order[fold:])
+            self.test = Subset(self, "test", Streams(0).at("test images", 0).permutation(dataset.splits["test"]))
+            self.held_out, self.train = Subset(self, "train", order[:fold]), Subset(self, "train", order[fold:])
         else:
             fold = count // 6
-            self.test = Part(self, "train", order[fold : 2 * fold])
-            self.held_out, self.train = Part(self, "train", order[:fold]), Part(self, "train", order[2 * fold :])
+            self.test = Subset(self, "train", order[fold : 2 * fold])
+            self.held_out, self.train = Subset(self, "train", order[:fold]), Subset(self, "train", order[2 * fold :])
 
     def read(self, split: str) -> Images:
-        """Returns the images of a split, read once."""
+        """Returns the images of a split, which is read only once."""
         if split not in self._read:
             self._read[split] = self.dataset.read(split).to(self.device)
         return self._read[split]

@@ -1,4 +1,4 @@
-"""A feature space, and the object that a plugin exports to offer one."""
+"""The interface of feature spaces, and the object that a plugin exports to provide one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
     from gan_core.features.real_data import RealData
 
 FEATURES_API = 1
-"""The interface of feature spaces that this gan_core speaks. It changes only with an entry in CHANGELOG.md."""
+"""The version of the feature-space interface that this gan_core supports. CHANGELOG.md lists every change."""
 
 
 class SpaceUnavailableError(Exception):
-    """A feature space cannot be had here, and why. Metrics that need it are skipped with that reason."""
+    """A feature space is not available; the message is the reason with which metrics that need it are skipped."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Embedding:
-    """What a feature space says of N images.
+    """The output of a feature space for N images.
 
     Attributes:
         features: (N, d) floating point.
-        probabilities: Of each class of the data set, (N, K), or None where the space knows no classes.
+        probabilities: The probability of each class of the data set, (N, K), or None if the space does not predict
+            classes.
     """
 
     features: Tensor
@@ -36,15 +37,15 @@ class Embedding:
 
 
 class FeatureSpace(Protocol):
-    """Turns images into features. Nothing to inherit; the same images must give the same features at any time."""
+    """Maps images to features, deterministically. Implementations need not inherit from this protocol."""
 
     @property
     def fingerprint(self) -> str:
-        """A hash that changes when the features do. Metrics are compared only where it is the same."""
+        """A hash that changes when the features change. Metrics are comparable only if it is the same."""
 
     @property
     def provenance(self) -> str:
-        """Where the space comes from and how good it is, in a line for people."""
+        """The origin and quality of the space, in one line."""
 
     def __call__(self, images: Tensor) -> Embedding:
         """Embeds images (N, C, H, W) uint8 on the device that the space was opened for, without gradients."""
@@ -52,15 +53,15 @@ class FeatureSpace(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Features:
-    """One kind of feature space, as an entry point in the group `gan_core.features` names it.
+    """One kind of feature space: the target of an entry point in the group `gan_core.features`.
 
     Attributes:
-        api: The interface it was written for: `api=1`.
-        options: Its options, a subclass of `Options` in which every field has a default.
-        open: `open(options, data, device, console)` makes the space for this data set, on the device. It raises
-            ValueError where the options and the data do not fit each other, before anything expensive, and
-            `SpaceUnavailableError` where something is missing here. The console is for progress. On several processes
-            the main one opens it first, so that what it caches is there for the others.
+        api: The version of the interface it was written for: `api=1`.
+        options: The class of its options, a subclass of `Options` in which every field has a default.
+        open: `open(options, data, device, console)` returns the space for this data set, on the device. It raises
+            ValueError, before any expensive work, if the options do not fit the data, and `SpaceUnavailableError` if
+            something that it needs is missing. The console shows progress. The main process calls it first, so that
+            the other processes find what it cached.
     """
 
     api: int

@@ -1,4 +1,4 @@
-"""Training the small classifier: the same weights each time on one machine."""
+"""Training of the small classifier; it gives the same weights every time on one machine."""
 
 from collections.abc import Iterator
 from math import ceil
@@ -11,23 +11,23 @@ from torch import Tensor
 
 from gan_core.data.dataset import RealBatch
 from gan_core.data.image_order import ImageOrder
-from gan_core.features.network import SmallCnn, jittered
+from gan_core.features.network import SmallCnn, jitter
 from gan_core.progress import progress
 from gan_core.randomness import Streams
 
 _LR, _BATCHES = 4e-3, (64, 256)
 _EPOCHS, _IMAGES = 5, 80_000
-_AT_ONCE = 64
+_EVALUATION_BATCH = 64
 RECIPE = f"AdamW, one cycle to {_LR}, batches of {_BATCHES}, {_EPOCHS} epochs or {_IMAGES} images, most jittered"
-"""What makes the weights besides the data, the network and the seed: part of the cache's key."""
+"""Everything that determines the weights besides the data, network and seed. It is part of the cache key."""
 
 
 class LabelledImages(Protocol):
-    """Images that a classifier can learn from."""
+    """Images with labels, on which a classifier can be trained."""
 
     @property
     def labels(self) -> Tensor | None:
-        """The classes of all of them, (N,) int64."""
+        """The classes of all images, (N,) int64."""
 
     def batches(self, indices: list[list[int]]) -> Iterator[RealBatch]:
         """Yields the images at each list of indices, on the device."""
@@ -36,23 +36,23 @@ class LabelledImages(Protocol):
 def train_classifier(
     network: SmallCnn, images: LabelledImages, seed: int, device: torch.device, what: str, console: Console
 ) -> None:
-    """Trains the network, in place, on labelled images; it is left in eval mode.
+    """Trains the network in place on labelled images and leaves it in eval mode.
 
     AdamW (Loshchilov & Hutter 2019) with a one-cycle schedule (Smith & Topin 2019).
     """
     assert images.labels is not None
     count = len(images.labels)
-    streams, batch = Streams(seed), _batch(count)
+    streams, batch = Streams(seed), _batch_size(count)
     steps = ceil(max(_EPOCHS * count, _IMAGES) / batch)
     order = ImageOrder(streams, count)
-    places = [order[slice(step * batch, (step + 1) * batch)] for step in range(steps)]
+    indices = [order[slice(step * batch, (step + 1) * batch)] for step in range(steps)]
     network.to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=_LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LR, total_steps=steps)
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        for step, (real, labels) in enumerate(progress(images.batches(places), steps, what, console)):
+        for step, (real, labels) in enumerate(progress(images.batches(indices), steps, what, console)):
             assert labels is not None
-            _, logits = network(jittered(real, streams.at("classifier's jitter", step)))
+            _, logits = network(jitter(real, streams.at("classifier's jitter", step)))
             optimizer.zero_grad()
             F.cross_entropy(logits, labels).backward()
             optimizer.step()
@@ -60,16 +60,16 @@ def train_classifier(
     network.eval()
 
 
-def _batch(count: int) -> int:
-    """Returns small batches for small data, whose few epochs would else be too few steps."""
+def _batch_size(count: int) -> int:
+    """Returns a smaller batch size for small data, where a few epochs of large batches would be too few steps."""
     small, large = _BATCHES
     return min(count, max(small, min(large, count // 128)))
 
 
 @torch.no_grad()
 def accuracy(network: SmallCnn, images: LabelledImages) -> float:
-    """Returns the share of images whose class the network names."""
+    """Returns the share of images that the network classifies correctly: 0 to 1."""
     assert images.labels is not None
-    places = torch.arange(len(images.labels)).split(_AT_ONCE)
-    right = [(network(real)[1].argmax(1) == labels) for real, labels in images.batches([at.tolist() for at in places])]
-    return float(torch.cat(right).double().mean())
+    indices = [part.tolist() for part in torch.arange(len(images.labels)).split(_EVALUATION_BATCH)]
+    correct = [(network(real)[1].argmax(1) == labels) for real, labels in images.batches(indices)]
+    return float(torch.cat(correct).double().mean())

@@ -1,6 +1,6 @@
-"""The feature space `random`: a network that has learnt nothing. For smoke runs, and for data without labels.
+"""The feature space `random`: an untrained network, for smoke runs and for data without labels.
 
-Its metrics rank generators of one data set roughly; their size means nothing.
+Its metrics rank generators of one data set roughly. Their absolute values have no meaning.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from gan_core.randomness import Streams
 
 
 class UntrainedOptions(Options):
-    """Which of all untrained networks it is."""
+    """The untrained network's seed."""
 
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the weights."""
 
 
 class Untrained:
-    """A network with its first weights as a feature space: 128 features, no classes."""
+    """A network with its initial weights as a feature space: 128 features, no classes."""
 
     provenance = "untrained network, for ranking only"
 
@@ -36,13 +36,13 @@ class Untrained:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Embedding:
-        """Embeds images (N, C, H, W) uint8."""
+        """Embeds images (N, C, H, W) uint8: features (N, 128)."""
         return Embedding(features=self.network(images)[0])
 
 
 def open_untrained(options: UntrainedOptions, data: RealData, device: torch.device, console: Console) -> FeatureSpace:
-    """Makes the network for this data's shape."""
-    del console  # It is made at once.
+    """Builds the network for the shape of this data."""
+    del console  # Building the network is fast.
     Streams(options.seed).seed_modules("untrained feature space", 0, 0)
     spec = data.dataset.spec
     return Untrained(SmallCnn(spec.channels, spec.image_size, 1).to(device).eval())

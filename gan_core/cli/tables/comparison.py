@@ -1,4 +1,4 @@
-"""The tables of a comparison: groups of runs side by side, and the differences between every two."""
+"""The tables of a comparison: groups of runs side by side, and the differences between each pair of groups."""
 
 import sys
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from gan_core.evaluation.compare import Difference, Groups, common_metrics
 
 
 def print_comparison(groups: Groups, found: Sequence[Difference], console: Console) -> None:
-    """Prints a column for each group and a row for each metric, then what differs by more than the spread."""
+    """Prints a table with a column per group and a row per metric, then a table of differences per pair of groups."""
     protocol = next(iter(groups.values()))[0].protocol
     space = f"{protocol['features']} {(protocol['features_hash'] or '')[:8]}"
     console.print(Text(f"{protocol['dataset']}, {protocol['samples']:,} samples, {space}"), soft_wrap=True)
@@ -25,14 +25,14 @@ def print_comparison(groups: Groups, found: Sequence[Difference], console: Conso
             TITLES.get(name, name),
             *(_mean_and_spread([run.metrics[name] for run in members]) for members in groups.values()),
         )
-    # What reads a pipe has no width.
+    # A pipe has no width.
     out = console if sys.stdout.isatty() else Console(width=240)
     out.print(table)
-    for one, other in dict.fromkeys(difference.groups for difference in found):
-        these = [difference for difference in found if difference.groups == (one, other)]
-        out.print(Text(f"\n{one} less {other}, {_how(these[0])}"), soft_wrap=True)
+    for first, second in dict.fromkeys(difference.groups for difference in found):
+        of_pair = [difference for difference in found if difference.groups == (first, second)]
+        out.print(Text(f"\n{first} minus {second}, {_pairing(of_pair[0])}"), soft_wrap=True)
         table = _table("metric", "difference", "spread", "")
-        for each in these:
+        for each in of_pair:
             spread = "unknown" if each.spread is None else f"{each.spread:.3g}"
             verdict = "larger than the spread" if each.larger else ""
             table.add_row(TITLES.get(each.metric, each.metric), f"{each.difference:+.4g}", spread, verdict)
@@ -46,10 +46,10 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _how(difference: Difference) -> str:
+def _pairing(difference: Difference) -> str:
     if difference.seeds:
         return f"paired by {_counted(len(difference.seeds), 'seed')}"
-    return "one seed on a side: no spread is known" if difference.spread is None else "not paired"
+    return "a group has one seed, so the spread is unknown" if difference.spread is None else "not paired"
 
 
 def _counted(count: int, noun: str) -> str:

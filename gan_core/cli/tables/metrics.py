@@ -1,4 +1,4 @@
-"""The table of an evaluation: under each metric, what real images score in the generator's place."""
+"""The table of an evaluation: each metric above the real images' own score (the floor)."""
 
 import sys
 from typing import Any
@@ -26,12 +26,12 @@ TITLES = {
     "copies": "copies",
     "copying_z": "nearness to training images (z)",
 }
-_ELSEWHERE = {"unique": "pixels", "gan_train": "the test split"}
-_AT_MOST = 20
+_MEASURED_IN = {"unique": "pixels", "gan_train": "the test split"}
+_MAX_CLASSES_SHOWN = 20
 
 
 def print_metrics(written: dict[str, Any], console: Console) -> None:
-    """Prints what `gan_core.evaluation.record` wrote."""
+    """Prints an evaluation as `gan_core.evaluation.record` returns it."""
     protocol, metrics = written["protocol"], written["metrics"]
     console.print(Text(f"{protocol['dataset']} at {written['images_seen'] / 1000:g} kimg"), soft_wrap=True)
     space = f"{protocol['features']} {(protocol['features_hash'] or '')[:8]}"
@@ -45,21 +45,21 @@ def print_metrics(written: dict[str, Any], console: Console) -> None:
         if "skipped" in metric:
             table.add_row(title, Text(f"skipped: {metric['skipped']}"), "", "")
             continue
-        where = _ELSEWHERE.get(name, space)
+        where = _MEASURED_IN.get(name, space)
         table.add_row(Text(title, style="bold"), Text(shown(metric), style="bold"), f"{metric['samples']:,}", where)
         if "floor" in metric:
             table.add_row("  real images", shown(metric["floor"]), f"{metric['floor']['samples']:,}", where)
-    # What reads a pipe has no width.
+    # A pipe has no width.
     (console if sys.stdout.isatty() else Console(width=240)).print(table)
     for note in written["notes"]:
         console.print(Text(note), soft_wrap=True)
 
 
 def shown(metric: dict[str, Any]) -> str:
-    """Returns a metric's value, and its error where it has one: "0.0123 ± 0.0004"."""
+    """Returns a metric's value as text, with its error if it has one: "0.0123 ± 0.0004"."""
     value = metric["value"]
     if isinstance(value, list):
-        more = f" and {len(value) - _AT_MOST} more" if len(value) > _AT_MOST else ""
-        return " ".join(f"{share:.3f}" for share in value[:_AT_MOST]) + more
+        more = f" and {len(value) - _MAX_CLASSES_SHOWN} more" if len(value) > _MAX_CLASSES_SHOWN else ""
+        return " ".join(f"{share:.3f}" for share in value[:_MAX_CLASSES_SHOWN]) + more
     error = f" ± {metric['error']:.2g}" if "error" in metric else ""
     return f"{value:.4g}{error}"

@@ -1,4 +1,4 @@
-"""Judging sources of images that are no GAN, by the function that judges runs."""
+"""Evaluates sources of images other than GANs with the function that evaluates runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,14 +29,14 @@ def reference_of(data: RealData, features: str = "classifier") -> Reference:
     return make_reference(data, features, space, accelerator, QUIET)
 
 
-def judge(source: "Images", count: int, reference: Reference, **flags: bool) -> Evaluation:
+def evaluate_source(source: "ImageSource", count: int, reference: Reference, **flags: bool) -> Evaluation:
     evaluation = evaluate(source, count, reference, Accelerator(cpu=True), QUIET, **flags)
     assert evaluation is not None
     return evaluation
 
 
-class Images:
-    """A source that draws each block of images by chance from what it was given, or as a function makes them."""
+class ImageSource:
+    """A source that draws each block of images at random from a tensor, or calls a function to make it."""
 
     def __init__(self, draw: Tensor | Callable[[torch.Generator, Tensor | None], Tensor], classes: int = 0) -> None:
         self.pool, self.classes = draw, classes

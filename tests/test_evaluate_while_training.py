@@ -1,4 +1,4 @@
-"""`--evaluate-every`: the metrics of `gan_core evaluate`, from fewer samples, in the log of the run."""
+"""`--evaluate-every`: the metrics of `gan_core evaluate`, on fewer samples, in the log of the run."""
 
 import json
 from collections.abc import Callable
@@ -21,9 +21,9 @@ GAME = (
 JUDGED = ("--evaluate-every", "0.128", "--set", "evaluate_samples=256", "--set", "evaluate_features=random")
 
 
-def judged(run: Path) -> dict[int, dict[str, float]]:
-    """The metrics that a run logged while it trained, by step."""
-    lines = [line for line in metrics(run) if "step" in line]  # A later evaluation's has none.
+def logged_metrics(run: Path) -> dict[int, dict[str, float]]:
+    """Returns the evaluation metrics that a run logged during training, by step."""
+    lines = [line for line in metrics(run) if "step" in line]  # Lines of `gan_core evaluate` have no step.
     found = {line["step"]: {key: line[key] for key in line if key.startswith("evaluation")} for line in lines}
     return {step: metrics for step, metrics in found.items() if metrics}
 
@@ -35,40 +35,40 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def test_figures_are_logged_with_their_number_of_samples_and_the_end_is_judged_too(straight: Path) -> None:
-    metrics = judged(straight)
+def test_metrics_are_logged_with_their_number_of_samples_and_at_the_end(straight: Path) -> None:
+    metrics = logged_metrics(straight)
     assert list(metrics) == [4, 8, 10]
     assert {"evaluation@256/kid", "evaluation@256/coverage", "evaluation@256/unique"} <= metrics[10].keys()
-    assert "evaluation@256/fid" not in metrics[10]  # Of so few samples it is mostly bias.
+    assert "evaluation@256/fid" not in metrics[10]  # It is mostly bias on so few samples.
     assert len({metrics[step]["evaluation@256/kid"] for step in metrics}) == 3
-    # What was judged can be taken back.
+    # Every evaluated state has a checkpoint.
     assert sorted(path.name for path in (straight / "checkpoints").iterdir()) == ["000000128", "000000256", "000000320"]
 
 
-def test_they_are_what_evaluate_says_afterwards(straight: Path) -> None:
+def test_they_equal_a_later_evaluate(straight: Path) -> None:
     gan_core("evaluate", straight, "--samples", 256, "--features", "random")
     written = json.loads((straight / "evaluation.json").read_text())
-    for key, value in judged(straight)[10].items():
+    for key, value in logged_metrics(straight)[10].items():
         assert written["metrics"][key.partition("/")[2]]["value"] == pytest.approx(value, rel=1e-6)
 
 
-def test_they_are_the_same_on_two_processes_and_after_a_resume(straight: Path, tmp_path: Path) -> None:
+def test_they_are_equal_on_two_processes_and_after_a_resume(straight: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     gan_core(*GAME, *JUDGED, "--steps", 6, "--out", run)
     gan_core(*GAME, *JUDGED, "--steps", 10, "--out", run, processes=2)
     for step in (4, 8, 10):
-        assert judged(run)[step] == pytest.approx(judged(straight)[step], rel=1e-6)
+        assert logged_metrics(run)[step] == pytest.approx(logged_metrics(straight)[step], rel=1e-6)
 
 
-def test_judging_changes_nothing_of_what_is_trained(straight: Path, tmp_path: Path) -> None:
+def test_evaluation_does_not_affect_training(straight: Path, tmp_path: Path) -> None:
     gan_core(*GAME, "--steps", 10, "--out", tmp_path / "run")
     assert difference(weights(straight), weights(tmp_path / "run")) == 0.0
 
 
-def test_the_best_judged_checkpoint_can_be_kept(straight: Path, tmp_path: Path) -> None:
+def test_the_best_evaluated_checkpoint_can_be_kept(straight: Path, tmp_path: Path) -> None:
     keep = ("--set", "keep_checkpoints=1", "--set", "keep_lowest=evaluation@256/kid")
     gan_core(*GAME, *JUDGED, *keep, "--steps", 10, "--out", tmp_path / "run")
-    metrics = judged(straight)
+    metrics = logged_metrics(straight)
     best = min(metrics, key=lambda step: metrics[step]["evaluation@256/kid"])
     kept = {int(path.name) // 32 for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert kept == {best, 10}
@@ -94,7 +94,7 @@ def test_the_training_images_are_read_once(tmp_path: Path) -> None:
         (("keep_lowest=evaluation@2000/fdi",), "Did you mean 'evaluation@2000/fid'"),
     ],
 )
-def test_what_cannot_be_judged_is_refused_before_the_run_begins(
+def test_invalid_evaluation_settings_are_refused_before_the_run_starts(
     assignments: tuple[str, ...], message: str, train: Train, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message):
