@@ -135,6 +135,18 @@ def test_a_fault_is_caught_by_the_check_that_looks_for_it(
     assert message in str(error.value)
 
 
+def test_a_game_in_the_order_of_a_set_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process has an order of its own for the same set."""
+    letters = "for letter in set('abcdefghij'): self.register_buffer(letter, torch.rand(1))"
+    install(
+        tmp_path, distribution="set-gan", name="set", code=GOOD.format(**(PLAIN | {"in_g": f"\n        {letters}"}))
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(AssertionError, match="initial weights of generator, made in another process, "):
+        Check("set", "trains_the_same_anywhere")()
+
+
 def test_check_prints_a_line_for_each_property_and_fails_where_one_does(tmp_path: Path) -> None:
     code = GOOD.format(**(PLAIN | {"doc": ""}))
     install(tmp_path, distribution="faulty-gan", name="faulty", code=code, requires=())

@@ -1,5 +1,6 @@
 """The properties: functions that raise AssertionError with what is wrong, and whose docstrings are what is printed."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -130,13 +131,19 @@ def returns_its_state(subject: Subject) -> None:
 def trains_the_same_anywhere(subject: Subject) -> None:
     """Stopped and resumed it equals itself bit for bit; two processes equal one to 1e-9 in float64 (dropout off)."""
     data = subject.data
-    words = [subject.loaded.plugin.full_name, str(data.image_size), str(data.channels)]
     with tempfile.TemporaryDirectory() as folder:
-        play = ["-m", "gan_core.testing.play"]
-        _run([sys.executable, *play, *words, f"{folder}/straight=6", f"{folder}/resumed=3", f"{folder}/resumed=6"])
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-        _run([*torchrun, *play, *words, f"{folder}/two=6"])
+        runs = [f"{folder}/{run}" for run in ("two=6@2", "initial=0", "straight=6", "resumed=3", "resumed=6")]
+        words = [subject.loaded.plugin.full_name, str(data.image_size), str(data.channels), *runs]
+        # One process makes all of them, for each start imports torch anew. It forks others, so it must have no threads
+        # before, and OpenBLAS would start some when it is imported. Runs choose their number of threads themselves.
+        _run([sys.executable, "-m", "gan_core.testing.play", *words], OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+        initial = torch.load(Path(folder) / "initial" / "initial.pt", weights_only=True)
         straight, resumed, two = (_weights(Path(folder) / name) for name in ("straight", "resumed", "two"))
+    # That process has another seed of hashes, so that sets of strings have another order in it.
+    for name, network in subject.build().networks.items():
+        what = f"initial weights of {name}, made in another process,"
+        assert list(network.state_dict()) == list(initial[name]), f"{what} come in another order"
+        _assert_equal(network.state_dict(), initial[name], what)
     _assert_equal(straight, resumed, "a resumed run's weights")
     worst = max(straight, key=lambda name: float((straight[name].double() - two[name].double()).abs().max()))
     gap = float((straight[worst].double() - two[worst].double()).abs().max())
@@ -192,7 +199,9 @@ def _weights(run: Path) -> dict[str, Tensor]:
     return {f"{file.stem}/{name}": t for file in newest.glob("*.safetensors") for name, t in load_file(file).items()}
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)  # noqa: S603
-    # The cause stands first; torchrun's own report of it comes last, and is long.
+def _run(command: list[str], **environment: str) -> None:
+    done = subprocess.run(  # noqa: S603
+        command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    # The cause stands first.
     assert done.returncode == 0, f"{' '.join(command[1:4])} failed: {done.stdout.strip()[:4000]}"

@@ -1,10 +1,19 @@
-"""Trains a variant for a few steps in float64 with dropout off, alone or under torchrun: for the conformance kit.
+"""Trains a variant for a few steps in float64 with dropout off: for the conformance kit.
 
-python -m gan_core.testing.play NAME IMAGE_SIZE CHANNELS FOLDER=STEPS ...
+python -m gan_core.testing.play NAME IMAGE_SIZE CHANNELS FOLDER=STEPS[@PROCESSES] ...
+
+It makes the runs in turn, those of several processes first. A second one in a folder is a resume; one of no steps only
+writes the initial weights there, to initial.pt.
 """
 
+import os
+import socket
 import sys
+from dataclasses import dataclass
+from multiprocessing import connection, get_context
+from pathlib import Path
 
+import torch
 from accelerate.state import AcceleratorState, GradientState
 from rich.console import Console
 from torch import nn
@@ -35,20 +44,79 @@ def _turn_off(network: nn.Module) -> None:
             module.p = 0.0
 
 
-def main(name: str, image_size: str, channels: str, *runs: str) -> None:
-    """Trains to each folder's steps in turn; the second time in a folder is a resume."""
-    loaded = load_variant(name)
-    for run in runs:
-        folder, _, steps = run.rpartition("=")
+@dataclass(frozen=True)
+class Run:
+    """One run, as the command line asks for it."""
+
+    name: str
+    image_size: str
+    channels: str
+    folder: str
+    steps: str
+    processes: int
+
+    @classmethod
+    def read(cls, name: str, image_size: str, channels: str, word: str) -> "Run":
+        """Reads FOLDER=STEPS or FOLDER=STEPS@PROCESSES."""
+        folder, _, length = word.rpartition("=")
+        steps, _, processes = length.partition("@")
+        return cls(name, image_size, channels, folder, steps, int(processes or 1))
+
+    def play(self) -> None:
+        """Trains, as the process that the environment says this is."""
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
         settings = Settings.model_validate(
-            {"variant": name, "steps": steps, "batch": 16, "precision": "fp64", "out": folder, "image_size": image_size}
-            | {"channels": int(channels)}
+            {"variant": self.name, "batch": 16, "precision": "fp64", "out": self.folder, "image_size": self.image_size}
+            | {"channels": int(self.channels), "steps": max(1, int(self.steps))}
         )
+        loaded = load_variant(self.name)
         dataset = open_dataset("digits", image_size=settings.image_size, channels=settings.channels)
         job = JobWithoutDropout(settings=settings, loaded=loaded, options=loaded.variant.options(), dataset=dataset)
-        start(job, (), Console(quiet=True))
+        if int(self.steps):
+            start(job, (), Console(quiet=True))
+        else:
+            Path(self.folder).mkdir()
+            initial = {key: network.state_dict() for key, network in job.build().networks.items()}
+            torch.save(initial, Path(self.folder) / "initial.pt")
+
+    def play_as(self, rank: int, port: int) -> None:
+        """Trains as one of several processes."""
+        count = str(self.processes)
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        self.play()
+
+    def play_together(self) -> None:
+        """Starts all of its processes and waits for them; as a launcher does, ends the others when one fails."""
+        # A fork has all that is imported here. Only on Linux is it safe with the libraries that torch uses.
+        starting = get_context("fork") if sys.platform == "linux" else get_context("spawn")
+        port = _free_port()
+        ranks = [starting.Process(target=self.play_as, args=(rank, port)) for rank in range(self.processes)]
+        for process in ranks:
+            process.start()
+        while running := [process for process in ranks if process.exitcode is None]:
+            connection.wait([process.sentinel for process in running])
+            if any(process.exitcode for process in ranks):
+                for process in running:
+                    process.kill()
+                sys.exit(f"one of {self.processes} processes failed")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def main(name: str, image_size: str, channels: str, *words: str) -> None:
+    """Makes the runs."""
+    runs = [Run.read(name, image_size, channels, word) for word in words]
+    # First those of several processes, which are forked: what has computed has threads, and those have no forks.
+    for run in (run for run in runs if run.processes > 1):
+        run.play_together()
+    for run in (run for run in runs if run.processes == 1):
+        run.play()
 
 
 if __name__ == "__main__":
