@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 from accelerate import Accelerator
@@ -22,6 +23,7 @@ from gan_core.observers.trackers import Tracker
 from gan_core.runs.disk import explain_full_disk
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.process import this_process
+from gan_core.sampling.files import sample_grid
 from gan_core.sampling.sampler import Sampler
 from gan_core.training.loop import Status, Training, train
 from gan_core.training.observer import Observer
@@ -118,9 +120,8 @@ def _run(
         observers: list[Observer] = []
         if accelerator.is_main_process:
             _open_folder(job, folder, metadata, state.images_seen if saved else None)
-            sampler = Sampler(game, averages, settings.seed, source.device, source.dtype)
             view = stack.enter_context(LiveView(console, length, state.images_seen))
-            observers += [Recorder(folder, sampler), view]
+            observers += [Recorder(folder), view]
             if settings.track is not None:
                 tracker = _tracker(job, accelerator, folder, console, settings.track)
                 stack.callback(tracker.finish)
@@ -133,6 +134,7 @@ def _run(
                 state=state,
                 source=source,
                 folder=folder,
+                draw_grid=partial(sample_grid, Sampler(game, averages, settings.seed, source.device, source.dtype)),
                 observers=tuple(observers),
                 evaluate=evaluate,
             )

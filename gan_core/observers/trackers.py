@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
+from PIL import Image
 
 from gan_core.runs.folder import RunFolder
 from gan_core.settings.flatten import dotted
@@ -38,13 +39,11 @@ class Tracker(Observer):
         """Sends a log line; the step is the number of images seen."""
         self._try(lambda: self.accelerator.log(line, step=int(line["images_seen"])))
 
-    def sample(self, images_seen: int) -> None:
-        """Sends the grid that the recorder wrote for this point."""
-        from PIL import Image
+    def sample(self, images_seen: int, grid: Image.Image) -> None:
+        """Sends the grid; the step is the number of images seen."""
 
         def send() -> None:
-            with Image.open(self.folder.samples / f"{images_seen:09d}.png") as image:
-                pixels = np.asarray(image.convert("RGB"))
+            pixels = np.asarray(grid.convert("RGB"))
             tracker = self.accelerator.get_tracker(self.name)
             if self.name == "wandb":
                 tracker.log_images({"samples": [pixels]}, step=images_seen)

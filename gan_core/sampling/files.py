@@ -1,4 +1,4 @@
-"""Images as files: a grid, a folder of PNGs, or the array that the field's evaluators read."""
+"""Images as grids and files: a PNG, a folder of PNGs, or the array that common evaluation tools read."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,9 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from gan_core.runs.atomic import replacing
+from gan_core.sampling.sampler import Sampler
 
 MOST_ROWS = 100
-"""Of more classes than this, a grid shows no row each."""
+"""The largest number of classes for which a grid has one row per class."""
 
 _PADDING = 2
 
@@ -40,10 +41,22 @@ def rows_of(count: int, classes: int) -> int:
     return min(classes, count) if 0 < classes <= MOST_ROWS else max(1, round(count**0.5))
 
 
-def save_grid(images: Tensor, classes: int, path: Path) -> None:
-    """Writes a PNG grid, which is there whole or not at all."""
+def sample_grid(sampler: Sampler) -> Image.Image:
+    """Draws a grid of samples: 8 of each class in a row of its own for up to `MOST_ROWS` classes, otherwise 64."""
+    classes = sampler.classes
+    count = classes * 8 if 0 < classes <= MOST_ROWS else 64
+    return grid(sampler.draw_all(count), rows_of(count, classes))
+
+
+def save_image(image: Image.Image, path: Path) -> None:
+    """Writes a PNG atomically."""
     with replacing(path) as new:
-        grid(images, rows_of(len(images), classes)).save(new, format="PNG")
+        image.save(new, format="PNG")
+
+
+def save_grid(images: Tensor, classes: int, path: Path) -> None:
+    """Writes images (N, C, H, W) uint8 as a PNG grid, atomically."""
+    save_image(grid(images, rows_of(len(images), classes)), path)
 
 
 def save_folder(blocks: Iterable[Tensor], path: Path) -> None:

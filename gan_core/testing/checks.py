@@ -1,4 +1,4 @@
-"""The properties: functions that raise AssertionError with what is wrong, and whose docstrings are what is printed."""
+"""The checks: each raises AssertionError with the fault, and its docstring is the line that `gan_core check` prints."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ from gan_core.training.phase_module import PhaseModule
 
 
 def declares_its_bound(subject: Subject) -> None:
-    """Its distribution says which versions of gan-core it works with."""
+    """The distribution declares which versions of gan-core it supports."""
     bound = subject.loaded.plugin.bound
     assert bound, (
         f"add a requirement such as gan-core>=0.1,<0.2 to the pyproject.toml of {subject.loaded.plugin.distribution}"
@@ -30,15 +30,15 @@ def declares_its_bound(subject: Subject) -> None:
 
 
 def documents_its_options(subject: Subject) -> None:
-    """Every option has a default, a description, and a value that survives a file."""
+    """Every option has a default and a description, and its value can be written to a file and read back."""
     kind = subject.loaded.variant.options
     undocumented = [row["name"] for row in option_rows(kind) if not row["help"]]
     assert not undocumented, f"these options have no docstring below them: {', '.join(undocumented)}"
-    assert kind.model_validate(kind().model_dump(mode="json")) == kind(), "the options change on the way through a file"
+    assert kind.model_validate(kind().model_dump(mode="json")) == kind(), "the options change in a file"
 
 
 def imports_quietly(subject: Subject) -> None:
-    """Importing it draws no random numbers and touches no GPU."""
+    """Importing the plugin draws no random numbers and does not initialise CUDA."""
     code = (
         "import random, numpy, torch\n"
         "state = lambda: (random.getstate(), str(numpy.random.get_state()), torch.get_rng_state().tolist())\n"
@@ -50,7 +50,7 @@ def imports_quietly(subject: Subject) -> None:
 
 
 def draws_images(subject: Subject) -> None:
-    """Its images have the data's shape and lie in [-1, 1], for every size and channels that it accepts."""
+    """Images have the data's shape and lie in [-1, 1], for every accepted size and number of channels."""
     for data in accepted_shapes(subject.loaded):
         game = subject.build(data)
         networks = {name: network.eval() for name, network in game.networks.items()}
@@ -67,7 +67,7 @@ def draws_images(subject: Subject) -> None:
 
 
 def draws_by_the_given_generator(subject: Subject) -> None:
-    """`draw` gives one input for each image, from the generator that it is given and from nothing else."""
+    """`draw` returns one input per image, and uses no source of randomness but the given generator."""
     game = subject.build()
     first, second, other = (game.draw(np.random.default_rng(seed), 4, None) for seed in (0, 0, 1))
     for name, tensor in first.items():
@@ -77,15 +77,15 @@ def draws_by_the_given_generator(subject: Subject) -> None:
 
 
 def learns_what_it_names(subject: Subject) -> None:
-    """In each phase every trained parameter gets a gradient, and no other does."""
+    """In each phase every trained parameter gets a gradient, and no other parameter does."""
     game = subject.build()
-    for module, terms in _played(subject, game):
+    for module, terms in _backward(subject, game):
         phase = module.phase
         names = {id(p): f"{n}.{k}" for n, network in game.networks.items() for k, p in network.named_parameters()}
         trained = {id(parameter) for parameter in module.trained}
         parameters = list(module.networks.parameters())
         silent = [names[id(p)] for p in module.trained if p.grad is None]
-        assert not silent, f"phase {phase.name!r} trains parameters that its loss does not reach: {', '.join(silent)}"
+        assert not silent, f"phase {phase.name!r} has unused parameters: {', '.join(silent)}"
         leaked = [names[id(p)] for p in parameters if id(p) not in trained and p.grad is not None]
         assert not leaked, (
             f"phase {phase.name!r} gives gradients to parameters that it does not train: {', '.join(leaked)}"
@@ -100,13 +100,13 @@ def learns_what_it_names(subject: Subject) -> None:
 
 
 def needs_labels_only_if_declared(subject: Subject) -> None:
-    """It plays without labels, or declares `needs_labels`."""
+    """The variant trains without labels, or declares `needs_labels`."""
     if subject.loaded.variant.needs_labels:
         return
     unlabelled = replace(subject, data=replace(subject.data, classes=0))
     game = unlabelled.build()
-    assert not game.classes, "the game asks for labels of data that has none"
-    list(_played(unlabelled, game, labels=False))
+    assert not game.classes, "the game has classes although the data has none"
+    list(_backward(unlabelled, game, labels=False))
 
 
 def builds_the_same_twice(subject: Subject) -> None:
@@ -114,14 +114,14 @@ def builds_the_same_twice(subject: Subject) -> None:
     one, two = subject.build(), subject.build()
     for name, network in one.networks.items():
         _assert_equal(network.state_dict(), two.networks[name].state_dict(), f"initial weights of {name}")
-    for (module, terms), (_, others) in zip(_played(subject, one), _played(subject, two), strict=True):
+    for (module, terms), (_, others) in zip(_backward(subject, one), _backward(subject, two), strict=True):
         _assert_equal(terms, others, f"terms of phase {module.phase.name!r}")
 
 
 def returns_its_state(subject: Subject) -> None:
-    """Networks and state come back from their state_dict bit for bit, into a game that has played."""
+    """Networks and extra state are restored from their state_dict bit for bit."""
     game, other = subject.build(), subject.build()
-    list(_played(subject, game))
+    list(_backward(subject, game))
     owners = {**game.networks, **game.state}
     for name, twin in {**other.networks, **other.state}.items():
         twin.load_state_dict(owners[name].state_dict())
@@ -129,17 +129,17 @@ def returns_its_state(subject: Subject) -> None:
 
 
 def trains_the_same_anywhere(subject: Subject) -> None:
-    """Stopped and resumed it equals itself bit for bit; two processes equal one to 1e-9 in float64 (dropout off)."""
+    """A resumed run equals an uninterrupted one bit for bit; two processes equal one to 1e-9 (float64, no dropout)."""
     data = subject.data
     with tempfile.TemporaryDirectory() as folder:
         runs = [f"{folder}/{run}" for run in ("two=6@2", "initial=0", "straight=6", "resumed=3", "resumed=6")]
         words = [subject.loaded.plugin.full_name, str(data.image_size), str(data.channels), *runs]
-        # One process makes all of them, for each start imports torch anew. It forks others, so it must have no threads
-        # before, and OpenBLAS would start some when it is imported. Runs choose their number of threads themselves.
-        _run([sys.executable, "-m", "gan_core.testing.play", *words], OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+        # One process makes all runs, because each start imports torch again. It forks, so it must have no threads
+        # before, and OpenBLAS would start some on import. Each run sets its own number of threads.
+        _run([sys.executable, "-m", "gan_core.testing.runs", *words], OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
         initial = torch.load(Path(folder) / "initial" / "initial.pt", weights_only=True)
         straight, resumed, two = (_weights(Path(folder) / name) for name in ("straight", "resumed", "two"))
-    # That process has another seed of hashes, so that sets of strings have another order in it.
+    # That process has another hash seed, so sets of strings have another order in it.
     for name, network in subject.build().networks.items():
         what = f"initial weights of {name}, made in another process,"
         assert list(network.state_dict()) == list(initial[name]), f"{what} come in another order"
@@ -168,8 +168,8 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
 }
 
 
-def _played(subject: Subject, game: Game, *, labels: bool = True) -> Iterator[tuple[PhaseModule, dict[str, Tensor]]]:
-    """Runs one forward and one backward of every phase in turn, each from cleared gradients, without a step."""
+def _backward(subject: Subject, game: Game, *, labels: bool = True) -> Iterator[tuple[PhaseModule, dict[str, Tensor]]]:
+    """Runs one forward and one backward of every phase in order, from cleared gradients, without an optimizer step."""
     modules = {phase.name: PhaseModule(phase, game.networks) for phase in game.phases}
     for phase, batches in subject.batch_source(game, labels=labels).step(0):
         if (module := modules.pop(phase.name, None)) is None:
@@ -182,7 +182,7 @@ def _played(subject: Subject, game: Game, *, labels: bool = True) -> Iterator[tu
 
 
 def _later_batch(subject: Subject, game: Game, phase: Phase) -> Batch:
-    """Returns the first batch of the phase's second update step."""
+    """Returns the phase's first batch in the second step in which it is updated."""
     source = subject.batch_source(game)
     return next(batches[0] for other, batches in source.step(phase.every * source.step_images) if other is phase)
 

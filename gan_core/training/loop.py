@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from accelerate import Accelerator
+from PIL import Image
 
 from gan_core.distributed.stop import StopRequests
 from gan_core.runs.folder import RunFolder
@@ -30,6 +31,7 @@ class Training:
         state: The state from which the run starts or resumes; the loop updates it.
         source: The batches.
         folder: Where checkpoints are written.
+        draw_grid: Draws a grid of samples; called on the main process.
         observers: Called on the main process.
         evaluate: Returns the generator's metrics; called on all processes. None disables evaluation.
     """
@@ -40,6 +42,7 @@ class Training:
     state: TrainingState
     source: BatchSource
     folder: RunFolder
+    draw_grid: Callable[[], Image.Image]
     observers: tuple[Observer, ...]
     evaluate: Callable[[], dict[str, float]] | None = None
 
@@ -89,9 +92,10 @@ def train(run: Training) -> Status:
 
             # Draw samples, also of the untrained networks. A resumed run has already drawn the grid at its checkpoint.
             new = state.images_seen > resumed_at or state.images_seen == 0
-            if new and (done or due(sample_every, state.images_seen, step_images)):
+            if new and observers and (done or due(sample_every, state.images_seen, step_images)):
+                grid = run.draw_grid()
                 for observer in observers:
-                    observer.sample(state.images_seen)
+                    observer.sample(state.images_seen, grid)
 
             # Save.
             if saving and state.images_seen > resumed_at:

@@ -1,5 +1,10 @@
 """The interface that the training loop calls on the main process."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
 
 class Observer:
     """Base class of the live view, the recorder and the trackers; each overrides the methods it needs."""
@@ -10,5 +15,5 @@ class Observer:
     def log(self, line: dict[str, float]) -> None:
         """Called at every log point, with the terms and metrics by name."""
 
-    def sample(self, images_seen: int) -> None:
-        """Called when a grid of samples is due."""
+    def sample(self, images_seen: int, grid: "Image.Image") -> None:
+        """Called with a grid of samples when one is due."""

@@ -1,9 +1,9 @@
 """Trains a variant for a few steps in float64 with dropout off: for the conformance kit.
 
-python -m gan_core.testing.play NAME IMAGE_SIZE CHANNELS FOLDER=STEPS[@PROCESSES] ...
+python -m gan_core.testing.runs NAME IMAGE_SIZE CHANNELS FOLDER=STEPS[@PROCESSES] ...
 
-It makes the runs in turn, those of several processes first. A second one in a folder is a resume; one of no steps only
-writes the initial weights there, to initial.pt.
+The runs are made in order, those on several processes first. A second run in a folder resumes the first; a run of 0
+steps only writes the initial weights to initial.pt.
 """
 
 import os
@@ -28,10 +28,10 @@ from gan_core.settings.settings import Settings
 
 
 class JobWithoutDropout(Job):
-    """Dropout depends on the number of processes, as documented; what is compared here must not."""
+    """A job without dropout, which depends on the number of processes, as documented."""
 
     def build(self) -> Game:
-        """Makes the game and turns dropout off."""
+        """Builds the game and turns dropout off."""
         game = super().build()
         for network in game.networks.values():
             _turn_off(network)
@@ -46,7 +46,7 @@ def _turn_off(network: nn.Module) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """One run, as the command line asks for it."""
+    """One run from the command line."""
 
     name: str
     image_size: str
@@ -62,8 +62,8 @@ class Run:
         steps, _, processes = length.partition("@")
         return cls(name, image_size, channels, folder, steps, int(processes or 1))
 
-    def play(self) -> None:
-        """Trains, as the process that the environment says this is."""
+    def train(self) -> None:
+        """Trains, with the rank that the environment variables give."""
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
         settings = Settings.model_validate(
@@ -80,19 +80,19 @@ class Run:
             initial = {key: network.state_dict() for key, network in job.build().networks.items()}
             torch.save(initial, Path(self.folder) / "initial.pt")
 
-    def play_as(self, rank: int, port: int) -> None:
+    def train_as(self, rank: int, port: int) -> None:
         """Trains as one of several processes."""
         count = str(self.processes)
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        self.play()
+        self.train()
 
-    def play_together(self) -> None:
-        """Starts all of its processes and waits for them; as a launcher does, ends the others when one fails."""
-        # A fork has all that is imported here. Only on Linux is it safe with the libraries that torch uses.
-        starting = get_context("fork") if sys.platform == "linux" else get_context("spawn")
+    def launch(self) -> None:
+        """Starts all processes of the run and waits for them. If one fails, the others are killed."""
+        # A forked process need not import torch again. Forking is safe with torch's libraries only on Linux.
+        context = get_context("fork") if sys.platform == "linux" else get_context("spawn")
         port = _free_port()
-        ranks = [starting.Process(target=self.play_as, args=(rank, port)) for rank in range(self.processes)]
+        ranks = [context.Process(target=self.train_as, args=(rank, port)) for rank in range(self.processes)]
         for process in ranks:
             process.start()
         while running := [process for process in ranks if process.exitcode is None]:
@@ -110,13 +110,13 @@ def _free_port() -> int:
 
 
 def main(name: str, image_size: str, channels: str, *words: str) -> None:
-    """Makes the runs."""
+    """Makes all runs."""
     runs = [Run.read(name, image_size, channels, word) for word in words]
-    # First those of several processes, which are forked: what has computed has threads, and those have no forks.
+    # Runs on several processes come first: they are forked, and a process that has computed has threads.
     for run in (run for run in runs if run.processes > 1):
-        run.play_together()
+        run.launch()
     for run in (run for run in runs if run.processes == 1):
-        run.play()
+        run.train()
 
 
 if __name__ == "__main__":
