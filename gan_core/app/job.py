@@ -36,10 +36,10 @@ class Job:
     dataset: Dataset
 
     def build(self) -> Game:
-        """Makes the game on the CPU, with the initial weights of this seed.
+        """Builds the game on the CPU, with the initial weights of this seed.
 
         Raises:
-            UserError: The variant refuses these options or this data.
+            UserError: The variant does not accept these options or this data.
         """
         Streams(self.settings.seed).seed_modules("initial weights", 0, 0)
         return self.loaded.build(self.options, self.dataset.spec)

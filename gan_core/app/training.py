@@ -29,7 +29,7 @@ from gan_core.training.loop import Status, Training, train
 from gan_core.training.observer import Observer
 
 ShowPlan = Callable[[Job, Game, int, Console], None]
-"""`show_plan(job, game, length, console)` prints what is going to happen; `length` is in images."""
+"""`show_plan(job, game, length, console)` prints the plan of the run; `length` is in images."""
 
 
 def start(job: Job, allowed: Collection[str], console: Console, show_plan: ShowPlan | None = None) -> Status:

@@ -29,7 +29,7 @@ _SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
 
 
 def env(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False) -> None:
-    """Print what a bug report needs: versions, devices, the launcher's variables and the plugins installed.
+    """Print the details for a bug report: versions, devices, launcher variables and installed plugins.
 
     No plugin is imported, and no variable or key with "key", "token", "secret", "password" or "credential" in its name
     is shown.
@@ -81,7 +81,7 @@ def _machine() -> Section:
 
 
 def _torch() -> Section:
-    """Returns how torch was built and which devices it sees; why it cannot be imported, where it cannot."""
+    """Returns how torch was built and its devices, or why it cannot be imported."""
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a shared library is missing or of another version.
@@ -106,7 +106,7 @@ def _torch() -> Section:
 
 
 def _accelerate_config() -> Section:
-    """Returns the settings that `accelerate launch` uses where it is given no file."""
+    """Returns the settings that `accelerate launch` uses when it is given no file."""
     file = default_config()
     try:
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -122,7 +122,7 @@ def _accelerate_config() -> Section:
 def _plugins(kind: Kind) -> Section:
     try:
         plugins = find_plugins(kind)
-    except Exception as error:  # Metadata can be broken in any way, and the rest of the report is wanted all the same.
+    except Exception as error:  # Broken metadata can raise anything; the rest of the report is still useful.
         return {"cannot be read": f"{type(error).__name__}: {error}"}
     return {plugin.full_name: f"{plugin.version}, {plugin.source}: {status(plugin, plugins)}" for plugin in plugins}
 

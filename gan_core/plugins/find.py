@@ -1,6 +1,6 @@
-"""Finding plugins from the metadata of what is installed. Nothing is imported here.
+"""Finding plugins from the metadata of installed distributions, without importing them.
 
-Find, then load, then check, on immutable records that say where each plugin comes from: the order of flake8's finder.
+Plugins are found, then loaded, then checked, as immutable records that include their origin, as in flake8's finder.
 """
 
 import json
@@ -21,12 +21,12 @@ from gan_core.version import __version__
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kind:
-    """Something that distributions can offer.
+    """A kind of plugin that distributions can provide.
 
     Attributes:
         group: The entry-point group.
-        noun: What error messages call one.
-        flag: The flag of the command line that takes its name.
+        noun: Its name in error messages.
+        flag: The command-line flag that takes the plugin's name.
     """
 
     group: str
@@ -40,18 +40,18 @@ FEATURES = Kind(group="gan_core.features", noun="feature space", flag="--feature
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plugin:
-    """A variant or a feature space that some installed distribution offers, not imported yet.
+    """A variant or feature space of an installed distribution, not yet imported.
 
     Attributes:
-        kind: Which of the two.
-        name: What the user types after the flag.
-        distribution: The distribution that offers it.
-        version: That distribution's version.
-        summary: That distribution's one-line description.
+        kind: The kind of plugin.
+        name: The name that the user types after the flag.
+        distribution: The distribution that provides it.
+        version: The distribution's version.
+        summary: The distribution's one-line description.
         source: "installed", "editable PATH" or the address it was installed from.
         bound: The distribution's requirement on gan-core, such as "gan-core<0.2,>=0.1", or None.
-        unmet: Why the distribution's requirements do not hold here, each a short sentence.
-        entry_point: Where the object is: "module:attribute".
+        unmet: The distribution's requirements that are not met, each as a short sentence.
+        entry_point: The location of the object: "module:attribute".
     """
 
     kind: Kind
@@ -66,22 +66,22 @@ class Plugin:
 
     @property
     def full_name(self) -> str:
-        """What tells it from another distribution's of the same name."""
+        """The name with the distribution, which distinguishes plugins of the same name."""
         return f"{self.distribution}:{self.name}"
 
     @property
     def label(self) -> str:
-        """How error messages name it."""
+        """The plugin's description in error messages."""
         return f"{self.kind.noun} {self.name!r} ({self.distribution} {self.version})"
 
 
 def find_plugins(kind: Kind = VARIANTS) -> list[Plugin]:
-    """Returns every one installed, sorted by name and distribution, so that all processes agree."""
+    """Returns all installed plugins, sorted by name and distribution, so that all processes agree."""
     return sorted(_find(kind), key=lambda plugin: (plugin.name, plugin.distribution))
 
 
 def status(plugin: Plugin, plugins: list[Plugin]) -> str:
-    """Returns "ok", or why the plugin cannot be used as it stands."""
+    """Returns "ok", or why the plugin cannot be used."""
     if plugin.unmet:
         return "; ".join(plugin.unmet)
     if Counter(other.name for other in plugins)[plugin.name] > 1:
@@ -90,10 +90,10 @@ def status(plugin: Plugin, plugins: list[Plugin]) -> str:
 
 
 def _find(kind: Kind) -> Iterator[Plugin]:
-    for name, offering in _offering(kind).items():
-        # A distribution can be met twice on sys.path; the first one is the one that Python would import. None has the
-        # name where a folder is not called as its metadata say.
-        first = next((copy for copy in distributions(name=name) if _about(copy).name), offering)
+    for name, provider in _providers(kind).items():
+        # sys.path can contain a distribution twice; Python imports the first. There is none of that name if the folder
+        # has another name than the metadata.
+        first = next((copy for copy in distributions(name=name) if _about(copy).name), provider)
         about = _about(first)
         bound, unmet = _requirements(first, about)
         for entry_point in first.entry_points.select(group=kind.group):
@@ -110,10 +110,10 @@ def _find(kind: Kind) -> Iterator[Plugin]:
             )
 
 
-def _offering(kind: Kind) -> dict[str, Distribution]:
-    """Returns the distributions that offer something, by name; the metadata of the others is not read.
+def _providers(kind: Kind) -> dict[str, Distribution]:
+    """Returns the distributions that provide plugins, by name; the metadata of the others is not read.
 
-    `importlib.metadata.entry_points` does the same, but raises TypeError where pip has left an empty folder such as
+    `importlib.metadata.entry_points` does the same, but raises TypeError if pip has left an empty folder such as
     "-name-1.0.dist-info".
     """
     found: dict[str, Distribution] = {}
@@ -124,7 +124,7 @@ def _offering(kind: Kind) -> dict[str, Distribution]:
 
 
 class _About(NamedTuple):
-    """Fields of a distribution's metadata, "" where they are missing."""
+    """Fields of a distribution's metadata; "" if missing."""
 
     name: str
     version: str
@@ -132,15 +132,15 @@ class _About(NamedTuple):
 
 
 def _about(found: Distribution) -> _About:
-    fields = found.metadata  # Python parses the file at each access,
-    # and warns of a missing field since 3.12.
+    # Python parses the file at each access, and since 3.12 warns of a missing field.
+    fields = found.metadata
     return _About(*(fields[key] if key in fields else "" for key in ("Name", "Version", "Summary")))  # noqa: SIM401
 
 
 def _requirements(found: Distribution, about: _About) -> tuple[str | None, tuple[str, ...]]:
-    """Returns the bound on gan-core and what is not met, from metadata alone (as OpenTelemetry checks its own)."""
+    """Returns the bound on gan-core and the unmet requirements, from metadata alone (as OpenTelemetry does)."""
     unmet = []
-    # What comes with gan-core itself is of its version.
+    # The plugins in gan-core itself have its version.
     bound = f"gan-core=={about.version}" if canonicalize_name(about.name) == "gan-core" else None
     for text in found.requires or ():
         try:

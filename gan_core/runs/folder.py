@@ -1,8 +1,8 @@
-"""The run's folder, which explains itself.
+"""The run's folder.
 
-config.yaml      every setting, resolved: `train --config` takes it back
-run.json         what it ran on: status, data, variant and library versions
-metrics.jsonl    one line for each log point
+config.yaml      every setting, resolved; a valid file for `train --config`
+run.json         run metadata: status, data, versions of the variant and of libraries
+metrics.jsonl    one line per log point
 evaluation.json  see gan_core.evaluation.record
 samples/         grids of samples, named by images seen
 checkpoints/     see gan_core.runs.checkpoint
@@ -21,7 +21,7 @@ from gan_core.runs.atomic import remove_unfinished, write_atomically
 
 
 class RunFolder:
-    """Paths and small files of one run. Only the main process writes."""
+    """Paths and small files of one run. Only the main process writes to it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -34,11 +34,11 @@ class RunFolder:
 
     @property
     def exists(self) -> bool:
-        """Whether a run began here."""
+        """Whether a run was started here."""
         return self.config.exists()
 
     def create(self) -> None:
-        """Makes the folders, and removes temporary files of a process that was killed.
+        """Creates the folders, and removes temporary files of a process that was killed.
 
         Raises:
             UserError: They cannot be written.
@@ -66,7 +66,7 @@ class RunFolder:
         write_atomically(self.config, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
 
     def read_metadata(self) -> dict[str, Any]:
-        """Returns what is known of the run: its status, its data, its versions; nothing where the file is missing.
+        """Returns the run metadata: status, data, versions; empty if the file is missing.
 
         Raises:
             UserError: The file is damaged.
@@ -83,18 +83,18 @@ class RunFolder:
         return values
 
     def write_metadata(self, **metadata: object) -> None:
-        """Adds to what is known of the run."""
+        """Adds to the run metadata, or replaces values in it."""
         write_atomically(self.metadata, json.dumps(self.read_metadata() | metadata, indent=2) + "\n")
 
     def append_metrics(self, line: Mapping[str, float]) -> None:
-        """Adds one line for a log point, and sees it on disk: a checkpoint that follows must not outlive it."""
+        """Appends the line of a log point and flushes it to disk, so that no later checkpoint exists without it."""
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """Returns the lines, without one that a crash tore."""
+        """Returns the lines, except a last one that a crash left incomplete."""
         if not self.metrics.exists():
             return []
         lines = []
@@ -108,7 +108,7 @@ class RunFolder:
         return lines
 
     def rewind_metrics(self, images_seen: int) -> None:
-        """Drops the lines of work that a resumed run will do again, and a line that a crash tore."""
+        """Drops the lines after `images_seen`, which a resumed run logs again, and an incomplete last line."""
         kept = [json.dumps(line) + "\n" for line in self.read_metrics() if line["images_seen"] <= images_seen]
         if self.metrics.exists():
             write_atomically(self.metrics, "".join(kept))
