@@ -89,7 +89,8 @@ def serve(connection: socket.socket) -> dict[str, Any] | None:
             running[process] = rank
         for descriptor in descriptors:
             os.close(descriptor)
-        connection.send(json.dumps([group]).encode())
+        with suppress(OSError):  # It has closed already: `wait` finds that too, and kills what runs.
+            connection.send(json.dumps([group]).encode())
         codes = wait(connection, group, running)
         if codes is None:
             return None

@@ -18,11 +18,14 @@ FIXED = (
 APPLIED = ("OMP_NUM_THREADS", "PYTHONPATH", "PYTHONWARNINGS")
 """Those among them that `become` applies to what is loaded already."""
 
+SET_BY_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+"""Those that scikit-learn sets when it is imported: in the server, and in pytest's process at any time or never."""
+
 
 def can_have(environment: dict[str, str], loaded: dict[str, str]) -> bool:
     """Says whether a process whose libraries were loaded in one environment can become one of the other."""
     names = {name for name in environment.keys() | loaded.keys() if name.startswith(FIXED)}
-    return all(environment.get(name) == loaded.get(name) for name in names.difference(APPLIED))
+    return all(environment.get(name) == loaded.get(name) for name in names.difference(APPLIED, SET_BY_IMPORTS))
 
 
 @dataclass

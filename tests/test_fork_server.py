@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests import forked
+from tests import forked, fresh
 from tests.conftest import ROOT
 from tests.test_plugin_loading import install
 
@@ -45,7 +45,7 @@ threading.Thread(target=lambda: (time.sleep(0.2), print("the thread is waited fo
 
 @pytest.fixture(scope="module", autouse=True)
 def _only_where_there_is_one() -> None:
-    if not forked.suits(os.environ):
+    if sys.platform != "linux":
         pytest.skip("commands are forked on Linux only")
 
 
@@ -130,6 +130,18 @@ def test_a_process_ends_as_a_real_one(end: str, tmp_path: Path) -> None:
     assert one.stderr.rpartition("leaves.py")[2] == other.stderr.rpartition("leaves.py")[2]
 
 
+def test_what_a_test_s_own_process_imports_keeps_no_command_from_being_forked() -> None:
+    loaded = dict(forked.server().environment)
+    import sklearn.datasets  # noqa: F401
+    import wandb  # noqa: F401
+    from accelerate import Accelerator
+
+    Accelerator(cpu=True)
+    assert fresh.can_have(dict(os.environ), loaded)
+    before = {name: value for name, value in loaded.items() if not name.startswith("KMP_")}
+    assert fresh.can_have(dict(os.environ), before)  # As of a server that began before these imports.
+
+
 def test_no_two_processes_draw_the_same_by_chance(tmp_path: Path) -> None:
     (tmp_path / "draws.py").write_text(
         "import random, numpy, torch; print(random.random(), numpy.random.rand(), torch.initial_seed())"
@@ -176,7 +188,7 @@ def test_it_has_one_thread_and_imports_without_a_warning() -> None:
 ASKS = """
 import os, sys
 from pathlib import Path
-from tests import forked
+from tests import forked, fresh
 server = forked.ForkServer()
 print(server.number, flush=True)
 server.run(["sleeps"], Path(sys.argv[1]), [dict(os.environ)], 60)
