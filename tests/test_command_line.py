@@ -56,7 +56,7 @@ def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:
         ),
         (["--batch", "many"], "batch: 'many' is not allowed. It must be a valid integer."),
         (["--deadline", "1e9"], "deadline: 1000000000.0 is not allowed. It must be less than or equal to 86400"),
-        (["--kimg", "1"], "length: kimg and steps are given. Give one of"),
+        (["--kimg", "1"], "length: kimg and steps are given. Use one of"),
         (["--variant", "dcgn"], "no variant named 'dcgn' is installed. Did you mean 'dcgan'?"),
         (["--precision", "fp16"], "precision: 'fp16' needs a GPU"),
         (["--batch", "63", "--set", "accumulate=2"], "it must be a multiple of 2, such as 62 or 64"),

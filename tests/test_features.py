@@ -84,7 +84,7 @@ def test_the_classifier_is_trained_once_and_reproducibly(digits: RealData) -> No
     first = embedded(digits)
     (path,) = cached()
     metadata = json.loads(path.with_suffix(".json").read_text())
-    assert metadata["test_accuracy"] >= 0.95
+    assert metadata["test_accuracy"] >= 0.93
     assert metadata["images"] == 1203
     written, when = path.read_bytes(), path.stat().st_mtime_ns
     assert torch.equal(embedded(digits), first)

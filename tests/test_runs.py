@@ -76,7 +76,7 @@ def test_the_config_of_a_run_reproduces_it(run: Path, tmp_path: Path) -> None:
         ((), {"variant": "vanilla"}, r"variant +'dcgan' in the run, 'vanilla' now"),
         ((), {"image_size": 12}, r"data +\{'image_size': 8"),
         (("lr_schedule=cosine",), {}, r"lr_schedule  'constant' in the run, 'cosine' now"),
-        ((), {"resume": "never"}, "holds a run already. Give another --out"),
+        ((), {"resume": "never"}, "already contains a run. Use another --out"),
     ],
 )
 def test_a_resume_with_another_setting_is_refused_by_name(
@@ -134,7 +134,7 @@ def test_a_schedule_that_ends_with_the_run_forbids_another_length(tmp_path: Path
 
 
 def test_resume_must_needs_a_checkpoint(tmp_path: Path, train: Train) -> None:
-    with pytest.raises(UserError, match="holds no whole checkpoint"):
+    with pytest.raises(UserError, match="contains no intact checkpoint"):
         train(*SMALL, variant="dcgan", steps=2, resume="must", out=tmp_path / "run")
 
 
@@ -242,7 +242,7 @@ def test_sampling_refuses_labels_and_outputs_that_are_not_possible(
 def test_sampling_needs_a_run_with_a_checkpoint(run: Path, tmp_path: Path) -> None:
     assert "is not a run: it has no config.yaml" in gan_core("sample", tmp_path, "--out", tmp_path / "x.png", expect=2)
     shutil.rmtree(run / "checkpoints")
-    assert "holds no whole checkpoint" in gan_core("sample", run, "--out", tmp_path / "x.png", expect=2)
+    assert "contains no intact checkpoint" in gan_core("sample", run, "--out", tmp_path / "x.png", expect=2)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_a_dry_run_checks_settings(tmp_path: Path) -> None:
     for words, message in [
         (["--precision", "fp16"], "needs a GPU"),
         (["--batch", 63, "--set", "accumulate=2"], "multiple of 2"),
-        (["--resume", "must"], "holds no whole checkpoint"),
+        (["--resume", "must"], "contains no intact checkpoint"),
         (["--out", tmp_path / "file" / "run"], "cannot be written"),
         (["--allow-change", "bacth"], "no such key. Did you mean 'batch'?"),
     ]:

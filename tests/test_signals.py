@@ -30,7 +30,7 @@ def start(words: list[str], run: Path) -> subprocess.Popen[str]:
 
 
 def assert_interrupted(run: Path, output: str) -> None:
-    assert output.count("saved. The same command goes on from there") == 1
+    assert output.count("saved. Run the same command to resume") == 1
     metadata = json.loads((run / "run.json").read_text())
     assert metadata["status"] == "interrupted"
     assert (run / "checkpoints" / f"{metadata['images_seen']:09d}" / "manifest.json").exists()

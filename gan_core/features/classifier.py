@@ -26,7 +26,8 @@ from gan_core.randomness import Streams
 from gan_core.runs.atomic import write_atomically
 from gan_core.version import __version__
 
-_MIN_ACCURACY = {"digits": 0.95, "mnist": 0.985, "fashion-mnist": 0.90}
+# On digits, seeds, threads and CPUs give 281 to 288 of 297 correct: 0.95 would reject the classifier of some CPUs.
+_MIN_ACCURACY = {"digits": 0.93, "mnist": 0.985, "fashion-mnist": 0.90}
 """Minimum test accuracy of a classifier that is used for evaluation, by data set."""
 
 
@@ -34,7 +35,7 @@ class ClassifierOptions(Options):
     """The classifier's seed, and the accuracy that it must reach."""
 
     min_accuracy: float | None = Field(None, gt=0, le=1)
-    """Minimum accuracy on the test split; by default 0.985 on mnist, 0.90 on fashion-mnist, 0.95 on digits."""
+    """Minimum accuracy on the test split; by default 0.985 on mnist, 0.90 on fashion-mnist, 0.93 on digits."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the classifier's initial weights and of the order of its images."""
 
