@@ -14,6 +14,8 @@ from multiprocessing import connection, get_context
 from pathlib import Path
 
 import torch
+import torch._dynamo
+import torch.distributed.tensor  # Training imports both, so a process that forks imports them before.
 from accelerate.state import AcceleratorState, GradientState
 from rich.console import Console
 from torch import nn
