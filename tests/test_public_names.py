@@ -3,6 +3,8 @@
 import re
 from importlib.metadata import version
 
+import pytest
+
 import gan_core
 from tests.conftest import ROOT
 
@@ -24,3 +26,14 @@ def test_first_party_plugins_use_public_names_only() -> None:
     for module in (ROOT / "plugins").glob("*/gan_core_*.py"):
         imports = re.findall(r"^(?:from|import) (gan_core\S*)", module.read_text(), flags=re.MULTILINE)
         assert set(imports) <= {"gan_core", "gan_core_dcgan"}
+
+
+def test_plugins_of_interface_1_may_use_former_names() -> None:
+    former = {"build_stack": gan_core.build_layers, "squared_slope": gan_core.squared_gradient_norm}
+    former |= {"slope_penalties": gan_core.gradient_penalties, "StackOptions": gan_core.LayerListOptions}
+    former |= {"StackedGenerator": gan_core.LayerListGenerator}
+    former |= {"StackedDiscriminator": gan_core.LayerListDiscriminator}
+    for name, now in former.items():
+        assert getattr(gan_core, name) is now
+    with pytest.raises(AttributeError, match="has no attribute 'build_stacks'"):
+        _ = gan_core.build_stacks
