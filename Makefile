@@ -36,4 +36,4 @@ $(INSTALLED): requirements.txt pyproject.toml $(wildcard plugins/*/pyproject.tom
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
