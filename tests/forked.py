@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests import fresh
 from tests.fork_server import LARGEST
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,10 +65,8 @@ def suits(environment: Mapping[str, str]) -> bool:
 
 def ranks(count: int) -> list[dict[str, str]]:
     """Returns what torchrun tells each of so many processes on one machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    (port,) = free_ports(1)
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     shared |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
 

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -112,10 +111,3 @@ def wait_until_training(run: Path, processes: list[subprocess.Popen[bytes]]) -> 
 def metadata(run: Path) -> dict[str, object]:
     """Returns a run's metadata."""
     return dict(json.loads((run / "run.json").read_text()))
-
-
-def free_port() -> int:
-    """Returns a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

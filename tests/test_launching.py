@@ -16,13 +16,13 @@ from tests.launchers import (
     LAUNCH,
     PATH,
     finished,
-    free_port,
     metadata,
     on_machine,
     several_machines,
     started,
     wait_until_training,
 )
+from tests.ports import free_ports
 
 CONFIGS = sorted(file.name for file in LAUNCH.glob("*.yaml") if file.name != "kubernetes.yaml")
 LONG = (*GAME, "--steps", "80", "--checkpoint-every", "1000", "--sample-every", "1000")
@@ -71,7 +71,7 @@ def test_accelerate_requires_the_number_of_processes_if_a_file_does_not_give_it(
 # Not accelerate with c10d, because on one machine the second launcher finds the port in use; see test_two_machines.py.
 @pytest.mark.parametrize("kind", ["accelerate-static", "torchrun-static", "torchrun-c10d"])
 def test_two_launchers_of_one_process_each_are_two_processes(kind: str, tmp_path: Path) -> None:
-    port, flags = free_port(), (*GAME, "--steps", 10, "--out", tmp_path / "run")
+    port, flags = free_ports(1)[0], (*GAME, "--steps", 10, "--out", tmp_path / "run")
     commands = [
         on_machine(several_machines(kind), machine, *flags, address="127.0.0.1", port=port) for machine in (0, 1)
     ]
@@ -168,7 +168,7 @@ def test_the_kubernetes_job_restarts_all_pods_when_one_is_evicted(
     )
     here = {
         f"{name}-0.{pod['subdomain']}": "127.0.0.1",
-        "29500": str(free_port()),
+        "29500": str(free_ports(1)[0]),
         f"--out={mount}": f"--out={tmp_path}",
         "--kimg=1000": "",
     }

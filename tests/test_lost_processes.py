@@ -13,7 +13,7 @@ import torch
 
 from gan_core.sampling.files import picture
 from tests.conftest import command
-from tests.launchers import free_port
+from tests.ports import free_ports
 
 TRAIN = ("train", "--variant", "vanilla", "--set", "width=4", "--batch", "8", "--sample-every", "1000")
 
@@ -21,7 +21,12 @@ TRAIN = ("train", "--variant", "vanilla", "--set", "width=4", "--batch", "8", "-
 @contextmanager
 def processes(*words: list[object], folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
     """Starts the two processes of a run without a launcher, as clusters do; an empty command line starts none."""
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    where = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_ports(1)[0]),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+    }
     started = []
     for rank, mine in enumerate(words):
         if mine:

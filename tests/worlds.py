@@ -4,7 +4,6 @@ Dropout is off in all of them, because its result depends on the number of proce
 """
 
 import os
-import socket
 import sys
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from gan_core.app.training import start
 from tests.conftest import make_job
+from tests.ports import free_ports
 
 PLAIN = (
     "generator=[{dense: 64}, {reshape: [1, 8, 8]}, tanh]",
@@ -92,17 +92,6 @@ def main(root: Path) -> None:
             process.join()
             if process.exitcode:
                 sys.exit(f"a process of {world} failed")
-
-
-def free_ports(count: int) -> list[int]:
-    """Returns free ports."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import psutil
 import typer
 import yaml
 
+from gan_core.distributed.cores import usable_cores
 from gan_core.distributed.launcher import default_config
 from gan_core.plugins.find import FEATURES, VARIANTS, Kind, find_plugins, status
 from gan_core.version import __version__
@@ -71,11 +72,10 @@ def _version(distribution: str) -> str:
 
 
 def _machine() -> Section:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = psutil.virtual_memory()
     return {
         "CPU cores": os.cpu_count(),
-        "cores for this process": usable,
+        "cores for this process": usable_cores(),
         "memory": f"{_gib(memory.total)}, {_gib(memory.available)} of it available",
     }
 

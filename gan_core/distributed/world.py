@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import distributed
 
+from gan_core.distributed.cores import usable_cores
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.errors import UserError
@@ -69,7 +70,7 @@ def join_world(
         )
     # Launchers set one thread per process, even if the machine runs only one process.
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.set_num_threads(threads or max(1, _cores() // local_processes))
+    torch.set_num_threads(threads or max(1, usable_cores() // local_processes))
     return accelerator
 
 
@@ -91,8 +92,3 @@ def describe(accelerator: Accelerator) -> str:
 def dtype_of(precision: str) -> torch.dtype:
     """Returns the floating-point type of batches and weights: float64 for "fp64", else float32."""
     return torch.float64 if precision == "fp64" else torch.float32
-
-
-def _cores() -> int:
-    """Returns the number of cores that this process may use; on macOS and Windows, all cores."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

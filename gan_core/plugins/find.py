@@ -93,8 +93,8 @@ def _find(kind: Kind) -> Iterator[Plugin]:
     for name, provider in _providers(kind).items():
         # sys.path can contain a distribution twice; Python imports the first. There is none of that name if the folder
         # has another name than the metadata.
-        first = next((copy for copy in distributions(name=name) if _about(copy).name), provider)
-        about = _about(first)
+        copies = ((copy, _about(copy)) for copy in distributions(name=name))
+        first, about = next((found for found in copies if found[1].name), provider)
         bound, unmet = _requirements(first, about)
         for entry_point in first.entry_points.select(group=kind.group):
             yield Plugin(
@@ -110,25 +110,25 @@ def _find(kind: Kind) -> Iterator[Plugin]:
             )
 
 
-def _providers(kind: Kind) -> dict[str, Distribution]:
-    """Returns the distributions that provide plugins, by name; the metadata of the others is not read.
-
-    `importlib.metadata.entry_points` does the same, but raises TypeError if pip has left an empty folder such as
-    "-name-1.0.dist-info".
-    """
-    found: dict[str, Distribution] = {}
-    for one in distributions():
-        if one.entry_points.select(group=kind.group) and (name := _about(one).name):
-            found.setdefault(canonicalize_name(name), one)
-    return found
-
-
 class _About(NamedTuple):
     """Fields of a distribution's metadata; "" if missing."""
 
     name: str
     version: str
     summary: str
+
+
+def _providers(kind: Kind) -> dict[str, tuple[Distribution, _About]]:
+    """Returns the distributions that provide plugins and their fields, by name; the metadata of the others is not read.
+
+    `importlib.metadata.entry_points` does the same, but raises TypeError if pip has left an empty folder such as
+    "-name-1.0.dist-info".
+    """
+    found: dict[str, tuple[Distribution, _About]] = {}
+    for one in distributions():
+        if one.entry_points.select(group=kind.group) and (about := _about(one)).name:
+            found.setdefault(canonicalize_name(about.name), (one, about))
+    return found
 
 
 def _about(found: Distribution) -> _About:
