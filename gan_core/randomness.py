@@ -33,7 +33,11 @@ class Streams:
         processes.
         """
         # torch's CPU generator uses only 32 bits of its seed.
-        torch.manual_seed(int(self.at(stream, position, part).integers(2**32)))
+        seed = int(self.at(stream, position, part).integers(2**32))
+        if torch.accelerator.is_available():
+            torch.manual_seed(seed)
+        else:  # It would also store the seed, with a traceback, for GPUs that a build for CUDA may find later.
+            torch.default_generator.manual_seed(seed)
 
 
 @dataclass(frozen=True, slots=True)

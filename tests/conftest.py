@@ -1,5 +1,7 @@
 """What tests share: runs in this process, runs through the real launchers, and real MNIST where it is to be had."""
 
+import gc
+import importlib
 import json
 import os
 import subprocess
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from gan_core.app.job import Job
 from gan_core.app.training import start
+from gan_core.cores import usable_cores
 from gan_core.data.catalog import open_dataset
 from gan_core.plugins.load import load_variant
 from gan_core.settings.resolve import resolve
@@ -37,11 +40,46 @@ def _fresh_accelerator() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
+LONGEST = (
+    *("test_world_size", "test_readme", "test_launching", "test_signals", "test_fork_server"),
+    *("test_conformance", "test_lost_processes", "test_data", "test_runs", "test_two_machines"),
+)
+"""Test files that take twenty seconds or more. They come first, so that no process has one to do while others idle."""
+
+
+def pytest_configure() -> None:
+    """Gives each process of pytest, and all that it starts, cores of its own: threads do not wait for each other."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None and sys.platform == "linux":
+        cores = sorted(os.sched_getaffinity(0))
+        number, count = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        os.sched_setaffinity(0, cores[number::count] or [cores[number % len(cores)]])
+        torch.set_num_threads(usable_cores())
+        # The conformance kit starts its runs with it, also for the plugins' own tests.
+        sys.executable = str(forked.stand_ins() / "python")
+
+
+def pytest_collection_finish() -> None:
+    """Keeps what is imported from the garbage collector, which accelerate calls at the end of each run."""
+    for name in ("torch._dynamo", "torch.distributed.tensor"):  # Imported by the first run.
+        importlib.import_module(name)
+    gc.set_threshold(50_000)  # As the command line does.
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sorts the longest files to the front."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What gan_core caches is made anew, and kept while the tests run, also for the processes that they start."""
+    """What gan_core caches is made anew, once for all tests and the processes that they start."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
         yield
 
 
@@ -75,12 +113,12 @@ def train() -> Callable[..., str]:
     return run
 
 
-def command(*words: object, processes: int | None = None) -> list[str]:
-    """Returns the command line of gan_core, plain or through accelerate."""
+def command(*words: object, processes: int | None = None, folder: Path = Path(forked.PYTHON).parent) -> list[str]:
+    """Returns the command line of gan_core, plain or through accelerate; `folder` has the executables."""
     arguments = [str(word) for word in words]
     if processes is None:
-        return [sys.executable, "-m", "gan_core", *arguments]
-    launcher = [str(Path(sys.executable).with_name("accelerate")), "launch"]
+        return [str(folder / "python"), "-m", "gan_core", *arguments]
+    launcher = [str(folder / "accelerate"), "launch"]
     if processes > 1:
         launcher += ["--config_file", str(ROOT / "launch" / f"cpu-{processes}.yaml")]
     return [*launcher, "-m", "gan_core", *arguments]
@@ -89,19 +127,18 @@ def command(*words: object, processes: int | None = None) -> list[str]:
 def gan_core(
     *words: object,
     processes: int | None = None,
-    real: bool = False,
+    launched: bool = False,
     expect: int = 0,
     timeout: float = 300,
     **environment: str,
 ) -> str:
     """Runs gan_core as people do, checks its exit code, and returns what it printed.
 
-    Its processes are forked from one that has imported torch, or `real` ones, which accelerate starts where a number of
-    processes is given.
+    Its processes are forked from one that has imported torch. Where they are `launched`, accelerate starts them.
     """
     whole = os.environ | {"PYTHONWARNINGS": "default", "COLUMNS": "120"} | environment
-    if real:
-        line = command(*words, processes=processes)
+    if launched:
+        line = command(*words, processes=processes, folder=forked.stand_ins())
         done = subprocess.run(line, cwd=ROOT, env=whole, capture_output=True, text=True, timeout=timeout, check=False)
     else:
         module = ["gan_core", *map(str, words)]
@@ -109,6 +146,21 @@ def gan_core(
     output = done.stdout + done.stderr
     assert done.returncode == expect, f"exit code {done.returncode}:\n{output}"
     return output
+
+
+def start_gan_core(
+    *words: object, processes: int | None = None, real: bool = False, folder: Path = ROOT, **environment: str
+) -> forked.Process:
+    """Starts gan_core in its own process group, as a terminal does, in the checkout or another folder.
+
+    One process is forked; several are started by accelerate, as forked processes or as `real` ones.
+    """
+    whole = os.environ | environment
+    if processes is None:
+        return forked.start(["gan_core", *map(str, words)], folder=folder, environment=whole)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    line = command(*words, processes=processes, **({} if real else {"folder": forked.stand_ins()}))
+    return subprocess.Popen(line, cwd=folder, env=whole, **pipes, text=True, start_new_session=True)
 
 
 def weights(run: Path, images_seen: int | None = None) -> dict[str, Tensor]:

@@ -15,12 +15,16 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 from tests import fresh
 from tests.fork_server import LARGEST
 from tests.ports import free_ports
 
 ROOT = Path(__file__).parent.parent
+PYTHON = sys.executable
+"""The real interpreter: `sys.executable` may be a stand-in."""
+STAND_IN = Path(__file__).with_name("stand_in.py").read_text()
 
 
 def run(
@@ -46,21 +50,44 @@ def run(
     Raises:
         subprocess.TimeoutExpired: It took longer.
     """
-    if not suits(environment):
-        torchrun = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
-        line = [sys.executable, "-m", *(torchrun if processes is not None else []), *words]
-        return subprocess.run(
-            line, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
-        )
-    environments = [dict(environment)]
-    if processes is not None:
-        environments = [dict(environment) | rank for rank in ranks(processes)]
-    return server().run(list(words), folder, environments, timeout)
+    with start(words, folder=folder, environment=environment, processes=processes) as process:
+        try:
+            out, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise subprocess.TimeoutExpired(words, timeout, *process.communicate()) from None
+    return subprocess.CompletedProcess(words, process.returncode, out, errors)
+
+
+def start(
+    words: Sequence[str], *, folder: Path, environment: Mapping[str, str], processes: int | None = None
+) -> "Process":
+    """Starts `python -m` with these words, as subprocess.Popen would with pipes; see `run`."""
+    if suits(environment):
+        environments = [dict(environment) | rank for rank in ([{}] if processes is None else ranks(processes))]
+        return server().start(list(words), folder, environments)
+    torchrun = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
+    line = [PYTHON, "-m", *(torchrun if processes is not None else []), *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(line, cwd=folder, env=environment, **pipes, text=True, start_new_session=True)
 
 
 def suits(environment: Mapping[str, str]) -> bool:
     """Says whether a forked process can have this environment. Forks are safe with torch on Linux only."""
     return sys.platform == "linux" and fresh.can_have(dict(environment), server().environment)
+
+
+@functools.cache
+def stand_ins() -> Path:
+    """Returns a folder with executables in place of python, accelerate and torchrun, whose processes are forked.
+
+    They are small processes that ask the server; what it cannot run, the real interpreter runs.
+    """
+    folder = Path(server().address).parent
+    for name in ("python", "accelerate", "torchrun"):
+        (folder / name).write_text(f"#!{PYTHON} -IS\n{STAND_IN}")
+        (folder / name).chmod(0o755)
+    return folder
 
 
 def ranks(count: int) -> list[dict[str, str]]:
@@ -82,6 +109,7 @@ def end_server() -> None:
     if server.cache_info().currsize:
         server().end()
         server.cache_clear()
+        stand_ins.cache_clear()
 
 
 class ForkServer:
@@ -90,20 +118,28 @@ class ForkServer:
     def __init__(self) -> None:
         self.environment = {name: value for name, value in os.environ.items() if name not in fresh.APPLIED}
         """What its libraries were loaded with."""
-        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
+        self._folder = tempfile.TemporaryDirectory(prefix="fork-server-")
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())],
-            cwd=ROOT,
-            env=self.environment | {"OPENBLAS_NUM_THREADS": "1"},
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._errors,
-        )
-        theirs.close()
+        theirs, self._lifeline = os.pipe()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(self.address)
+            listener.listen()
+            self._process = subprocess.Popen(
+                [PYTHON, "-m", "tests.fork_server", str(listener.fileno()), str(theirs)],
+                cwd=ROOT,
+                env=self.environment | {"OPENBLAS_NUM_THREADS": "1"},
+                pass_fds=[listener.fileno(), theirs],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+            )
+        os.close(theirs)
         self.number = self._process.pid
+
+    @property
+    def address(self) -> str:
+        """The path of the socket on which it listens."""
+        return str(Path(self._folder.name) / "socket")
 
     @property
     def said(self) -> str:
@@ -111,52 +147,91 @@ class ForkServer:
         self._errors.seek(0)
         return self._errors.read()
 
-    def run(
-        self, words: list[str], folder: Path, environments: list[dict[str, str]], timeout: float
-    ) -> subprocess.CompletedProcess[str]:
-        """Runs a process for each environment, all with the same words."""
+    def start(self, words: list[str], folder: Path, environments: list[dict[str, str]]) -> "Forked":
+        """Forks a process for each environment, all with the same words."""
         request = {"words": words, "folder": str(folder), "environments": environments}
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-            try:
-                self._connection.settimeout(None)
-                pipes = [out.fileno(), errors.fileno()]
-                socket.send_fds(self._connection, [json.dumps(request).encode()], pipes)
-                (group,) = self._hear()
-                codes = self._ends(group, timeout)
-            except BaseException:
-                self.end()  # What comes next must not hear the answer to this.
-                raise
-            texts = []
-            for file in (out, errors):
-                file.seek(0)
-                texts.append(file.read())
-        if codes is None:
-            raise subprocess.TimeoutExpired(words, timeout, *texts)
-        code = codes[0] if len(codes) == 1 else int(any(codes))
-        return subprocess.CompletedProcess(words, code, *texts)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
+        connection.connect(self.address)
+        return Forked(self, connection, request)
 
-    def _ends(self, group: int, timeout: float) -> list[int] | None:
-        """Waits for the exit codes; after the timeout kills all and returns None."""
-        try:
-            self._connection.settimeout(timeout)
-            return self._hear()
-        except TimeoutError:
-            with suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
-            self._connection.settimeout(None)
-            self._hear()
-            return None
+    def end(self) -> None:
+        """Ends it, and what it runs."""
+        os.close(self._lifeline)
+        self._process.wait()
+        self._errors.close()
+        self._folder.cleanup()
+
+
+class Forked:
+    """Processes that were forked for one request, with the methods of subprocess.Popen.
+
+    Attributes:
+        pid: The number of the first, and of their process group.
+        returncode: None while one runs; of several, 1 if one has failed.
+    """
+
+    def __init__(self, asked: ForkServer, connection: socket.socket, request: dict[str, Any]) -> None:
+        self._server, self._connection, self._words = asked, connection, request["words"]
+        self._files = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115
+        socket.send_fds(connection, [json.dumps(request).encode()], [file.fileno() for file in self._files])
+        self.returncode: int | None = None
+        (self.pid,) = self._hear()
+
+    def __enter__(self) -> "Forked":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Kills what still runs, and waits."""
+        self.kill()
+        self.wait()
+
+    def poll(self) -> int | None:
+        """Returns the exit code if all have ended."""
+        with suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the end of all and returns the exit code."""
+        if self.returncode is None:
+            try:
+                self._connection.settimeout(timeout)
+                codes = self._hear()
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(self._words, timeout or 0) from None
+            self.returncode = codes[0] if len(codes) == 1 else int(any(codes))
+            self._connection.close()
+            self._texts = [self._text(file) for file in self._files]
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Waits for the end of all and returns what they have written to stdout and stderr."""
+        self.wait(timeout)
+        out, errors = self._texts
+        return out, errors
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal to all that run."""
+        if self.poll() is None:
+            os.killpg(self.pid, number)
+
+    def kill(self) -> None:
+        """Kills all."""
+        self.send_signal(signal.SIGKILL)
+
+    @staticmethod
+    def _text(file: IO[str]) -> str:
+        with file:
+            file.seek(0)
+            return file.read()
 
     def _hear(self) -> list[int]:
         message = self._connection.recv(LARGEST)
         if not message:
-            self._process.wait()
-            raise RuntimeError(f"the fork server has ended: {self.said}")
+            raise RuntimeError(f"the fork server has ended: {self._server.said}")
         answer: list[int] = json.loads(message)
         return answer
 
-    def end(self) -> None:
-        """Ends it, and what it runs."""
-        self._connection.close()
-        self._process.wait()
-        self._errors.close()
+
+Process = subprocess.Popen[str] | Forked

@@ -15,17 +15,24 @@ FIXED = (
 )
 """How the names of environment variables begin that an interpreter or a library reads once, when it is loaded."""
 
-APPLIED = ("OMP_NUM_THREADS", "PYTHONPATH", "PYTHONWARNINGS")
-"""Those among them that `become` applies to what is loaded already."""
+APPLIED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONPATH", "PYTHONWARNINGS", "PYTHON_EXEC")
+"""Those among them that `become` applies to what is loaded already, or that are read when they are needed."""
 
 SET_BY_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
 """Those that scikit-learn sets when it is imported: in the server, and in pytest's process at any time or never."""
+
+SET_BY_LAUNCHERS = ("KMP_AFFINITY", "KMP_BLOCKTIME", "TORCH_NCCL_ASYNC_ERROR_HANDLING")
+"""Those that accelerate and torchrun set for what they start: for Intel's OpenMP, which torch's wheels do not have, and
+for NCCL, which reads it when a group is made."""
 
 
 def can_have(environment: dict[str, str], loaded: dict[str, str]) -> bool:
     """Says whether a process whose libraries were loaded in one environment can become one of the other."""
     names = {name for name in environment.keys() | loaded.keys() if name.startswith(FIXED)}
-    return all(environment.get(name) == loaded.get(name) for name in names.difference(APPLIED, SET_BY_IMPORTS))
+    return all(
+        environment.get(name) == loaded.get(name)
+        for name in names.difference(APPLIED, SET_BY_IMPORTS, SET_BY_LAUNCHERS)
+    )
 
 
 @dataclass
@@ -51,6 +58,10 @@ class Interpreter:
         self.filters_of_imports = [entry for entry in warnings.filters if entry not in ours]
         self.variables_of_imports = dict(os.environ.items() - self.environment.items())
 
+    def can_become(self, environment: dict[str, str]) -> bool:
+        """Says whether this interpreter can have this environment, as it is after the imports."""
+        return can_have(environment, self.environment)
+
     def become(
         self,
         *,
@@ -59,6 +70,7 @@ class Interpreter:
         environment: dict[str, str],
         descriptors: list[int],
         group: int,
+        executable: str = sys.executable,
     ) -> None:
         """Makes this process, forked from that interpreter after the imports, a fresh one.
 
@@ -70,6 +82,7 @@ class Interpreter:
             environment: All of its variables.
             descriptors: What become stdout and stderr.
             group: The process group that it joins, or 0 for one of its own.
+            executable: What it starts as the Python interpreter.
         """
         os.setpgid(0, group)
         for descriptor, standard in zip(descriptors, (1, 2), strict=True):
@@ -79,6 +92,7 @@ class Interpreter:
         os.environ.clear()
         os.environ.update(self.variables_of_imports | environment)
         sys.argv = words
+        sys.executable = executable
         self._find_modules()
         self._filter_warnings()
         _seed()

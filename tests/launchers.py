@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from tests import forked
 from tests.conftest import ROOT
 
 LAUNCH = ROOT / "launch"
@@ -24,15 +25,17 @@ GAME = (
 )
 """A small game in float64 with batch normalisation, logged at every step. One thread per process, because every
 machine of these tests would otherwise use all cores."""
-PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+PATH = f"{Path(forked.PYTHON).parent}:{os.environ['PATH']}"
 """PATH with the launchers of this environment first."""
 LIMIT = 240
 """Seconds after which a launcher counts as hanging."""
 
 
 def ranks(launcher: subprocess.Popen[Any]) -> dict[str, psutil.Process]:
-    """Returns the processes that a launcher started, by rank."""
-    children = psutil.Process(launcher.pid).children(recursive=True)
+    """Returns the processes that a launcher started, by rank: real ones, or stand-ins, which pass on signals."""
+    # A stand-in's launcher is a child of the fork server.
+    parents = [launcher.pid, *([forked.server().number] if sys.platform == "linux" else [])]
+    children = [child for parent in parents for child in psutil.Process(parent).children(recursive=True)]
     return {child.environ()["RANK"]: child for child in children if "RANK" in child.environ()}
 
 

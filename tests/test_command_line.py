@@ -9,6 +9,7 @@ import pytest
 from gan_core.distributed.launcher import requested_processes
 from gan_core.errors import UserError
 from gan_core.settings.resolve import resolve
+from tests import forked
 from tests.conftest import ROOT, gan_core
 
 HEAVY = {"torch", "torchvision", "accelerate", "wandb", "numpy"}
@@ -106,7 +107,7 @@ def test_a_bad_file_of_settings_is_explained(text: str, message: str, tmp_path: 
 
 def test_a_launcher_that_starts_too_few_is_stopped_with_the_fix() -> None:
     words = ["launch", "--cpu", "--num_processes", "2", "-m", "gan_core", "train", "--variant", "dcgan", "--steps", "1"]
-    accelerate = sys.executable.replace("python3", "accelerate").replace("python", "accelerate")
+    accelerate = Path(forked.PYTHON).with_name("accelerate")
     done = subprocess.run([accelerate, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode != 0
     assert "2 processes were requested, but accelerate launch started 1" in done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import ROOT, command, difference, gan_core, metrics, weights
+from tests.conftest import difference, gan_core, metrics, start_gan_core, weights
 
 DCGAN = (
     *("train", "--variant", "dcgan", "--set", "width=8", "--batch", "32", "--precision", "fp64"),
@@ -19,7 +19,7 @@ DCGAN = (
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """30 steps of DCGAN in float64 on one process, started by accelerate, without interruption."""
     folder = tmp_path_factory.mktemp("straight")
-    gan_core(*DCGAN, "--steps", 30, "--out", folder / "run", processes=1, real=True)
+    gan_core(*DCGAN, "--steps", 30, "--out", folder / "run", processes=1, launched=True)
     return folder / "run"
 
 
@@ -27,7 +27,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first 15 of those steps on two processes, started by accelerate, then the rest."""
     folder = tmp_path_factory.mktemp("two") / "run"
-    first = gan_core(*DCGAN, "--steps", 15, "--out", folder, processes=2, real=True)
+    first = gan_core(*DCGAN, "--steps", 15, "--out", folder, processes=2, launched=True)
     assert first.strip().splitlines()[0].split()[:3] == ["processes", "2", "processes"]
     gan_core(*DCGAN, "--steps", 30, "--out", folder, processes=2)
     return folder
@@ -84,7 +84,7 @@ def test_started_on_two_processes_and_resumed_on_one(straight: Path, two_process
 def test_killed_with_9_and_started_again_equals_straight_bit_for_bit(straight: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     flags = [*DCGAN, "--steps", 2000, "--checkpoint-every", "0.32", "--set", "keep_checkpoints=1000", "--out", run]
-    process = subprocess.Popen(command(*flags), cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = start_gan_core(*flags)
     deadline = time.monotonic() + 120
     while not (run / "checkpoints" / "000000640").exists() and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,14 @@ def test_a_folder_is_divided_into_three(tmp_path: Path) -> None:
         real_data(f"folder:{tmp_path}")
 
 
-def test_the_classifier_is_trained_once_and_reproducibly(digits: RealData) -> None:
+def test_the_classifier_is_trained_once_and_reproducibly(
+    digits: RealData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In a cache of its own, because other tests use the common one at the same time.
+    common = Path(os.environ["XDG_CACHE_HOME"]) / "gan_core"
+    if common.exists():
+        shutil.copytree(common, tmp_path / "gan_core", ignore=shutil.ignore_patterns(".*"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first = embedded(digits)
     (path,) = cached()
     metadata = json.loads(path.with_suffix(".json").read_text())

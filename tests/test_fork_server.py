@@ -62,7 +62,7 @@ def fork(*words: object, folder: Path = ROOT, timeout: float = 60, processes: in
 
 
 def real(*words: object, folder: Path = ROOT, **changes: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", *map(str, words)]
+    line = [forked.PYTHON, "-m", *map(str, words)]
     environment = environment_of(**changes)
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
@@ -166,7 +166,7 @@ def test_after_the_timeout_nothing_is_left(tmp_path: Path) -> None:
     code = "import os, subprocess, time; print(os.getpid(), subprocess.Popen(['sleep', '60']).pid, flush=True)\n"
     (tmp_path / "sleeps.py").write_text(code + "time.sleep(60)")
     with pytest.raises(subprocess.TimeoutExpired) as error:
-        fork("sleeps", folder=tmp_path, timeout=5)
+        fork("sleeps", folder=tmp_path, timeout=2)
     numbers = [int(word) for word in str(error.value.output).split()]
     assert len(numbers) == 2
     assert not any(map(runs, numbers))
@@ -191,14 +191,14 @@ from pathlib import Path
 from tests import forked, fresh
 server = forked.ForkServer()
 print(server.number, flush=True)
-server.run(["sleeps"], Path(sys.argv[1]), [dict(os.environ)], 60)
+server.start(["sleeps"], Path(sys.argv[1]), [dict(os.environ)]).wait(60)
 """
 
 
 def test_when_whoever_asked_is_killed_it_ends_with_all_that_it_runs(tmp_path: Path) -> None:
     code = "import os, sys, time; open('number', 'w').write(str(os.getpid())); os.rename('number', 'there')\n"
     (tmp_path / "sleeps.py").write_text(f"{code}time.sleep(60)")
-    asks = subprocess.Popen([sys.executable, "-c", ASKS, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    asks = subprocess.Popen([forked.PYTHON, "-c", ASKS, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert asks.stdout is not None
     server = int(asks.stdout.readline())
     until(lambda: (tmp_path / "there").exists())

@@ -74,7 +74,9 @@ def test_every_variant_trains_300_steps_on_mnist(
 ) -> None:
     flags = ("--variant", variant, "--dataset", "mnist", "--data-dir", mnist_root, "--steps", 300)
     narrow = () if variant == "vanilla" else ("--set", "width=16")
-    output = gan_core("train", *flags, *narrow, "--out", tmp_path / "run", processes=processes, real=True, timeout=900)
+    output = gan_core(
+        "train", *flags, *narrow, "--out", tmp_path / "run", processes=processes, launched=True, timeout=900
+    )
     assert "finished at " in output
     lines = metrics(tmp_path / "run")
     assert lines[-1]["step"] == 300

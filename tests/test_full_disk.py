@@ -43,7 +43,7 @@ def test_a_full_disk_is_reported_before_a_checkpoint_is_written(
     small_disk: Path, tmp_path: Path, processes: int | None
 ) -> None:
     run = small_disk / "run"
-    output = gan_core(*TRAIN, "--steps", 100_000, "--out", run, processes=processes, real=True, expect=1)
+    output = gan_core(*TRAIN, "--steps", 100_000, "--out", run, processes=processes, expect=1)
     assert re.search(rf"error: not enough space for a checkpoint of 0\.\d MB in '{run}/checkpoints': \d", output)
     assert "Earlier checkpoints are intact" in output
     if processes is None:

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -15,7 +14,8 @@ import pytest
 from PIL import Image
 
 from gan_core.runs.checkpoint import newest, numbered
-from tests.conftest import ROOT, command, difference, gan_core, metrics, weights
+from tests.conftest import difference, gan_core, metrics, start_gan_core, weights
+from tests.forked import Process
 from tests.launchers import ranks
 
 BATCH = 16
@@ -33,7 +33,7 @@ def intact(run: Path) -> set[str]:
     return {path.parent.name for path in run.glob("checkpoints/[0-9]*/manifest.json")}
 
 
-def wait_for_moment(run: Path, moment: str, random_numbers: random.Random, process: subprocess.Popen[bytes]) -> None:
+def wait_for_moment(run: Path, moment: str, random_numbers: random.Random, process: Process) -> None:
     """Waits until a file is being written, or for a random time; except for "early", after a new checkpoint."""
     before = intact(run)
     if moment != "early":
@@ -55,7 +55,7 @@ def wait_for_moment(run: Path, moment: str, random_numbers: random.Random, proce
     time.sleep(random_numbers.choice([0.0, random_numbers.uniform(0, 0.01)]))
 
 
-def kill(process: subprocess.Popen[bytes], processes: int, random_numbers: random.Random) -> None:
+def kill(process: Process, processes: int, random_numbers: random.Random) -> None:
     """Kills the whole run, or only one of two processes, which the launcher must detect."""
     workers = list(ranks(process).values()) if processes > 1 else []
     if workers and random_numbers.random() < 0.5:
@@ -67,6 +67,7 @@ def kill(process: subprocess.Popen[bytes], processes: int, random_numbers: rando
     finally:
         for worker in workers:
             worker.kill() if worker.is_running() else None
+        process.communicate()
 
 
 def assert_files_are_intact(run: Path) -> None:
@@ -87,9 +88,8 @@ def interrupted_by_kills(run: Path, attempts: int, processes: tuple[int, ...], s
     for _ in range(attempts):
         count = random_numbers.choice(processes)
         moment = random_numbers.choice(["checkpoint", "checkpoint", "sample", "metrics", "any", "early"])
-        words = command(*TRAIN, "--steps", 1_000_000, "--out", run, processes=count if count > 1 else None)
-        process = subprocess.Popen(
-            words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        process = start_gan_core(
+            *TRAIN, "--steps", 1_000_000, "--out", run, processes=count if count > 1 else None, real=True
         )
         wait_for_moment(run, moment, random_numbers, process)
         if process.poll() is None:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
+from tests import forked
 from tests.conftest import difference, weights
 from tests.launchers import (
     GAME,
@@ -142,7 +143,8 @@ def test_the_slurm_job_saves_requeues_itself_and_resumes_exactly(
     assert first["status"] == "interrupted"
     assert (run / "checkpoints" / f"{first['images_seen']:09d}" / "manifest.json").exists()
 
-    with started(tmp_path / "second", command, **environment) as batches:
+    forks = {"PATH": f"{tmp_path}:{forked.stand_ins()}:{PATH}"}
+    with started(tmp_path / "second", command, **(environment | forks)) as batches:
         assert finished(batches) == [0]
     assert "resuming at" in (tmp_path / "second" / "0.log").read_text()
     assert metadata(run)["status"] == "finished"
@@ -189,7 +191,7 @@ def test_the_kubernetes_job_restarts_all_pods_when_one_is_evicted(
     assert 0 not in codes
     assert metadata(run)["status"] == "interrupted"
 
-    with started(tmp_path / "second", *pods) as processes:
+    with started(tmp_path / "second", *pods, PATH=f"{forked.stand_ins()}:{PATH}") as processes:
         assert finished(processes) == [0, 0]
     assert metadata(run)["status"] == "finished"
     assert difference(weights(run), weights(undisturbed())) < 1e-9

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from gan_core.errors import UserError
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.listing import list_runs
 from gan_core.runs.process import this_process
-from tests.conftest import ROOT, command, gan_core
+from tests.conftest import gan_core, start_gan_core
 
 Train = Callable[..., str]
 
@@ -46,8 +45,8 @@ def test_runs_are_listed_with_status_progress_variant_and_last_terms(tmp_path: P
 
 def test_a_killed_run_is_not_listed_as_running(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    words = command("train", "--variant", "vanilla", "--kimg", "1e6", "--set", "log_every=1", "--out", run)
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
+    words = ("train", "--variant", "vanilla", "--kimg", "1e6", "--set", "log_every=1", "--out", run)
+    process = start_gan_core(*words)
     while not (run / "metrics.jsonl").exists() and process.poll() is None:
         time.sleep(0.02)
     assert [row.status for row in list_runs(tmp_path)] == ["running"]

@@ -9,6 +9,7 @@ import subprocess
 import termios
 from pathlib import Path
 
+from tests import forked
 from tests.conftest import ROOT, command, gan_core
 
 FLAGS = ("train", "--variant", "dcgan", "--set", "width=4", "--batch", "16", "--steps", "200", "--set", "log_every=0.1")
@@ -19,7 +20,7 @@ def test_an_80_column_terminal_shows_progress_rate_time_left_and_terms(tmp_path:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")}
     process = subprocess.Popen(
-        command(*FLAGS, "--out", tmp_path / "run"),
+        command(*FLAGS, "--out", tmp_path / "run", folder=forked.stand_ins()),
         cwd=ROOT,
         stdout=theirs,
         stderr=theirs,
@@ -42,7 +43,7 @@ def test_an_80_column_terminal_shows_progress_rate_time_left_and_terms(tmp_path:
 
 
 def test_a_log_file_gets_plain_lines(tmp_path: Path) -> None:
-    output = gan_core(*FLAGS, "--out", tmp_path / "run", real=True)
+    output = gan_core(*FLAGS, "--out", tmp_path / "run")
     assert "\x1b" not in output
     assert "\r" not in output
     (last,) = re.findall(r"^3\.2/3\.2 kimg  [\d,]+ img/s  00:00:00 left  discriminator real .*", output, re.MULTILINE)

@@ -1,25 +1,24 @@
 """Lost processes: one that does not arrive, ends, hangs or has other settings is reported within the deadline."""
 
-import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
 from gan_core.sampling.files import picture
-from tests.conftest import command
+from tests.conftest import start_gan_core
+from tests.forked import Process
 from tests.ports import free_ports
 
 TRAIN = ("train", "--variant", "vanilla", "--set", "width=4", "--batch", "8", "--sample-every", "1000")
 
 
 @contextmanager
-def processes(*words: list[object], folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
+def processes(*words: list[object], folder: Path) -> Iterator[list[Process]]:
     """Starts the two processes of a run without a launcher, as clusters do; an empty command line starts none."""
     where = {
         "MASTER_ADDR": "127.0.0.1",
@@ -31,9 +30,8 @@ def processes(*words: list[object], folder: Path) -> Iterator[list[subprocess.Po
     for rank, mine in enumerate(words):
         if mine:
             (folder / str(rank)).mkdir(exist_ok=True)
-            environment = os.environ | where | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
-            pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-            started.append(subprocess.Popen(command(*mine), cwd=folder / str(rank), env=environment, **pipes))  # type: ignore[call-overload]
+            environment = where | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+            started.append(start_gan_core(*mine, folder=folder / str(rank), **environment))
     try:
         yield started
     finally:
@@ -42,8 +40,9 @@ def processes(*words: list[object], folder: Path) -> Iterator[list[subprocess.Po
             process.communicate()
 
 
-def exit_of(process: subprocess.Popen[str]) -> tuple[int, str]:
+def exit_of(process: Process) -> tuple[int, str]:
     _, errors = process.communicate(timeout=120)
+    assert process.returncode is not None
     return process.returncode, errors
 
 
@@ -90,21 +89,27 @@ def steps_done(run: Path) -> int:
     return len(metrics.read_text().splitlines()) if metrics.exists() else 0
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def wait_until(condition: Callable[[], bool], process: Process) -> None:
     while not condition() and process.poll() is None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_process_that_ends_or_hangs_is_named_and_the_run_can_resume(number: signal.Signals, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    words = [*TRAIN, "--steps", 1_000_000, "--checkpoint-every", 0.08, "--set", "log_every=0.08", "--out", run]
-    with processes(*[[*words, "--set", "deadline=12"]] * 2, folder=tmp_path) as (first, second):
-        wait_until(lambda: steps_done(run) > 2, first)
-        second.send_signal(number)
-        code, errors = exit_of(first)
-    assert code == 1
-    assert "process 1 of 2 ended or did not answer within 12 s" in errors
-    assert "run the same command to resume" in errors
-    assert "Traceback" not in errors
-    assert list((run / "checkpoints").glob("*/manifest.json"))
+def test_a_process_that_ends_or_hangs_is_named_and_the_run_can_resume(tmp_path: Path) -> None:
+    words = [*TRAIN, "--steps", 1_000_000, "--checkpoint-every", 0.08, "--set", "log_every=0.08"]
+    with ExitStack() as stack:  # Two runs at once, because most of the time passes with waiting.
+        runs = {}
+        for number in (signal.SIGKILL, signal.SIGSTOP):
+            folder = tmp_path / number.name
+            folder.mkdir()
+            mine = [*words, "--out", folder / "run", "--set", "deadline=5"]
+            runs[folder / "run"] = number, *stack.enter_context(processes(mine, mine, folder=folder))
+        for run, (number, first, second) in runs.items():
+            wait_until(lambda run=run: steps_done(run) > 2, first)  # type: ignore[misc]
+            second.send_signal(number)
+        for run, (_, first, _) in runs.items():
+            code, errors = exit_of(first)
+            assert code == 1
+            assert "process 1 of 2 ended or did not answer within 5 s" in errors
+            assert "run the same command to resume" in errors
+            assert "Traceback" not in errors
+            assert list((run / "checkpoints").glob("*/manifest.json"))

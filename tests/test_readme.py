@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from tests.conftest import ROOT, gan_core
 from tests.test_plugin_loading import install
 
 README = (ROOT / "README.md").read_text()
-BIN = str(Path(sys.executable).parent)
 
 
 def commands(text: str) -> list[str]:
@@ -44,12 +42,9 @@ def run_in_order(lines: list[str], folder: Path, site: Path | None = None) -> No
 
 
 def run_line(line: str, folder: Path, site: Path | None) -> subprocess.CompletedProcess[str]:
-    """Runs a shell line; a plain `python -m gan_core` is forked from a process that has imported torch."""
-    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(site or "")}
-    plain = re.fullmatch(r"((?:[A-Z_]+=\S+ )*)python -m (gan_core [^|&;<>$`*?]+)", line)
-    if plain is not None:
-        assigned = environment | dict(word.split("=", 1) for word in shlex.split(plain[1]))
-        return forked.run(shlex.split(plain[2]), folder=folder, environment=assigned, timeout=300)
+    """Runs a shell line; its processes of Python are forked from one that has imported torch."""
+    path = f"{forked.stand_ins()}:{Path(forked.PYTHON).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(site or "")}
     return subprocess.run(
         line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )

@@ -4,13 +4,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, command, difference, gan_core, metrics, weights
+from tests import forked
+from tests.conftest import ROOT, difference, gan_core, metrics, start_gan_core, weights
+from tests.forked import Process
 from tests.launchers import ranks
 
 TRAIN = (
@@ -19,14 +20,15 @@ TRAIN = (
 )
 
 
-def start(words: list[str], run: Path) -> subprocess.Popen[str]:
-    """Starts a run in its own process group, as a terminal does, and waits until it trains."""
-    process = subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+def trains(process: Process, run: Path) -> Process:
+    """Waits until a run trains."""
     while not (run / "metrics.jsonl").exists() and process.poll() is None:
         time.sleep(0.02)
     return process
+
+
+def output_of(process: Process) -> str:
+    return "".join(filter(None, process.communicate(timeout=180)))
 
 
 def assert_interrupted(run: Path, output: str) -> None:
@@ -39,9 +41,9 @@ def assert_interrupted(run: Path, output: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_saves_and_marks_the_run_interrupted(number: signal.Signals, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start(command(*TRAIN, "--steps", 1_000_000, "--out", run), run)
+    process = trains(start_gan_core(*TRAIN, "--steps", 1_000_000, "--out", run), run)
     os.kill(process.pid, number)
-    output, _ = process.communicate(timeout=60)
+    output = output_of(process)
     assert process.returncode == 75  # Not 0, which supervisors would take for finished.
     assert_interrupted(run, output)
 
@@ -57,26 +59,28 @@ def test_a_signal_saves_and_marks_the_run_interrupted(number: signal.Signals, tm
 )
 def test_after_a_signal_to_any_process_both_stop_and_save(number: signal.Signals, target: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start(command(*TRAIN, "--steps", 1_000_000, "--out", run, processes=2), run)
+    words = (*TRAIN, "--steps", 1_000_000, "--out", run)
+    process = trains(start_gan_core(*words, processes=2, real=target in ("launcher", "all")), run)
     if target == "all":
         os.killpg(process.pid, number)
     elif target == "launcher":
         process.send_signal(number)
     else:
         ranks(process)[target[-1]].send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    output = output_of(process)
     assert_interrupted(run, output)
 
 
 def test_a_launcher_that_restarts_resumes_from_the_last_checkpoint(tmp_path: Path) -> None:
     run, straight = tmp_path / "run", tmp_path / "straight"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--max_restarts", "1"]
-    words = (*TRAIN, "--checkpoint-every", "0.32", "--steps", "300")
-    process = start([*torchrun, "-m", "gan_core", *words, "--out", str(run)], run)
+    torchrun = [str(forked.stand_ins() / "torchrun"), "--nproc_per_node", "2", "--max_restarts", "1"]
+    words = (*TRAIN, "--checkpoint-every", "0.32", "--steps", "150")
+    line = [*torchrun, "-m", "gan_core", *words, "--out", str(run)]
+    process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     while not list(run.glob("checkpoints/*/manifest.json")) and process.poll() is None:
         time.sleep(0.02)
     ranks(process)["1"].kill()
-    output, _ = process.communicate(timeout=180)
+    output = output_of(process)
     assert process.returncode == 0, output
     assert "resuming at" in output
     gan_core(*words, "--out", straight)

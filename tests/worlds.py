@@ -3,9 +3,10 @@
 Dropout is off in all of them, because its result depends on the number of processes.
 """
 
+import gc
 import os
 import sys
-from multiprocessing import get_context
+from multiprocessing import connection, get_context
 from pathlib import Path
 
 from accelerate.state import AcceleratorState, GradientState
@@ -82,15 +83,19 @@ def train_all(root: Path, rank: int, world: int, ports: list[int]) -> None:
 
 def main(root: Path) -> None:
     """Trains all runs with 1, 2 and 4 processes, forked so that torch is imported only once."""
+    gc.set_threshold(50_000)  # As the command line does.
+    gc.freeze()  # accelerate collects garbage at the end of each run: what is imported need not be looked at.
     for world in (1, 2, 4):
         ports = free_ports(len(runs_of(world)))
         fork = get_context("fork")
         ranks = [fork.Process(target=train_all, args=(root / str(world), rank, world, ports)) for rank in range(world)]
         for process in ranks:
             process.start()
-        for process in ranks:
-            process.join()
-            if process.exitcode:
+        while running := [process for process in ranks if process.exitcode is None]:
+            connection.wait([process.sentinel for process in running])
+            if any(process.exitcode for process in ranks):
+                for process in running:
+                    process.kill()
                 sys.exit(f"a process of {world} failed")
 
 

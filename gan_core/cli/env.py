@@ -11,7 +11,7 @@ import psutil
 import typer
 import yaml
 
-from gan_core.distributed.cores import usable_cores
+from gan_core.cores import usable_cores
 from gan_core.distributed.launcher import default_config
 from gan_core.plugins.find import FEATURES, VARIANTS, Kind, find_plugins, status
 from gan_core.version import __version__

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from gan_core.cores import usable_cores
 from gan_core.data.dataset import RealBatch
 from gan_core.errors import UserError
 
@@ -100,7 +101,7 @@ class StreamedImages:
         loader = DataLoader(
             _Decoded(self.files, self.to_tensor),
             batch_sampler=_IndexBatches(indices),
-            num_workers=2,
+            num_workers=min(2, usable_cores()),
             pin_memory=self.device.type == "cuda",
         )
         for images, at in loader:

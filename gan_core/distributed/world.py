@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import distributed
 
-from gan_core.distributed.cores import usable_cores
+from gan_core.cores import usable_cores
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.errors import UserError

@@ -6,6 +6,7 @@ The runs are made in order, those on several processes first. A second run in a 
 steps only writes the initial weights to initial.pt.
 """
 
+import gc
 import os
 import socket
 import sys
@@ -114,6 +115,8 @@ def _free_port() -> int:
 def main(name: str, image_size: str, channels: str, *words: str) -> None:
     """Makes all runs."""
     runs = [Run.read(name, image_size, channels, word) for word in words]
+    gc.set_threshold(50_000)  # As the command line does.
+    gc.freeze()  # Each run collects garbage at its end: what is imported need not be looked at.
     # Runs on several processes come first: they are forked, and a process that has computed has threads.
     for run in (run for run in runs if run.processes > 1):
         run.launch()
