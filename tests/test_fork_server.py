@@ -221,3 +221,53 @@ def runs(number: int) -> bool:
         return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+ENDLESS = ("-m", "gan_core", "train", "--variant", "vanilla", "--set", "log_every=1", "--kimg", "1e6")
+
+
+def test_stand_ins_run_launchers_with_the_exit_codes_and_pass_signals_on(tmp_path: Path) -> None:
+    torchrun = [str(forked.stand_ins() / "torchrun"), "--nproc_per_node", "2", "-m", "gan_core", "nonsense"]
+    done = subprocess.run(torchrun, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "No such command 'nonsense'" in done.stderr
+    waits = [
+        str(forked.stand_ins() / "python"),
+        "-m",
+        "gan_core",
+        "train",
+        "--variant",
+        "vanilla",
+        "--set",
+        "log_every=1",
+        "--kimg",
+        "1e6",
+    ]
+    process = subprocess.Popen([*waits, "--out", tmp_path / "run"], stdout=subprocess.PIPE, text=True)
+    until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert "saved. Run the same command to resume" in output
+    assert process.returncode == 75
+
+
+def test_when_a_stand_in_is_killed_what_it_stands_for_is_killed(tmp_path: Path) -> None:
+    words = [
+        str(forked.stand_ins() / "python"),
+        "-m",
+        "gan_core",
+        "train",
+        "--variant",
+        "vanilla",
+        "--set",
+        "log_every=1",
+        "--kimg",
+        "1e6",
+    ]
+    process = subprocess.Popen([*words, "--out", tmp_path / "run"], stdout=subprocess.DEVNULL)
+    until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
+    trains = json.loads((tmp_path / "run" / "run.json").read_text())["process"]["pid"]
+    assert runs(trains)
+    process.kill()
+    process.wait()
+    until(lambda: not runs(trains))

@@ -183,7 +183,8 @@ def test_the_kubernetes_job_restarts_all_pods_when_one_is_evicted(
         pods.append([*text.split(), *LONG])
     run = tmp_path / "dcgan"
 
-    with started(tmp_path / "first", *pods) as processes:
+    forks = f"{forked.stand_ins()}:{PATH}"
+    with started(tmp_path / "first", *pods, PATH=forks) as processes:
         wait_until_training(run, processes)
         processes[1].terminate()
         codes = finished(processes)
@@ -191,7 +192,7 @@ def test_the_kubernetes_job_restarts_all_pods_when_one_is_evicted(
     assert 0 not in codes
     assert metadata(run)["status"] == "interrupted"
 
-    with started(tmp_path / "second", *pods, PATH=f"{forked.stand_ins()}:{PATH}") as processes:
+    with started(tmp_path / "second", *pods, PATH=forks) as processes:
         assert finished(processes) == [0, 0]
     assert metadata(run)["status"] == "finished"
     assert difference(weights(run), weights(undisturbed())) < 1e-9
