@@ -5,7 +5,6 @@ from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 T = TypeVar("T")
 
@@ -13,9 +12,14 @@ T = TypeVar("T")
 def progress(items: Iterable[T], total: int, what: str, console: Console) -> Iterator[T]:
     """Yields the `total` items and shows how many are done."""
     if not console.is_terminal:
-        console.print(Text(what), soft_wrap=True)
+        console.print(what, soft_wrap=True)
         yield from items
         return
-    columns = TextColumn(what), BarColumn(bar_width=20), TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn()
+    columns = (
+        TextColumn(what, markup=False),
+        BarColumn(bar_width=20),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         yield from bar.track(items, total=total)

@@ -26,11 +26,10 @@ def compare(
     groups = group(read_runs(runs))
     found = differences(groups)
     if not as_json:
-        from rich.console import Console
-
         from gan_core.cli.tables.comparison import print_comparison
+        from gan_core.console import PlainConsole
 
-        print_comparison(groups, found, Console())
+        print_comparison(groups, found, PlainConsole(table=True))
         return
     described = {
         "protocol": next(iter(groups.values()))[0].protocol,

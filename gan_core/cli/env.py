@@ -11,6 +11,7 @@ import psutil
 import typer
 import yaml
 
+from gan_core.console import printable
 from gan_core.cores import usable_cores
 from gan_core.distributed.launcher import default_config
 from gan_core.plugins.find import FEATURES, VARIANTS, Kind, find_plugins, status
@@ -52,7 +53,7 @@ def env(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON for 
         print(title if section else f"{title}: none")
         width = max(map(len, section), default=0)
         for key, value in section.items():
-            print(f"  {key:<{width}}  {value}")
+            print(printable(f"  {key:<{width}}  {value}"))
 
 
 def _versions() -> Section:

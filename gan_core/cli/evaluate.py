@@ -30,15 +30,14 @@ def evaluate(
     settings, options = validated(EvaluationSettings, given), options_of(assignments or ())
     check_launcher()
 
-    from rich.console import Console
-
     from gan_core.app.evaluating import evaluate_run
     from gan_core.cli.tables.metrics import print_metrics
+    from gan_core.console import PlainConsole
 
-    written = evaluate_run(run, settings, options, Console(stderr=True))
+    written = evaluate_run(run, settings, options, PlainConsole(stderr=True))
     if written is None:
         return
     if as_json:
         print(json.dumps(written, indent=2))
     else:
-        print_metrics(written, Console())
+        print_metrics(written, PlainConsole(table=True))

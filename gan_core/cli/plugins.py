@@ -1,7 +1,6 @@
 """`gan_core list`, `gan_core show` and `gan_core new`."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -74,8 +73,11 @@ def show(
         }
         print(json.dumps(described, indent=2, default=str))
         return
-    print(f"{plugin.name} ({plugin.distribution} {plugin.version}, {plugin.source})\n\n{loaded.doc.strip()}\n")
-    print(f"Paper: {loaded.variant.paper or 'none'}\n")
+    from gan_core.console import PlainConsole
+
+    console = PlainConsole()
+    title = f"{plugin.name} ({plugin.distribution} {plugin.version}, {plugin.source})"
+    console.print(f"{title}\n\n{loaded.doc.strip()}\n\nPaper: {loaded.variant.paper or 'none'}\n", soft_wrap=True)
     _print_table(
         [
             {
@@ -89,9 +91,9 @@ def show(
         ]
     )
     shape = f"{spec.channels} x {spec.image_size} x {spec.image_size}"
-    print(f"\nNetworks for {spec.name} ({shape}), trainable parameters:")
+    console.print(f"\nNetworks for {spec.name} ({shape}), trainable parameters:", soft_wrap=True)
     for network, count in counts.items():
-        print(f"  {network}: {count:,}")
+        console.print(f"  {network}: {count:,}", soft_wrap=True)
 
 
 def new(
@@ -110,14 +112,13 @@ def new(
 
 
 def _print_table(rows: list[dict[str, str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
+
+    from gan_core.console import PlainConsole
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in rows[0]:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row.values()))
-    # A pipe has no width.
-    Console(width=None if sys.stdout.isatty() else 240).print(table)
+        table.add_row(*row.values())
+    PlainConsole(table=True).print(table)

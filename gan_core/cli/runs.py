@@ -1,7 +1,6 @@
 """`gan_core runs`."""
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -28,12 +27,14 @@ def runs(
     if as_json:
         print(json.dumps([row.as_json() for row in rows], indent=2))
         return
-    if not rows:
-        print(f"No runs in {folder}.")
-        return
-
-    from rich.console import Console
     from rich.table import Table
+
+    from gan_core.console import PlainConsole
+
+    console = PlainConsole(table=True)
+    if not rows:
+        console.print(f"No runs in {folder}.", soft_wrap=True)
+        return
 
     def progress(row: Row) -> str:
         if row.length is None:
@@ -47,8 +48,7 @@ def runs(
     for row in rows:
         updated = _ago(time.time() - row.updated)
         table.add_row(row.run, row.status, progress(row), row.variant, row.dataset, updated, brief(row.metrics))
-    # A pipe has no width.
-    Console(width=None if sys.stdout.isatty() else 240).print(table)
+    console.print(table)
 
 
 def _ago(seconds: float) -> str:

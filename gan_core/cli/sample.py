@@ -25,6 +25,7 @@ def sample(
     if out.is_dir() or (out.exists() and not kind):
         raise UserError(f"out: {str(out)!r} already exists. Use FILE.png, FILE.npz, or a new folder")
     from gan_core.app.load import load_run
+    from gan_core.console import PlainConsole
     from gan_core.sampling.files import save_folder, save_grid, save_npz
 
     sampler = load_run(run, seed).sampler
@@ -43,4 +44,4 @@ def sample(
             save_folder(blocks, out)
     except OSError as error:
         raise UserError(f"out: {str(out)!r} cannot be written: {error}") from error
-    print(f"{count} images: {out}")
+    PlainConsole().print(f"{count} images: {out}", soft_wrap=True)

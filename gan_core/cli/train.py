@@ -41,16 +41,15 @@ def train(
     loaded = load_variant(settings.variant)
     options = resolved.options_as(loaded.variant.options)
 
-    from rich.console import Console
-
     from gan_core.app.job import Job
+    from gan_core.console import PlainConsole
     from gan_core.data.catalog import open_dataset
 
     dataset_found = open_dataset(
         settings.dataset, data_dir=settings.data_dir, image_size=settings.image_size, channels=settings.channels
     )
     job = Job(settings=settings, loaded=loaded, options=options, dataset=dataset_found)
-    console = Console()
+    console = PlainConsole()
     from gan_core.cli.tables.plan import print_plan, show_dry_run
 
     if dry_run:

@@ -20,6 +20,11 @@ def started_processes(environment: Mapping[str, str] = os.environ) -> int:
     return int(environment.get("WORLD_SIZE", "1"))
 
 
+def was_launched(environment: Mapping[str, str] = os.environ) -> bool:
+    """Returns whether accelerate or torchrun started this process."""
+    return "TORCHELASTIC_RUN_ID" in environment or "ACCELERATE_MIXED_PRECISION" in environment
+
+
 def check_launcher() -> None:
     """Compares the number of started processes with the command line of the parent process.
 

@@ -11,6 +11,7 @@ run is resumed from an earlier point (`RunFolder.rewind_metrics`).
 import json
 from typing import Any
 
+from gan_core.documents import read_json
 from gan_core.errors import UserError
 from gan_core.evaluation.evaluation import Evaluation
 from gan_core.runs.atomic import write_atomically
@@ -50,9 +51,9 @@ def read_evaluation(folder: RunFolder) -> dict[str, Any]:
     if not folder.evaluation.exists():
         raise UserError(f"{str(folder.root)!r} has not been evaluated. Run: gan_core evaluate {folder.root}")
     try:
-        written = json.loads(folder.evaluation.read_text(encoding="utf-8"))
+        written = read_json(folder.evaluation)
         return {"protocol": dict(written["protocol"]), "metrics": dict(written["metrics"]), **written}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{str(folder.evaluation)!r} is damaged ({error}). Evaluate the run again") from None
 
 

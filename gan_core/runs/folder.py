@@ -9,6 +9,7 @@ checkpoints/     see gan_core.runs.checkpoint
 """
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,8 +17,22 @@ from typing import Any
 
 import yaml
 
+from gan_core.documents import read_json, read_regular, read_yaml
 from gan_core.errors import UserError
 from gan_core.runs.atomic import remove_unfinished, write_atomically
+from gan_core.settings.resolve import RUN_METADATA
+
+_METADATA: dict[str, type | tuple[type, ...]] = {
+    "status": str,
+    "length": int,
+    "images_seen": int,
+    "images_saved": int,
+    "process": dict,
+    "data": dict,
+}
+"""The types of the run metadata that gan_core reads."""
+_ALL, _END = 2**40, 100_000
+"""Bytes of metrics.jsonl that are read at most, and for its last line."""
 
 
 class RunFolder:
@@ -26,7 +41,7 @@ class RunFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.config = root / "config.yaml"
-        self.metadata = root / "run.json"
+        self.metadata = root / RUN_METADATA
         self.metrics = root / "metrics.jsonl"
         self.evaluation = root / "evaluation.json"
         self.samples = root / "samples"
@@ -59,7 +74,10 @@ class RunFolder:
         """
         if not self.exists:
             raise UserError(f"{str(self.root)!r} is not a run: it has no config.yaml")
-        return self._mapping(self.config, yaml.safe_load)
+        config = self._mapping(self.config, read_yaml)
+        if not all(isinstance(config.get(key), str) for key in ("variant", "dataset")):
+            raise UserError(f"{str(self.config)!r} is damaged: it names no variant and data set")
+        return config
 
     def write_config(self, values: Mapping[str, Any]) -> None:
         """Replaces the settings."""
@@ -71,14 +89,18 @@ class RunFolder:
         Raises:
             UserError: The file is damaged.
         """
-        return self._mapping(self.metadata, json.loads) if self.metadata.exists() else {}
+        if not self.metadata.exists():
+            return {}
+        metadata = self._mapping(self.metadata, read_json)
+        for key, kinds in _METADATA.items():
+            value = metadata.get(key)
+            if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+                raise UserError(f"{str(self.metadata)!r} is damaged: {key} is {value!r:.80}")
+        return metadata
 
-    def _mapping(self, file: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
-        try:
-            values = parse(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise UserError(f"{str(file)!r} cannot be read: {error}") from None
-        if not isinstance(values, dict):
+    def _mapping(self, file: Path, read: Callable[[Path], Any]) -> dict[str, Any]:
+        values = read(file)
+        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
             raise UserError(f"{str(file)!r} is damaged: it holds no `key: value` lines")
         return values
 
@@ -97,18 +119,44 @@ class RunFolder:
         """Returns the lines, except a last one that a crash left incomplete."""
         if not self.metrics.exists():
             return []
-        lines = []
-        for text in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if isinstance(line, dict) and "images_seen" in line and text.endswith("\n"):
-                lines.append(line)
-        return lines
+        return _lines(self._bytes_of_metrics(_ALL))
+
+    def read_last_metrics(self) -> dict[str, float]:
+        """Returns the last line; reads only the end of the file. Empty before the first log point."""
+        lines = _lines(self._bytes_of_metrics(_END)) if self.metrics.exists() else []
+        return lines[-1] if lines else {}
+
+    def _bytes_of_metrics(self, most: int) -> bytes:
+        try:
+            return read_regular(self.metrics, most, last=True)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{str(self.metrics)!r} cannot be read: {error}") from None
 
     def rewind_metrics(self, images_seen: int) -> None:
         """Drops the lines after `images_seen`, which a resumed run logs again, and an incomplete last line."""
         kept = [json.dumps(line) + "\n" for line in self.read_metrics() if line["images_seen"] <= images_seen]
         if self.metrics.exists():
             write_atomically(self.metrics, "".join(kept))
+
+
+def _lines(content: bytes) -> list[dict[str, float]]:
+    """Returns the lines that are log lines: numbers by name, at a number of images."""
+    lines = []
+    for text in content.decode(errors="replace").splitlines(keepends=True):
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if text.endswith("\n") and isinstance(line, dict) and _counts(line.get("images_seen")):
+            lines.append({key: value for key, value in line.items() if _is_number(value)})
+    return lines
+
+
+def _counts(value: object) -> bool:
+    return _is_number(value) and isinstance(value, int) and value >= 0
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63

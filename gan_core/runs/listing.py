@@ -19,7 +19,7 @@ class Row:
     Attributes:
         run: Its folder, relative to the listed one.
         status: "running", "finished", "interrupted" (saved, can be resumed), "failed", "killed" (marked as running, but
-            its process has ended), or "damaged".
+            its process has ended), or "unreadable: " and why.
         images_seen: Images at the last log point, or None before the first.
         length: Images in total, or None where that is not known yet.
         variant: The GAN variant.
@@ -65,13 +65,12 @@ def _row(folder: RunFolder, name: str) -> Row:
     files = (folder.metadata, folder.metrics)
     updated = max((file.stat().st_mtime for file in files if file.exists()), default=time.time())
     try:
-        config, metadata, lines = folder.read_config(), folder.read_metadata(), folder.read_metrics()
-    except UserError:
-        return Row(run=name, status="damaged", updated=updated, metrics={})
-    status = str(metadata.get("status", "damaged"))
+        config, metadata, last = folder.read_config(), folder.read_metadata(), folder.read_last_metrics()
+    except UserError as error:
+        return Row(run=name, status=f"unreadable: {error}", updated=updated, metrics={})
+    status = metadata.get("status", "unreadable: run.json has no status")
     if status == "running" and has_ended(metadata.get("process", {})):
         status = "killed"
-    last = lines[-1] if lines else {}
     return Row(
         run=name,
         status=status,

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from gan_core.documents import parse_yaml, read_yaml
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.variant import Options
 from gan_core.settings.settings import DEFAULT_KIMG, LENGTHS, Settings
+
+RUN_METADATA = "run.json"
+"""The file that marks the folder of a run; see gan_core.runs.folder."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -59,6 +62,8 @@ def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config
         else:
             options[key.removeprefix("options.")] = value
     values = _read(config) if config else {}
+    if config and (config.parent / RUN_METADATA).exists():
+        values["out"] = config.parent  # The file of a run, which may have been moved or copied since it was written.
     if any(key in given for key in LENGTHS):
         # A length on the command line replaces the file's, in whichever unit that was.
         values = {key: value for key, value in values.items() if key not in LENGTHS}
@@ -138,16 +143,16 @@ def _assignment(text: str) -> tuple[str, object]:
     if not equals or not key.strip():
         raise UserError(f"--set {text!r}: write it as key=value")
     try:
-        return key.strip().replace("-", "_"), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return key.strip().replace("-", "_"), parse_yaml(value)
+    except ValueError as error:
         raise UserError(f"--set {text!r}: the value is not readable as YAML ({error})") from None
 
 
 def _read(config: Path) -> dict[str, object]:
     try:
-        values = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"--config {str(config)!r}: cannot be read: {error}") from None
+        values = read_yaml(config)
+    except UserError as error:
+        raise UserError(f"--config {error}") from None
     return _mapping(values, f"--config {str(config)!r}")
 
 

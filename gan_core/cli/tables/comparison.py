@@ -1,12 +1,10 @@
 """The tables of a comparison: groups of runs side by side, and the differences between each pair of groups."""
 
-import sys
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from gan_core.cli.tables.metrics import TITLES
 from gan_core.evaluation.compare import Difference, Groups, common_metrics
@@ -16,7 +14,7 @@ def print_comparison(groups: Groups, found: Sequence[Difference], console: Conso
     """Prints a table with a column per group and a row per metric, then a table of differences per pair of groups."""
     protocol = next(iter(groups.values()))[0].protocol
     space = f"{protocol['features']} {(protocol['features_hash'] or '')[:8]}"
-    console.print(Text(f"{protocol['dataset']}, {protocol['samples']:,} samples, {space}"), soft_wrap=True)
+    console.print(f"{protocol['dataset']}, {protocol['samples']:,} samples, {space}", soft_wrap=True)
     table = _table("metric", *groups)
     table.add_row("seeds", *(_counted(len(members), "seed") for members in groups.values()))
     table.add_row("kimg", *(_range([run.images_seen / 1000 for run in members]) for members in groups.values()))
@@ -25,24 +23,22 @@ def print_comparison(groups: Groups, found: Sequence[Difference], console: Conso
             TITLES.get(name, name),
             *(_mean_and_spread([run.metrics[name] for run in members]) for members in groups.values()),
         )
-    # A pipe has no width.
-    out = console if sys.stdout.isatty() else Console(width=240)
-    out.print(table)
+    console.print(table)
     for first, second in dict.fromkeys(difference.groups for difference in found):
         of_pair = [difference for difference in found if difference.groups == (first, second)]
-        out.print(Text(f"\n{first} minus {second}, {_pairing(of_pair[0])}"), soft_wrap=True)
+        console.print(f"\n{first} minus {second}, {_pairing(of_pair[0])}", soft_wrap=True)
         table = _table("metric", "difference", "spread", "")
         for each in of_pair:
             spread = "unknown" if each.spread is None else f"{each.spread:.3g}"
             verdict = "larger than the spread" if each.larger else ""
             table.add_row(TITLES.get(each.metric, each.metric), f"{each.difference:+.4g}", spread, verdict)
-        out.print(table)
+        console.print(table)
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(Text(column), overflow="fold")
+        table.add_column(column, overflow="fold")
     return table
 
 

@@ -1,6 +1,5 @@
 """The table of an evaluation: each metric above the real images' own score (the floor)."""
 
-import sys
 from typing import Any
 
 from rich.console import Console
@@ -33,9 +32,9 @@ _MAX_CLASSES_SHOWN = 20
 def print_metrics(written: dict[str, Any], console: Console) -> None:
     """Prints an evaluation as `gan_core.evaluation.record` returns it."""
     protocol, metrics = written["protocol"], written["metrics"]
-    console.print(Text(f"{protocol['dataset']} at {written['images_seen'] / 1000:g} kimg"), soft_wrap=True)
+    console.print(f"{protocol['dataset']} at {written['images_seen'] / 1000:g} kimg", soft_wrap=True)
     space = f"{protocol['features']} {(protocol['features_hash'] or '')[:8]}"
-    console.print(Text(f"feature space {space}: {protocol['provenance']}"), soft_wrap=True)
+    console.print(f"feature space {space}: {protocol['provenance']}", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("metric", "value", "samples", "measured in"):
         table.add_column(column, overflow="fold")
@@ -43,16 +42,15 @@ def print_metrics(written: dict[str, Any], console: Console) -> None:
         if (metric := metrics.get(name)) is None:
             continue
         if "skipped" in metric:
-            table.add_row(title, Text(f"skipped: {metric['skipped']}"), "", "")
+            table.add_row(title, f"skipped: {metric['skipped']}", "", "")
             continue
         where = _MEASURED_IN.get(name, space)
         table.add_row(Text(title, style="bold"), Text(shown(metric), style="bold"), f"{metric['samples']:,}", where)
         if "floor" in metric:
             table.add_row("  real images", shown(metric["floor"]), f"{metric['floor']['samples']:,}", where)
-    # A pipe has no width.
-    (console if sys.stdout.isatty() else Console(width=240)).print(table)
+    console.print(table)
     for note in written["notes"]:
-        console.print(Text(note), soft_wrap=True)
+        console.print(note, soft_wrap=True)
 
 
 def shown(metric: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from rich.text import Text
 from torch import nn
 
 from gan_core.app.job import Job, check_job
+from gan_core.console import printable
 from gan_core.distributed.invariance import depends_on_processes, with_batchnorm
 from gan_core.distributed.launcher import started_processes
 from gan_core.game.game import Game
@@ -39,13 +40,19 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
         ),
         "precision": f"{settings.precision}, {settings.batchnorm} batch normalisation",
         "batch": f"{settings.batch}{micro}",
-        "result": f"depends on the number of processes: {', '.join(varies)}"
-        if varies
-        else "the same on any number of processes",
+        "result": _result(game, varies),
         "length": f"{length / 1000:g} kimg = {length / spec.count:.4g} epochs = "
         f"{length // step_images:,} steps{schedule}",
         "folder": str(settings.folder),
     }
+
+
+def _result(game: Game, varies: list[str]) -> str:
+    """Says what is known of the result on another number of processes."""
+    if varies:
+        return f"depends on the number of processes: {', '.join(varies)}"
+    state = f", or from its own state ({', '.join(game.state)})" if game.state else ""
+    return f"the same on any number of processes, unless a loss or network draws random numbers itself{state}"
 
 
 def changed_options(options: Options) -> str:
@@ -62,7 +69,7 @@ def changed_options(options: Options) -> str:
 def print_plan(job: Job, game: Game, length: int, console: Console) -> None:
     """Prints the plan, in two columns."""
     for key, value in plan_rows(job, game, length).items():
-        console.print(Text.assemble((f"{key:<9}", "bold"), "  ", value), soft_wrap=True)
+        console.print(Text.assemble((f"{key:<9}", "bold"), "  ", printable(value)), soft_wrap=True)
 
 
 def parameters(network: nn.Module) -> int:
@@ -75,5 +82,5 @@ def show_dry_run(job: Job, allowed: Collection[str], console: Console) -> None:
     check_job(job, started_processes(), allowed)
     game = job.build()
     length = job.length(job.settings.batch * game.batches_per_step)
-    console.print(Text(yaml.safe_dump(job.config(), sort_keys=False, allow_unicode=True)), soft_wrap=True)
+    console.print(yaml.safe_dump(job.config(), sort_keys=False, allow_unicode=True), soft_wrap=True)
     print_plan(job, game, length, console)
