@@ -165,7 +165,7 @@ def start_gan_core(
 
 def weights(run: Path, images_seen: int | None = None) -> dict[str, Tensor]:
     """Returns every tensor of a run's checkpoint, by file and name; the newest one unless told."""
-    folders = sorted((run / "checkpoints").glob("[0-9]*"))
+    folders = sorted(path for path in (run / "checkpoints").iterdir() if path.name.isdecimal())
     folder = folders[-1] if images_seen is None else run / "checkpoints" / f"{images_seen:09d}"
     files = sorted(folder.glob("*.safetensors"))
     assert files

@@ -91,7 +91,7 @@ def test_the_training_images_are_read_once(tmp_path: Path) -> None:
     ("assignments", "message"),
     [
         (("evaluate_features=classifer",), "Did you mean 'classifier'"),
-        (("keep_lowest=evaluation@2000/fdi",), "Did you mean 'evaluation@2000/fid'"),
+        (("keep_lowest=evaluation@2000/covrage",), "Did you mean 'evaluation@2000/coverage'"),
     ],
 )
 def test_invalid_evaluation_settings_are_refused_before_the_run_starts(
@@ -99,4 +99,12 @@ def test_invalid_evaluation_settings_are_refused_before_the_run_starts(
 ) -> None:
     with pytest.raises(UserError, match=message):
         train(*assignments, variant="dcgan", steps=2, evaluate_every=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_metric_that_this_data_set_never_has_is_refused_before_training(tmp_path: Path, train: Train) -> None:
+    # Digits has 297 test images, and FID needs 2,000.
+    flags = {"variant": "vanilla", "steps": 2, "batch": 16, "evaluate_every": 1, "out": tmp_path / "run"}
+    with pytest.raises(UserError, match=r"keep_lowest: 'evaluation@2000/fid' is not a metric of this run"):
+        train("keep_lowest=evaluation@2000/fid", "evaluate_features=random", **flags)
     assert not (tmp_path / "run").exists()

@@ -14,6 +14,7 @@ from gan_core.evaluation.kernel import Standardiser, kernel_distance, squared_mm
 from gan_core.evaluation.manifold import overlap
 from gan_core.evaluation.memorisation import data_copying
 from gan_core.evaluation.neighbours import nearest
+from tests.evaluating import real_data, reference_of
 
 
 def features(count: int, size: int = 16, seed: int = 0, shift: float = 0.0) -> Tensor:
@@ -104,6 +105,38 @@ def test_standardised_features_have_mean_0_and_variance_1_except_dead_units() ->
     y = Standardiser(x)(x)
     assert torch.allclose(y.mean(0), torch.zeros(16, dtype=torch.float64), atol=1e-9)
     assert y.std(0).tolist() == pytest.approx([0.0] + [1.0] * 15)
+
+
+def test_units_that_are_active_in_few_images_are_dropped() -> None:
+    x = features(1200, seed=8)
+    x[:, 1:4] = 0
+    x[:2, 1] = 1  # Active in two images: 24 standard deviations from the others.
+    x[:11, 2] = 1  # In fewer than 1 %.
+    x[:30, 3] = 1
+    standardise = Standardiser(x)
+    y = standardise(x)
+    assert torch.equal(y[:, :3], torch.zeros(1200, 3, dtype=torch.float64))
+    assert y[:, 3:].std(0).tolist() == pytest.approx([1.0] * 13)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "space"),
+    [("digits", "random"), ("digits", "classifier"), ("mnist", "random"), ("fashion-mnist", "random")],
+)
+def test_real_images_against_themselves_have_a_kernel_distance_near_0(
+    dataset: str, space: str, request: pytest.FixtureRequest
+) -> None:
+    root = None if dataset == "digits" else request.getfixturevalue("mnist_root")
+    if dataset == "fashion-mnist" and not (root / "FashionMNIST").exists():
+        pytest.skip("needs Fashion-MNIST: it is not beside MNIST in GAN_CORE_DATA")
+    reference = reference_of(real_data(dataset, root), space)
+    sets = (reference.train.features, reference.held_out.features, reference.test.features)
+    train, held_out, test = (each for each in sets if each is not None)
+    standardise = Standardiser(train)
+    count = min(len(held_out), len(test), 2000)
+    distance, error = kernel_distance(standardise(held_out[:count]), standardise(test[:count]))
+    assert abs(distance) < 0.04 + 4 * error
+    assert error < 0.1
 
 
 def radius(points: Tensor, index: int, k: int) -> float:

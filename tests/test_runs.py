@@ -284,9 +284,9 @@ def test_a_finished_run_that_was_killed_before_it_recorded_its_status_is_marked_
 
 
 def test_a_fresh_start_drops_the_metadata_of_a_run_without_a_checkpoint(run: Path, train: Train) -> None:
-    RunFolder(run).write_metadata(wandb_id="of an earlier run")
+    RunFolder(run).write_metadata(wandb_id="of an earlier run", images_saved=0)
     shutil.rmtree(run / "checkpoints")
-    train(*SMALL, variant="dcgan", batch=16, steps=2, out=run)
+    train(*SMALL, variant="dcgan", batch=32, steps=2, out=run)
     assert "wandb_id" not in json.loads((run / "run.json").read_text())
 
 

@@ -66,8 +66,9 @@ def _evaluate(
     accelerator: Accelerator,
     console: Console,
 ) -> dict[str, Any] | None:
+    name = request.dataset or settings.dataset
     dataset = open_dataset(
-        settings.dataset,
+        name,
         data_dir=request.data_dir or settings.data_dir,
         image_size=settings.image_size,
         channels=settings.channels,
@@ -77,7 +78,7 @@ def _evaluate(
     with accelerator.local_main_process_first():  # It may have to download.
         fingerprint = data.read("train").fingerprint
     if fingerprint != run.metadata["data"]["fingerprint"]:
-        raise UserError(f"{str(folder)!r} was trained on other {settings.dataset!r} data than is there now")
+        raise UserError(f"{str(folder)!r} was trained on other data than {name!r} is now")
     reference = open_reference(loaded, request.features, data, accelerator, console)
     samples = request.samples or (_SAMPLES if dataset.channel is None else _STACKED_SAMPLES)
     evaluation = evaluate(

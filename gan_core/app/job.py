@@ -42,7 +42,12 @@ class Job:
             UserError: The variant does not accept these options or this data.
         """
         Streams(self.settings.seed).seed_modules("initial weights", 0, 0)
-        return self.loaded.build(self.options, self.dataset.spec)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # Orthogonal and spectral initialisation depend on the number in their last digits.
+        try:
+            return self.loaded.build(self.options, self.dataset.spec)
+        finally:
+            torch.set_num_threads(threads)
 
     def length(self, step_images: int) -> int:
         """Returns the run's length in images: whole steps, at least as many images as were requested."""

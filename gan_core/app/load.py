@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gan_core.distributed.world import dtype_of
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 from gan_core.plugins.load import load_variant
-from gan_core.runs.checkpoint import newest
+from gan_core.runs.checkpoint import Checkpoint, newest
 from gan_core.runs.folder import RunFolder
 from gan_core.sampling.sampler import Sampler
 from gan_core.settings.resolve import read_settings
 from gan_core.settings.settings import Settings
+
+_ATTEMPTS = 3
+"""How often a checkpoint is looked for, while a training may replace it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,9 +47,7 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
     folder = RunFolder(run)
     resolved = read_settings(folder.read_config(), str(folder.config))
     settings = resolved.settings
-    checkpoint = newest(folder.checkpoints, lambda text: print(f"warning: {text}", file=sys.stderr))
-    if checkpoint is None:
-        raise UserError(f"{str(run)!r} contains no intact checkpoint yet")
+    checkpoint, averages = _newest(folder)
     metadata = folder.read_metadata()
     if "data" not in metadata:
         raise UserError(f"{str(folder.metadata)!r} is missing or damaged: it describes the data of the run")
@@ -59,8 +61,8 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
     networks = {name: game.networks[name].to(device, dtype).eval().requires_grad_(False) for name in game.ema}
     for name, network in networks.items():
         try:
-            network.load_state_dict(checkpoint.tensors(f"ema-{name}"))
-        except (RuntimeError, FileNotFoundError) as error:
+            network.load_state_dict(averages[name])
+        except (RuntimeError, KeyError) as error:
             raise UserError(
                 f"checkpoint {checkpoint.path} does not fit {loaded.plugin.label}; the run was trained with version "
                 f"{metadata.get('variant_version')}: {error}"
@@ -72,3 +74,30 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
         images_seen=checkpoint.images_seen,
         sampler=Sampler(game, networks, seed, device, dtype),
     )
+
+
+def _newest(folder: RunFolder) -> tuple[Checkpoint, dict[str, dict[str, Tensor]]]:
+    """Returns the newest intact checkpoint and its averages by network; again if a training removes it meanwhile.
+
+    Raises:
+        UserError: There is none.
+    """
+    warned: list[str] = []
+    for _ in range(_ATTEMPTS):
+        checkpoint = newest(folder.checkpoints, warned.append)
+        if checkpoint is None:
+            continue
+        try:
+            files = checkpoint.path.glob("ema-*.safetensors")
+            found = {file.stem.removeprefix("ema-"): checkpoint.tensors(file.stem) for file in files}
+        except (UserError, OSError):
+            if checkpoint.path.exists():
+                raise
+        if not checkpoint.path.exists():
+            continue
+        for text in dict.fromkeys(warned):
+            print(f"warning: {text}", file=sys.stderr)
+        return checkpoint, found
+    for text in dict.fromkeys(warned):
+        print(f"warning: {text}", file=sys.stderr)
+    raise UserError(f"{str(folder.root)!r} contains no intact checkpoint yet")

@@ -1,26 +1,24 @@
 """Setting up a run: images and networks on their devices, and the checkpoint to resume from."""
 
-import sys
 from collections.abc import Collection
 from functools import partial
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 
 from gan_core.app.job import Job
 from gan_core.data.dataset import Images
 from gan_core.distributed.batchnorm import synchronise
+from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.distributed.world import dtype_of, share_of
 from gan_core.errors import UserError, did_you_mean
 from gan_core.evaluation.evaluator import metric_names
 from gan_core.game.game import Game
-from gan_core.runs.checkpoint import Checkpoint, newest
+from gan_core.runs.checkpoint import Checkpoint
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.resume import check_resume
+from gan_core.runs.resume import check_resume, checkpoint_to_resume
 from gan_core.settings.flatten import flatten
-from gan_core.settings.settings import Settings
 from gan_core.training.batch_source import BatchSource
 from gan_core.training.ema import Ema
 from gan_core.training.phase_module import PhaseModule
@@ -37,30 +35,34 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, source: BatchSou
     extra_state = {
         name: owner.to(device) if isinstance(owner, torch.nn.Module) else owner for name, owner in game.state.items()
     }
+    # Copied before any forward pass, because modules may cache outputs, which cannot be copied; and before their batch
+    # normalisation is synchronised, because only the main process draws samples.
+    averages = {name: Ema(networks[name], settings.ema_kimg * 1000, settings.ema_ramp_up) for name in game.ema}
     if accelerator.num_processes > 1 and settings.batchnorm == "global":
-        networks = synchronise(networks, device)
+        synchronise(networks, device)
     modules = [PhaseModule(phase, networks) for phase in game.phases]
     take_snapshot = partial(snapshot, networks, extra_state)
     restore = take_snapshot()
     _find_unused(modules, source)
     restore()
-    _check_metrics(settings, modules)
+    _check_metrics(job, modules)
     schedule = Schedule(
         kind=settings.lr_schedule, begin=int(settings.lr_decay_from * length), end=length, final=settings.lr_final
     )
-    averages = {name: Ema(networks[name], settings.ema_kimg * 1000, settings.ema_ramp_up) for name in game.ema}
     skipping = take_snapshot if settings.on_nan == "skip" else None
     trainers = {
         module.phase.name: PhaseTrainer(module, accelerator, schedule, settings.clip_norm, skipping)
         for module in modules
     }
-    return TrainingState(
+    state = TrainingState(
         networks=networks,
         averages=averages,
         trainers=trainers,
         extra_state=extra_state,
         scaler=accelerator.scaler,
     )
+    state.check_readable()
+    return state
 
 
 def _find_unused(modules: list[PhaseModule], source: BatchSource) -> None:
@@ -71,9 +73,10 @@ def _find_unused(modules: list[PhaseModule], source: BatchSource) -> None:
             module.find_unused(batches[0])
 
 
-def _check_metrics(settings: Settings, modules: list[PhaseModule]) -> None:
-    metrics = [f"{module.phase.name}/{term}" for module in modules for term in (*module.terms, "gradient norm")]
-    metrics += metric_names(settings.evaluate_samples) if settings.evaluate_every is not None else []
+def _check_metrics(job: Job, modules: list[PhaseModule]) -> None:
+    settings, own = job.settings, ("gradient norm", "learning rate")
+    metrics = [f"{module.phase.name}/{term}" for module in modules for term in (*module.terms, *own)]
+    metrics += metric_names(settings.evaluate_samples, job.dataset) if settings.evaluate_every is not None else []
     for key in ("keep_lowest", "keep_highest"):
         value = getattr(settings, key)
         if value is not None and value not in metrics:
@@ -81,29 +84,34 @@ def _check_metrics(settings: Settings, modules: list[PhaseModule]) -> None:
             raise UserError(f"{key}: {value!r} is not a metric of this run.{hint} Allowed: {', '.join(metrics)}")
 
 
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
-
-
 def find_checkpoint(
-    job: Job, folder: RunFolder, accelerator: Accelerator, metadata: dict[str, Any], allowed: Collection[str]
+    job: Job, folder: RunFolder, rendezvous: Rendezvous, metadata: dict[str, Any], allowed: Collection[str]
 ) -> Checkpoint | None:
     """Returns the newest intact checkpoint of the run to resume from, or None to start at the beginning.
 
+    The main process reads the folder for all.
+
     Raises:
-        UserError: The run in the folder has other settings.
+        UserError: The run in the folder has other settings, or none of its checkpoints can be used.
     """
-    # The main process reads the folder for all.
-    found = [newest(folder.checkpoints, _warn) if accelerator.is_main_process else None]
-    broadcast_object_list(found)
-    if found[0] is not None:
-        check_resume(
-            flatten(folder.read_config(), folder.read_metadata()),
-            flatten(job.config(), metadata),
-            allowed=allowed,
-            schedule_uses_length=job.settings.lr_schedule != "constant",
-        )
-    return found[0]
+
+    def find() -> str | None:
+        if job.settings.resume == "restart":
+            return None
+        found, before = checkpoint_to_resume(folder), folder.read_metadata()
+        if found is not None or before:  # Without both, a run was killed before it wrote anything else.
+            # The same images may lie in another folder now.
+            moved = {"dataset"} if before.get("data") == metadata["data"] else set()
+            check_resume(
+                flatten(folder.read_config(), before),
+                flatten(job.config(), metadata),
+                allowed={*allowed, *moved},
+                schedule_uses_length=job.settings.lr_schedule != "constant",
+            )
+        return None if found is None else found.path.name
+
+    name = rendezvous.from_main("checkpoint", find)
+    return None if name is None else Checkpoint(path=folder.checkpoints / name, images_seen=int(name))
 
 
 def read_images(job: Job, accelerator: Accelerator) -> Images:

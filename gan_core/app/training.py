@@ -11,6 +11,7 @@ from rich.text import Text
 
 from gan_core.app.job import Job, check_job, run_metadata
 from gan_core.app.setup import build_state, find_checkpoint, make_batch_source, read_images
+from gan_core.console import printable
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.distributed.world import describe, join_world
@@ -20,9 +21,12 @@ from gan_core.game.game import Game
 from gan_core.observers.live import LiveView
 from gan_core.observers.recorder import Recorder
 from gan_core.observers.trackers import Tracker
+from gan_core.runs.checkpoint import set_aside
 from gan_core.runs.disk import explain_full_disk
 from gan_core.runs.folder import RunFolder
+from gan_core.runs.lock import RunLock
 from gan_core.runs.process import this_process
+from gan_core.runs.resume import move_away
 from gan_core.sampling.files import sample_grid
 from gan_core.sampling.sampler import Sampler
 from gan_core.training.loop import Status, Training, train
@@ -66,7 +70,9 @@ def _join(
     )
     try:
         heard = console if accelerator.is_main_process else Console(quiet=True)
-        return _run(job, allowed, accelerator, rendezvous, heard, show_plan)
+        with ExitStack() as locks:
+            rendezvous.from_main("lock", partial(_lock, RunFolder(settings.folder), locks))
+            return _run(job, allowed, accelerator, rendezvous, heard, show_plan, locks)
     finally:
         # The wrapped phases are freed before their process group, and the group before the interpreter ends.
         accelerator.free_memory()
@@ -80,9 +86,10 @@ def _run(
     rendezvous: Rendezvous,
     console: Console,
     show_plan: ShowPlan | None,
+    locks: ExitStack,
 ) -> Status:
     settings, folder = job.settings, RunFolder(job.settings.folder)
-    console.print(Text.assemble(("processes", "bold"), "  ", describe(accelerator)), soft_wrap=True)
+    console.print(Text.assemble(("processes", "bold"), "  ", printable(describe(accelerator))), soft_wrap=True)
     images = read_images(job, accelerator)
     fingerprint = images.fingerprint
     rendezvous.compare("data", {"fingerprint": fingerprint})
@@ -93,13 +100,13 @@ def _run(
         show_plan(job, game, length, console)
 
     metadata = run_metadata(job, length, fingerprint, accelerator.num_processes)
-    saved = find_checkpoint(job, folder, accelerator, metadata, allowed)
+    saved = find_checkpoint(job, folder, rendezvous, metadata, allowed)
     state = build_state(job, accelerator, game, source, length)
     if saved is not None:
         state.load(saved)
-        console.print(f"resuming at {state.images_seen / 1000:g} kimg from {saved.path}", highlight=False)
+        console.print(f"resuming at {state.images_seen / 1000:g} kimg from {saved.path}", soft_wrap=True)
     if state.images_seen >= length:
-        console.print("nothing to do: the run has its full length. Use a greater one to continue", highlight=False)
+        console.print("nothing to do: the run has its full length. Use a greater one to continue", soft_wrap=True)
         if accelerator.is_main_process:
             folder.write_metadata(status="finished", images_seen=state.images_seen)
         return "finished"
@@ -119,6 +126,9 @@ def _run(
     with ExitStack() as stack:
         observers: list[Observer] = []
         if accelerator.is_main_process:
+            if settings.resume == "restart":
+                move_away(folder)
+                _lock(folder, locks)
             _open_folder(job, folder, metadata, state.images_seen if saved else None)
             view = stack.enter_context(LiveView(console, length, state.images_seen))
             observers += [Recorder(folder), view]
@@ -144,19 +154,27 @@ def _run(
     return status
 
 
+def _lock(folder: RunFolder, locks: ExitStack) -> None:
+    """Holds the lock of a run's folder as long as `locks`."""
+    locks.enter_context(RunLock(folder))
+
+
 def _open_folder(job: Job, folder: RunFolder, metadata: Mapping[str, Any], resumed_at: int | None) -> None:
     """Writes settings and metadata, and drops what was logged after the checkpoint from which the run resumes."""
     folder.create()
-    folder.write_config(job.config())
+    # `restart` is for this start only.
+    folder.write_config(job.config() | ({"resume": "auto"} if job.settings.resume == "restart" else {}))
     if resumed_at is None:
         folder.metadata.unlink(missing_ok=True)  # Of a run that left no checkpoint.
-    folder.write_metadata(**metadata, status="running", process=this_process())
+    seen = resumed_at or 0
+    set_aside(folder.checkpoints, seen)
+    folder.write_metadata(**metadata, status="running", process=this_process(), images_saved=seen)
     folder.rewind_metrics(-1 if resumed_at is None else resumed_at)
 
 
 def _tracker(job: Job, accelerator: Accelerator, folder: RunFolder, console: Console, name: str) -> Tracker:
     """Starts the tracker of this name."""
-    tracker = Tracker(accelerator, name, folder, lambda text: console.print(Text(text)))
+    tracker = Tracker(accelerator, name, folder, lambda text: console.print(text, soft_wrap=True))
     tracker.start(job.config())
     return tracker
 
@@ -179,8 +197,6 @@ def _train(run: Training) -> Status:
 def _print_outcome(console: Console, status: Status, images_seen: int, folder: RunFolder) -> None:
     seen = f"{images_seen / 1000:g} kimg"
     if status == "interrupted":
-        console.print(f"interrupted at {seen}, saved. Run the same command to resume.", highlight=False)
+        console.print(f"interrupted at {seen}, saved. Run the same command to resume.", soft_wrap=True)
     else:
-        console.print(
-            f"finished at {seen}: {folder.samples / f'{images_seen:09d}.png'}", highlight=False, soft_wrap=True
-        )
+        console.print(f"finished at {seen}: {folder.samples / f'{images_seen:09d}.png'}", soft_wrap=True)

@@ -8,15 +8,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
+from typing import TypeVar
 
 from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]  # Not in __all__.
 
 from gan_core.distributed.launcher import started_processes
 from gan_core.errors import LostProcessError, UserError
+
+T = TypeVar("T")
 
 GRACE = 10.0
 """Seconds before a waiting process prints a note, and for which a failing process waits for the others' reasons."""
@@ -79,6 +82,29 @@ class Rendezvous:
                 f"the processes of this run disagree on the {name}:\n" + "\n".join(rows) + "\n"
                 "Start all of them with the same command, the same versions and the same data"
             )
+
+    def from_main(self, name: str, work: Callable[[], T]) -> T:
+        """Runs `work` in process 0 and returns its result in all processes.
+
+        Args:
+            name: The name of the result, used in keys.
+            work: Returns plain values: they are sent as JSON.
+
+        Raises:
+            UserError: `work` has raised it, in process 0.
+        """
+        if self.world == 1:
+            return work()
+        if self.rank == 0:
+            try:
+                self._publish(name, json.dumps({"result": work()}))
+            except UserError as error:
+                self._publish(name, json.dumps({"error": str(error)}))
+        answer = json.loads(self._read(name, 0))
+        if "error" in answer:
+            raise UserError(answer["error"])
+        result: T = answer["result"]
+        return result
 
     @property
     def group_store(self) -> PrefixStore | None:

@@ -1,6 +1,6 @@
 """Evaluation of a source of images, with the same result on any number of processes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 import torch
@@ -88,7 +88,7 @@ def evaluate(
         protocol=_protocol(reference, count, compared),
         fakes=found,
         floor=floor,
-        notes=_notes(reference, count, compared),
+        notes=_notes(reference, count, compared, found.measured),
         closest=closest,
     )
 
@@ -147,7 +147,7 @@ def _protocol(reference: Reference, count: int, compared: int) -> dict[str, Any]
     }
 
 
-def _notes(reference: Reference, count: int, compared: int) -> tuple[str, ...]:
+def _notes(reference: Reference, count: int, compared: int, measured: Container[str]) -> tuple[str, ...]:
     notes = []
     if compared < count:
         tested, held = len(reference.test.digests), len(reference.held_out.digests)
@@ -158,7 +158,7 @@ def _notes(reference: Reference, count: int, compared: int) -> tuple[str, ...]:
     if len(reference.train.digests) < len(reference.data.train):
         searched, total = len(reference.train.digests), len(reference.data.train)
         notes.append(f"Copies are searched for among {searched:,} of {total:,} training images.")
-    if reference.classes:
+    if reference.classes and "kl" in measured:
         expected = expected_kl(reference.classes, count)
         notes.append(f"The expected kl of a perfect generator is {expected:.4f} on {count:,} samples (sampling noise).")
     return tuple(notes)

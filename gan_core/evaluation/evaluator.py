@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from accelerate import Accelerator
 from rich.console import Console
 
+from gan_core.data.dataset import Dataset
 from gan_core.evaluation.evaluate import evaluate
-from gan_core.evaluation.metrics import SCALARS
+from gan_core.evaluation.metrics import MIN_FID_SAMPLES, SCALARS
 from gan_core.evaluation.record import as_terms
 from gan_core.evaluation.reference import Reference, open_reference
 from gan_core.evaluation.source import Source
 from gan_core.features.load import load_features
-from gan_core.features.real_data import RealData
+from gan_core.features.real_data import RealData, fold_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,10 @@ def make_evaluator(
     return Evaluator(source=source, samples=samples, reference=reference, accelerator=accelerator)
 
 
-def metric_names(samples: int) -> list[str]:
-    """Returns the names under which scalar metrics of this number of samples are logged."""
-    return [f"evaluation@{samples}/{name}" for name in SCALARS]
+def metric_names(samples: int, dataset: Dataset) -> list[str]:
+    """Returns the names under which scalar metrics of this number of samples are logged.
+
+    Without FID, if fewer samples and real images of this data set are compared than it needs.
+    """
+    few = min(samples, fold_size(dataset)) < MIN_FID_SAMPLES
+    return [f"evaluation@{samples}/{name}" for name in SCALARS if not (few and name.startswith("fid"))]

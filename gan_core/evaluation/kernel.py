@@ -10,6 +10,7 @@ BLOCKS = 10
 """The minimum number of blocks of the data; the standard error is computed from their spread."""
 
 _BLOCK = 1000
+_LEAST, _SHARE = 10, 0.01
 
 
 def squared_mmd(fake: Tensor, real: Tensor) -> float:
@@ -43,15 +44,19 @@ def kernel_distance(fake: Tensor, real: Tensor) -> tuple[float, float]:
 
 
 class Standardiser:
-    """Scales features so that each has mean 0 and variance 1 over a reference set.
+    """Scales features so that each has mean 0 and variance 1 over a reference set, and drops degenerate ones.
 
-    Without this, a few images whose ReLU features have a large norm dominate the cubic kernel.
+    Without scaling, a few images whose ReLU features have a large norm dominate the cubic kernel. A feature is dropped
+    (it is 0 for every image) if fewer than 1 % of the reference images, or fewer than 10, differ from its median: such
+    as a unit that is constant, or that is active in two of 1,000 images, which would be 22 standard deviations away.
     """
 
     def __init__(self, reference: Tensor) -> None:
-        """Takes the reference features (N, d). A constant feature is centred but not scaled."""
-        spread = reference.double().std(0)
-        self.mean, self.spread = reference.double().mean(0), torch.where(spread > 0, spread, 1.0)
+        """Takes the reference features (N, d)."""
+        values = reference.double()
+        differing = (values != values.median(0).values).sum(0)
+        kept = differing >= max(_LEAST, _SHARE * len(values))
+        self.mean, self.spread = values.mean(0), torch.where(kept, values.std(0), torch.inf)
 
     def __call__(self, features: Tensor) -> Tensor:
         """Returns the scaled features (N, d) in float64."""

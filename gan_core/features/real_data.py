@@ -37,6 +37,12 @@ class Subset:
         return None if labels is None else labels.cpu()[torch.from_numpy(self.indices)]
 
 
+def fold_size(dataset: Dataset) -> int:
+    """Returns the number of images of the held-out fold: as many real images are compared with samples, and no more."""
+    count = dataset.splits["train"]
+    return min(dataset.splits["test"], count // 4) if "test" in dataset.splits else count // 6
+
+
 class RealData:
     """A data set divided for evaluation. A split is read when its images are first requested.
 
@@ -63,12 +69,11 @@ class RealData:
                 f"{_MIN_IMAGES}"
             )
         order = Streams(0).at("held-out images", 0).permutation(count)
+        fold = fold_size(dataset)
         if "test" in dataset.splits:
-            fold = min(dataset.splits["test"], count // 4)
             self.test = Subset(self, "test", Streams(0).at("test images", 0).permutation(dataset.splits["test"]))
             self.held_out, self.train = Subset(self, "train", order[:fold]), Subset(self, "train", order[fold:])
         else:
-            fold = count // 6
             self.test = Subset(self, "train", order[fold : 2 * fold])
             self.held_out, self.train = Subset(self, "train", order[:fold]), Subset(self, "train", order[2 * fold :])
 

@@ -55,8 +55,9 @@ class LoadedVariant:
             )
         try:
             return self.variant.build(options or self.variant.options(), data)
-        except ValueError as error:
-            raise UserError(f"{self.plugin.label}: {error}") from error
+        except (ValueError, SystemExit) as error:
+            what = f"it called sys.exit({error.code!r})" if isinstance(error, SystemExit) else str(error)
+            raise UserError(f"{self.plugin.label}: {what}") from error
 
 
 def load_variant(name: str) -> LoadedVariant:

@@ -13,9 +13,10 @@ import hashlib
 import json
 import pickle
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gan_core.documents import MOST_BYTES, parse_json, read_regular
 from gan_core.errors import UserError
 from gan_core.runs.atomic import sync
 from gan_core.runs.disk import check_space
@@ -107,14 +109,52 @@ def _write(
         save_file(plain, new / f"{name}.safetensors")
     for name, state in states.items():
         # Serialise to memory first: torch's file writer hides the OSError.
-        content = BytesIO()
-        torch.save(dict(state), content)
-        (new / f"{name}.pt").write_bytes(content.getbuffer())
+        (new / f"{name}.pt").write_bytes(serialised(name, state))
     files = {path.name: {"size": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(new.iterdir())}
     manifest = {"images_seen": images_seen, "files": files}
     (new / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     for path in (*new.iterdir(), new):
         sync(path)
+
+
+def serialised(name: str, state: Mapping[str, Any]) -> memoryview:
+    """Returns the content of the file of a state, which has been read back as a resume reads it.
+
+    Raises:
+        UserError: It holds something other than tensors and plain values; the message names its key.
+    """
+    try:
+        return _readable(dict(state))
+    except _UNREADABLE:
+        key, value = next(_unreadable("", state), ("", state))
+        raise UserError(
+            f"{name}{key} is a {type(value).__module__}.{type(value).__qualname__}, which could not be read from a "
+            "checkpoint. Use tensors, numbers, strings, lists and dicts"
+        ) from None
+
+
+_UNREADABLE = (pickle.PickleError, AttributeError, TypeError)
+
+
+def _readable(value: object) -> memoryview:
+    content = BytesIO()
+    torch.save(value, content)
+    content.seek(0)
+    torch.load(content, weights_only=True)
+    return content.getbuffer()
+
+
+def _unreadable(path: str, value: object) -> Iterator[tuple[str, object]]:
+    """Finds the innermost values that cannot be read back, with their keys."""
+    try:
+        _readable(value)
+    except _UNREADABLE:
+        items = (
+            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+        )
+        for key, inner in items:
+            yield from _unreadable(f"{path}.{key}", inner)
+        yield path, value
 
 
 def _bytes(value: object) -> int:
@@ -127,13 +167,35 @@ def _bytes(value: object) -> int:
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """Returns the newest intact checkpoint, or None. Calls `warn` with the reason for each one that it skips."""
-    for path in numbered(folder):
-        problem = _problem(path)
-        if problem is None:
-            return Checkpoint(path=path, images_seen=int(path.name))
-        warn(f"checkpoint {path} is skipped: {problem}")
+    """Returns the newest intact checkpoint, or None. Calls `warn` with the reason for each one that it skips.
+
+    Raises:
+        UserError: The operating system cannot read the folder or a file: that is no damage, and an older checkpoint is
+            not used instead.
+    """
+    try:
+        for path in numbered(folder):
+            problem = _problem(path)
+            if problem is None:
+                return Checkpoint(path=path, images_seen=int(path.name))
+            warn(f"checkpoint {path} is skipped: {problem}")
+    except OSError as error:
+        raise UserError(f"checkpoints in {str(folder)!r} cannot be read: {error}") from None
     return None
+
+
+def set_aside(folder: Path, images_seen: int) -> None:
+    """Renames the checkpoints after `images_seen`, which were skipped as damaged, to NUMBER.damaged or similar.
+
+    So they are neither removed nor overwritten by a run that reaches their number again.
+    """
+    for path in numbered(folder):
+        if int(path.name) > images_seen:
+            names = (
+                path.with_name(f"{path.name}.damaged{suffix}")
+                for suffix in chain([""], (f"-{number}" for number in count(2)))
+            )
+            path.rename(next(name for name in names if not name.exists()))
 
 
 def numbered(folder: Path) -> list[Path]:
@@ -147,7 +209,11 @@ def numbered(folder: Path) -> list[Path]:
 def _problem(path: Path) -> str | None:
     """Returns what is wrong with a checkpoint, or None."""
     try:
-        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json(read_regular(path / _MANIFEST, MOST_BYTES["json"]).decode())
+        if manifest["images_seen"] != int(path.name):
+            return f"its {_MANIFEST} is of {manifest['images_seen']!r:.80} images"
+        if unlisted := {file.name for file in path.iterdir()} - {*manifest["files"], _MANIFEST}:
+            return f"its {_MANIFEST} does not list {min(unlisted)}"
         for name, expected in manifest["files"].items():
             file = path / Path(name).name
             if not file.is_file():
@@ -156,7 +222,7 @@ def _problem(path: Path) -> str | None:
                 return f"{name} has {file.stat().st_size} bytes instead of {expected['size']}"
             if _sha256(file) != expected["sha256"]:
                 return f"{name} has changed since it was written (its sha256 differs)"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"its {_MANIFEST} cannot be read ({error})"
     return None
 

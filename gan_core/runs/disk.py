@@ -1,4 +1,4 @@
-"""A full disk: detected before a checkpoint is written where possible, and otherwise reported clearly."""
+"""A full disk or a removed folder: detected before a checkpoint is written if possible, otherwise reported clearly."""
 
 import errno
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from gan_core.errors import DiskFullError
+from gan_core.errors import DiskFullError, TrainingError
 
 _MARGIN = 1 << 20
 """Bytes for what is written besides tensors: headers, the manifest, a line of metrics."""
@@ -34,6 +34,7 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
 
     Raises:
         DiskFullError: A write failed because the disk is full.
+        TrainingError: The folder was removed meanwhile, or a file in it cannot be used.
     """
     try:
         yield
@@ -41,13 +42,15 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         if full or "No space left" in str(error):  # safetensors has no errno.
             raise DiskFullError(f"the disk of {str(folder)!r} is full ({error}). {_FIX}") from error
+        if isinstance(error, FileNotFoundError) and not (folder / "checkpoints").exists():
+            raise TrainingError(f"the folder {str(folder)!r} was removed while the run used it ({error})") from error
+        if isinstance(error, OSError) and Path(str(error.filename)).is_relative_to(folder):
+            raise TrainingError(f"{error.filename!r} cannot be used: {error.strerror}. {_RESUME}") from error
         raise
 
 
-_FIX = (
-    "Free some space, or keep fewer checkpoints (keep_checkpoints, keep_every). "
-    "The same command resumes from the last checkpoint"
-)
+_RESUME = "The same command resumes from the last checkpoint"
+_FIX = f"Free some space, or keep fewer checkpoints (keep_checkpoints, keep_every). {_RESUME}"
 
 
 def _megabytes(size: int) -> str:

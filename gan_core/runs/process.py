@@ -13,9 +13,14 @@ def this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
 
 
+def is_here(process: Mapping[str, Any]) -> bool:
+    """Returns whether a process is one of this host."""
+    return process.get("host") == socket.gethostname()
+
+
 def has_ended(process: Mapping[str, Any]) -> bool:
     """Returns whether the process has ended; False for processes on other hosts, which cannot be checked."""
-    if process.get("host") != socket.gethostname():
+    if not is_here(process):
         return False
     try:
         # Process IDs are reused; the same ID with another start time is a different process.

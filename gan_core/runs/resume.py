@@ -1,10 +1,62 @@
-"""Resuming a run: refused if settings, versions or data differ, unless the change is allowed by name."""
+"""Resuming a run: refused if settings, versions or data differ, unless the change is allowed by name.
 
+A run whose checkpoints are gone or damaged is not started again from the beginning unless that is asked for.
+"""
+
+import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from gan_core.errors import UserError
+from gan_core.runs.checkpoint import Checkpoint, newest
+from gan_core.runs.folder import RunFolder
 from gan_core.settings.settings import FREE, LENGTHS
+
+
+def checkpoint_to_resume(folder: RunFolder) -> Checkpoint | None:
+    """Returns the newest intact checkpoint of the run in a folder; None if it has written none.
+
+    Raises:
+        UserError: The run has written checkpoints, but none of them can be used now.
+    """
+    skipped: list[str] = []
+    found = newest(folder.checkpoints, skipped.append)
+    for text in skipped:
+        print(f"warning: {text}", file=sys.stderr)
+    saved = images_saved(folder)
+    if found is not None or not (skipped or saved):
+        return found
+    what = "all checkpoints are damaged" if skipped else f"it has no checkpoints any more in {folder.checkpoints}"
+    raise UserError(
+        f"out: the run in {str(folder.root)!r} was saved at {saved / 1000:g} kimg, but {what}. Nothing was changed. "
+        "If they are on another disk, make it available; else use another --out, or start anew with --resume restart, "
+        "which keeps the old folder under another name"
+    )
+
+
+def images_saved(folder: RunFolder) -> int:
+    """Returns the images seen at the last checkpoint that the run in a folder has written; 0 without one."""
+    metadata = folder.read_metadata()
+    seen = metadata.get("images_saved", metadata.get("images_seen", 0))  # Runs of gan_core 0.1.0 have only the other.
+    return seen if isinstance(seen, int) else 0
+
+
+def move_away(folder: RunFolder) -> None:
+    """Renames a run's folder, for a restart, to NAME-before-restart or NAME-before-restart-2 and so on.
+
+    Raises:
+        UserError: It cannot be renamed.
+    """
+    if not folder.exists:
+        return
+    base = folder.root.with_name(f"{folder.root.name}-before-restart")
+    names = (base, *(base.with_name(f"{base.name}-{number}") for number in range(2, 10_000)))
+    to = next(name for name in names if not name.exists())
+    try:
+        folder.root.rename(to)
+    except OSError as error:
+        raise UserError(f"resume: 'restart', but {str(folder.root)!r} cannot be renamed: {error}") from None
+    print(f"the run before is now in {to}", file=sys.stderr)
 
 
 def check_resume(

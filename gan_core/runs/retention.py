@@ -1,6 +1,7 @@
 """Which checkpoints are kept: the newest, one every N images, and the best by a logged metric."""
 
 import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from gan_core.runs.checkpoint import numbered
@@ -9,17 +10,22 @@ from gan_core.settings.settings import Settings
 
 
 def prune(folder: RunFolder, settings: Settings, images_seen: int) -> None:
-    """Removes checkpoints that need not be kept, after the one at `images_seen` was written."""
-    paths = {int(path.name): path for path in numbered(folder.checkpoints)}
-    # A checkpoint with a higher number was skipped as damaged: this run has not reached that number yet.
-    intact = sorted(number for number in paths if number <= images_seen)
+    """Removes checkpoints that need not be kept, after the one at `images_seen` was written.
+
+    None with a higher number is removed: this run has not written it.
+    """
+    paths = {int(path.name): path for path in numbered(folder.checkpoints) if int(path.name) <= images_seen}
+    intact = sorted(paths)
     lines = folder.read_metrics() if settings.keep_lowest or settings.keep_highest else []
     lowest = _by_metric(intact, lines, settings.keep_lowest)[:1]
     highest = _by_metric(intact, lines, settings.keep_highest)[-1:]
     kept = {*intact[-settings.keep_checkpoints :], *_milestones(intact, settings.keep_every), *lowest, *highest}
     for number, path in paths.items():
         if number not in kept:
-            shutil.rmtree(path)
+            try:
+                shutil.rmtree(path)
+            except OSError as error:  # It is no reason to end a run.
+                print(f"warning: the old checkpoint {path} could not be removed: {error}", file=sys.stderr)
 
 
 def _milestones(intact: Sequence[int], kimg: float | None) -> Iterable[int]:

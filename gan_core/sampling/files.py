@@ -1,5 +1,6 @@
 """Images as grids and files: a PNG, a folder of PNGs, or the array that common evaluation tools read."""
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -60,13 +61,17 @@ def save_grid(images: Tensor, classes: int, path: Path) -> None:
 
 
 def save_folder(blocks: Iterable[Tensor], path: Path) -> None:
-    """Writes 000000.png, 000001.png, ... to a new folder."""
-    path.mkdir(parents=True)
+    """Writes 000000.png, 000001.png, ... to a new folder, which is called NAME.incomplete until all are there."""
+    new = path.with_name(f"{path.name}.incomplete")
+    if new.exists():
+        shutil.rmtree(new)
+    new.mkdir(parents=True)
     number = 0
     for block in blocks:
         for image in block:
-            picture(image).save(path / f"{number:06d}.png")
+            picture(image).save(new / f"{number:06d}.png")
             number += 1
+    new.rename(path)
 
 
 def save_npz(blocks: Iterable[Tensor], labels: Tensor | None, path: Path) -> None:

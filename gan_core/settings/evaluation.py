@@ -13,6 +13,8 @@ class EvaluationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    dataset: Annotated[str | None, Flag("data", "NAME")] = None
+    """The data set where it lies now, such as folder:PATH, if it was moved; it must be the same data."""
     data_dir: Annotated[Path | None, Flag("data", "DIR")] = None
     """The current folder of the data set; without it the folder that the run used."""
 

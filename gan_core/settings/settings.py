@@ -60,8 +60,9 @@ class Settings(BaseModel):
 
     out: Annotated[Path | None, Flag("output", "DIR")] = None
     """The run's folder; without it runs/<variant>-<dataset>."""
-    resume: Annotated[Literal["auto", "never", "must"], Flag("output")] = "auto"
-    """Continue from the folder's newest checkpoint: where there is one, never, or fail where there is none."""
+    resume: Annotated[Literal["auto", "never", "must", "restart"], Flag("output")] = "auto"
+    """auto: continue from the newest checkpoint of the run in the folder; never: refuse a folder with a run; must:
+    refuse a folder without a checkpoint; restart: rename the folder of the run that is there, and start anew."""
     log_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
     """Log the terms every KIMG thousand images; without it 500 times in a run, at most once per thousand."""
     sample_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
@@ -88,7 +89,8 @@ class Settings(BaseModel):
     """The feature space of such an evaluation: classifier, inception, random, or one that a plugin offers."""
 
     threads: Annotated[int | None, Flag("machines")] = Field(None, ge=1)
-    """CPU threads of each process; without it the processes of a machine share its cores."""
+    """CPU threads of each process; without it the processes of a machine share its cores. Another number, also when a
+    run is resumed, changes the last digits of sums."""
     deadline: Annotated[float, Flag("machines", "SECONDS")] = Field(600.0, ge=1, le=86_400)
     """Seconds for which processes wait for each other; then they stop and name the one that is missing."""
 
@@ -122,7 +124,8 @@ FREE = {
     "on_nan",
     "nan_limit",
 }
-"""Settings that may change on resume without `--allow-change`."""
+"""Settings that may change on resume without `--allow-change`: they do not change what is computed. Only `threads` may
+change the last digits of sums, and `on_nan` and `nan_limit` what follows a gradient that is not finite."""
 
 
 def _plain(name: str) -> str:
