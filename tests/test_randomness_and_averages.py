@@ -100,7 +100,8 @@ def single_process(tmp_path: object) -> object:
 def test_global_batch_norm_of_one_process_equals_torch_up_to_second_derivatives(norm: nn.BatchNorm2d) -> None:
     from copy import deepcopy
 
-    twin = synchronise({"n": nn.Sequential(deepcopy(norm))}, torch.device("cpu"))["n"]
+    twin = nn.Sequential(deepcopy(norm))
+    synchronise({"n": twin}, torch.device("cpu"))
     assert isinstance(twin.get_submodule("0"), GlobalBatchNorm)
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):

@@ -72,21 +72,32 @@ class GlobalBatchNorm(_BatchNorm):
         self.running_var.lerp_(unbiased_variance.to(self.running_var), weight)
 
 
-def synchronise(networks: Networks, device: torch.device) -> dict[str, nn.Module]:
-    """Replaces batch normalisation in the networks by one over the global batch, with the same state dict keys."""
-    if device.type == "cuda":
-        return {name: nn.SyncBatchNorm.convert_sync_batchnorm(network) for name, network in networks.items()}
-    return {name: _convert(network) for name, network in networks.items()}
+PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+"""The types that `synchronise` changes. Subclasses may compute something else: they stay as they are."""
+
+_KNOWN = (*PLAIN, GlobalBatchNorm, nn.SyncBatchNorm)
 
 
-def _convert(module: nn.Module) -> nn.Module:
-    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-        twin = GlobalBatchNorm(
-            module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats
-        )
-        # Share the parameters and buffers instead of copying them: existing references stay valid.
-        twin._parameters, twin._buffers, twin.training = module._parameters, module._buffers, module.training
-        return twin
-    for name, child in module.named_children():
-        module.add_module(name, _convert(child))
-    return module
+def synchronise(networks: Networks, device: torch.device) -> None:
+    """Makes batch normalisation in the networks one over the global batch, in place.
+
+    Only the class of a module changes, so hooks and all references to it stay valid.
+    """
+    for network in networks.values():
+        for module in network.modules():
+            if type(module) in PLAIN:
+                if device.type == "cuda":
+                    module.__class__ = nn.SyncBatchNorm
+                    module.process_group = None  # type: ignore[assignment]  # All processes.
+                else:
+                    module.__class__ = GlobalBatchNorm
+
+
+def not_synchronised(networks: Networks) -> dict[str, list[str]]:
+    """Returns the classes of batch normalisation that `synchronise` leaves as they are, by network."""
+    found: dict[str, list[str]] = {}
+    for name, network in networks.items():
+        kinds = {type(module) for module in network.modules() if isinstance(module, _BatchNorm)}
+        if own := kinds.difference(_KNOWN):
+            found[name] = sorted(kind.__name__ for kind in own)
+    return found

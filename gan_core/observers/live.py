@@ -68,6 +68,6 @@ def brief(line: dict[str, float]) -> str:
     phases: dict[str, list[str]] = {}
     for key, value in line.items():
         phase, slash, term = key.partition("/")
-        if slash and term != "gradient norm":
+        if slash and term not in ("gradient norm", "learning rate"):
             phases.setdefault(phase, []).append(f"{term} {value:.3g}")
     return " | ".join(f"{phase} {' '.join(terms)}" for phase, terms in phases.items())

@@ -83,6 +83,7 @@ def train(run: Training) -> Status:
                     "step": step,
                     "images_per_second": round(rate, 1),
                     **meter.read(),
+                    **{f"{name}/learning rate": trainer.learning_rate for name, trainer in state.trainers.items()},
                 }
                 if evaluating and run.evaluate is not None:
                     line |= run.evaluate()
@@ -99,8 +100,10 @@ def train(run: Training) -> Status:
 
             # Save.
             if saving and state.images_seen > resumed_at:
+                state.check(accelerator, local_statistics=settings.batchnorm == "local")
                 if accelerator.is_main_process:
                     state.save(run.folder.checkpoints)
+                    run.folder.write_metadata(images_saved=state.images_seen)
                     prune(run.folder, settings, state.images_seen)
                 accelerator.wait_for_everyone()
             if done or stopping:

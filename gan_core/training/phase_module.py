@@ -20,9 +20,9 @@ class PhaseModule(nn.Module):
         super().__init__()
         self.phase = phase
         self.networks = nn.ModuleDict(networks)
-        self.trained = [
-            parameter for name in phase.trains for parameter in networks[name].parameters() if parameter.requires_grad
-        ]
+        # Networks may share modules: each parameter once.
+        parameters = (parameter for name in phase.trains for parameter in networks[name].parameters())
+        self.trained = list(dict.fromkeys(parameter for parameter in parameters if parameter.requires_grad))
         self.unused: list[nn.Parameter] = []
         self.terms: tuple[str, ...] = ()
 

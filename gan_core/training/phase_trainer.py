@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from gan_core.game.batch import Batch
+from gan_core.training.optimizer_state import check_shapes, merged, settings_of
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.schedule import Schedule
 
@@ -64,7 +66,8 @@ class PhaseTrainer:
         if isinstance(self.module, DistributedDataParallel):
             self.module.register_comm_hook(None, self._all_reduce)
         self.optimizer = accelerator.prepare(module.phase.optimizer(module.trained))
-        self._base_lrs = [group["lr"] for group in self.optimizer.param_groups]
+        self._made = deepcopy(settings_of(self.optimizer))
+        self._base_lrs = [group["lr"] for group in self._made]
         self._finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
 
     def update(self, micro_batches: Sequence[Batch], images_seen: int) -> Update:
@@ -102,6 +105,11 @@ class PhaseTrainer:
                 self.phase.after(dict(self.plain.networks.items()), reduced)
         return Update(terms=terms, finite=self._finite)
 
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last update, of the first parameter group."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
     def _gradient_norm(self) -> Tensor:
         self.accelerator.unscale_gradients(self.optimizer)
         return torch.nn.utils.get_total_norm([p.grad for p in self.plain.trained if p.grad is not None])
@@ -113,14 +121,15 @@ class PhaseTrainer:
         return allreduce_hook(self.module.process_group, bucket)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the optimizer's state: tensors and plain values only."""
-        state: dict[str, Any] = self.optimizer.state_dict()
-        return state
+        """Returns the optimizer's state, and in "made" the settings with which it was made."""
+        return {**self.optimizer.state_dict(), "made": self._made}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores the optimizer's moments, but not its settings: those are the variant's current ones."""
-        current = self.optimizer.state_dict()["param_groups"]
-        groups = [
-            {**fresh, "params": saved["params"]} for fresh, saved in zip(current, state["param_groups"], strict=True)
-        ]
-        self.optimizer.load_state_dict({**state, "param_groups": groups})
+        """Restores the optimizer's state, except settings that the variant now makes differently.
+
+        Raises:
+            ValueError: It is the state of another optimizer or of other parameters.
+        """
+        check_shapes(state["state"], self.phase.optimizer, self.plain.trained)
+        groups = merged(state["param_groups"], state.get("made"), self._made)
+        self.optimizer.load_state_dict({"state": state["state"], "param_groups": groups})

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from gan_core.errors import UserError
 from gan_core.game.game import Stateful
 from gan_core.runs import checkpoint
 from gan_core.runs.checkpoint import Checkpoint
+from gan_core.training.agreement import check_finite, check_same, shared_state
 from gan_core.training.ema import Ema
 from gan_core.training.phase_trainer import PhaseTrainer
 
@@ -29,10 +31,36 @@ class TrainingState:
 
     def save(self, folder: Path) -> Path:
         """Writes a checkpoint; see `gan_core.runs.checkpoint`."""
-        tensors = {name: network.state_dict() for name, network in self.networks.items()}
-        tensors |= {f"ema-{name}": average.network.state_dict() for name, average in self.averages.items()}
-        states = {name: owner.state_dict() for name, owner in self._stateful().items()}
-        return checkpoint.save(folder, self.images_seen, tensors, states)
+        tensors = {name: network.state_dict() for name, network in self._modules().items()}
+        return checkpoint.save(folder, self.images_seen, tensors, self._states())
+
+    def check(self, accelerator: Accelerator, *, local_statistics: bool) -> None:
+        """Checks what a checkpoint would hold, on all processes.
+
+        Args:
+            accelerator: The run's accelerator.
+            local_statistics: Whether each process has its own running statistics of batch normalisation.
+
+        Raises:
+            NotFiniteError: A weight or an average is NaN or infinite.
+            TrainingError: Networks or extra state differ between processes.
+        """
+        check_finite(self._modules())
+        states: dict[str, Mapping[str, Any]] = {
+            name: shared_state(network, statistics=not local_statistics) for name, network in self.networks.items()
+        }
+        check_same(
+            states | {f"state-{name}": owner.state_dict() for name, owner in self.extra_state.items()}, accelerator
+        )
+
+    def check_readable(self) -> None:
+        """Checks that a checkpoint could be read back, before the first step.
+
+        Raises:
+            UserError: An optimizer or extra state holds something other than tensors and plain values.
+        """
+        for name, state in self._states().items():
+            checkpoint.serialised(name, state)
 
     def load(self, saved: Checkpoint) -> None:
         """Restores a checkpoint, bit for bit.
@@ -40,16 +68,21 @@ class TrainingState:
         Raises:
             UserError: The checkpoint belongs to other networks.
         """
-        owners: dict[str, nn.Module] = dict(self.networks)
-        owners |= {f"ema-{name}": average.network for name, average in self.averages.items()}
         try:
-            for name, network in owners.items():
+            for name, network in self._modules().items():
                 network.load_state_dict(saved.tensors(name))
             for name, owner in self._stateful().items():
                 owner.load_state_dict(saved.state(name))
         except (RuntimeError, FileNotFoundError, ValueError) as error:
             raise UserError(f"checkpoint {saved.path} does not match this game: {error}") from error
         self.images_seen = saved.images_seen
+
+    def _modules(self) -> dict[str, nn.Module]:
+        averages = {f"ema-{name}": average.network for name, average in self.averages.items()}
+        return {**self.networks, **averages}
+
+    def _states(self) -> dict[str, dict[str, Any]]:
+        return {name: owner.state_dict() for name, owner in self._stateful().items()}
 
     def _stateful(self) -> dict[str, Any]:
         return (
