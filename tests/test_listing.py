@@ -11,7 +11,7 @@ import pytest
 
 from gan_core.errors import UserError
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.listing import list_runs
+from gan_core.runs.listing import Row, list_runs
 from gan_core.runs.process import this_process
 from tests.conftest import gan_core, start_gan_core
 
@@ -73,3 +73,35 @@ def test_a_damaged_run_is_listed(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "run" / "samples") == []
     with pytest.raises(UserError, match="is not a folder"):
         list_runs(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 119, 120, 200])
+def test_the_names_of_runs_stand_in_full_on_a_terminal_of_any_width(width: int) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    from gan_core.cli.tables.runs import runs_table
+
+    names = ["dcgan-digits", "sweep/learning-rate-0.0002/beta1-0.5/seed-17", "x"]
+    terms = {"images_seen": 500_000, "generator/adversarial": 1.25, "discriminator/real": 0.5}
+    rows = [
+        Row(
+            run=name,
+            status="interrupted",
+            images_seen=250_000,
+            length=length,
+            variant="vanilla",
+            dataset="fashion-mnist",
+            updated=0.0,
+            metrics=terms,
+        )
+        for name, length in zip(names, (500_000, 0, None), strict=True)
+    ]
+    shown = StringIO()
+    Console(file=shown, width=width).print(runs_table(rows, width))
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    end = lines[0].index("status")
+    assert "".join(line[:end].strip() for line in lines[1:]) == "".join(names)
+    assert ("terms" in lines[0]) == (width >= 120)
