@@ -32,7 +32,8 @@ format: $(INSTALLED)
 $(INSTALLED): requirements.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gan_core needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	@echo "Installing into $(VENV): about two minutes, 6 GB."
+	$(BIN)/python -m pip install --requirement requirements.txt
 	@touch $@
 
 clean:

@@ -63,9 +63,8 @@ def open_dataset(
     known = _KNOWN.get(name)
     if known is None:
         names = (*_KNOWN, _STACKED)
-        raise UserError(
-            f"dataset: {name!r} is not known.{did_you_mean(name, names)} Allowed: {', '.join(names)}, folder:PATH"
-        )
+        near = f" Did you mean 'folder:{name}'?" if Path(name).is_dir() else did_you_mean(name, names)
+        raise UserError(f"dataset: {name!r} is not known.{near} Allowed: {', '.join(names)}, folder:PATH")
     size = image_size or known.image_size
     depth = channels or known.channels
     spec = DataSpec(name=name, image_size=size, channels=depth, classes=known.classes, count=known.train)

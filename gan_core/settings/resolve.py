@@ -120,7 +120,9 @@ def _explain(model: type[BaseModel], what: str, others: Sequence[str], problem: 
         if issubclass(model, Options) and key in model.unsuitable:
             return f"{key}: not an {what}, because {model.unsuitable[key]}"
         names = [*model.model_fields, *others]
-        return f"{key}: no such {what}.{did_you_mean(key, names)} Allowed: {', '.join(names)}"
+        # `--set` takes settings too.
+        known = [*names, *Settings.model_fields] if issubclass(model, Options) else names
+        return f"{key}: no such {what}.{did_you_mean(key, known)} Allowed: {', '.join(names)}"
     value = problem["input"]
     text = str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     text = "a path" if problem["type"] == "path_type" else text.partition(", unable to parse")[0]
