@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
 from gan_core.settings.resolve import resolve
 from gan_core.settings.settings import Settings
+from tests.conftest import ROOT
 from tests.test_updates import product
 from tests.toys import Scale, toy_phase
 
@@ -93,6 +95,15 @@ def test_no_yaml_tag_is_executed(tmp_path: Path) -> None:
 def test_no_name_escapes_the_folder_of_runs(variant: str, dataset: str) -> None:
     folder = Settings(variant=variant, dataset=dataset).folder
     assert folder.resolve().parent == Path("runs").resolve()
+
+
+def test_nothing_in_the_core_unpickles_but_with_weights_only() -> None:
+    forbidden = re.compile(r"pickle\.loads?\(|Unpickler|gather_object|broadcast_object|scatter_object|joblib|shelve")
+    for path in (ROOT / "gan_core").rglob("*.py"):
+        text = path.read_text()
+        assert not forbidden.search(text), path
+        for call in re.findall(r"torch\.load\(([^\n]+)", text):
+            assert "weights_only=True" in call, path
 
 
 @pytest.mark.parametrize("name", ["../generator", "a/b", "..", ""])

@@ -127,3 +127,11 @@ def test_sampling_beside_a_training_that_removes_the_checkpoint_takes_the_newest
     monkeypatch.setattr("gan_core.app.load.newest", removed_meanwhile)
     assert load_run(run, 0).images_seen == 48
     assert [checkpoint.images_seen for checkpoint in found] == [64, 48]
+
+
+@pytest.mark.parametrize("width", [10**12, 10**18])
+def test_networks_that_are_too_large_are_one_error(width: int, tmp_path: Path) -> None:
+    flags = ("train", "--variant", "vanilla", "--set", f"width={width}", "--steps", 1, "--out", tmp_path / "run")
+    output = gan_core(*flags, expect=2)
+    assert "variant 'vanilla' (gan-core-vanilla 0.1.0): its networks are too large for this machine" in output
+    assert not (tmp_path / "run").exists()

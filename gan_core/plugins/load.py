@@ -1,5 +1,6 @@
 """Loading a plugin by name, with an error message for each way in which it can fail."""
 
+import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -55,6 +56,10 @@ class LoadedVariant:
             )
         try:
             return self.variant.build(options or self.variant.options(), data)
+        except (MemoryError, OverflowError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not re.search("alloc|overflow|out of memory", str(error)):
+                raise
+            raise UserError(f"{self.plugin.label}: its networks are too large for this machine ({error})") from error
         except (ValueError, SystemExit) as error:
             what = f"it called sys.exit({error.code!r})" if isinstance(error, SystemExit) else str(error)
             raise UserError(f"{self.plugin.label}: {what}") from error

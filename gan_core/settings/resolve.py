@@ -106,6 +106,10 @@ def validated(model: type[M], values: Mapping[str, object], what: str = "setting
     Raises:
         UserError: With one line for each problem: the key, the value, what is allowed, the nearest valid name.
     """
+    for key, value in values.items():
+        field = model.model_fields.get(key)
+        if isinstance(value, bool) and field is not None and "bool" not in str(field.annotation):
+            raise UserError(f"{key}: {value!r} is not allowed: it is no number and no name")  # pydantic reads it as 1.
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:

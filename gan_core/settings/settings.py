@@ -24,16 +24,16 @@ class Settings(BaseModel):
     channels: Annotated[Literal[1, 3] | None, Flag("data")] = None
     """Convert images to grey (1) or RGB (3); without it they stay as they are."""
 
-    kimg: Annotated[float | None, Flag("length")] = Field(None, gt=0)
+    kimg: Annotated[float | None, Flag("length")] = Field(None, gt=0, le=1e9)
     """Length in thousands of real images shown to the discriminator; 500 where no length is given."""
-    epochs: Annotated[float | None, Flag("length")] = Field(None, gt=0)
+    epochs: Annotated[float | None, Flag("length")] = Field(None, gt=0, le=1e9)
     """Length in passes over the data set."""
-    steps: Annotated[int | None, Flag("length")] = Field(None, gt=0)
+    steps: Annotated[int | None, Flag("length")] = Field(None, gt=0, le=10**12)
     """Length in steps. One step has one update of every phase, or as many as the variant defines."""
 
-    batch: Annotated[int, Flag("optimisation", "IMAGES")] = Field(64, ge=1)
+    batch: Annotated[int, Flag("optimisation", "IMAGES")] = Field(64, ge=1, le=10**7)
     """Images in a batch, over all processes together."""
-    accumulate: Annotated[int, Flag("optimisation")] = Field(1, ge=1)
+    accumulate: Annotated[int, Flag("optimisation")] = Field(1, ge=1, le=10**9)
     """Micro-batches in which each process computes its share of a batch, to save memory."""
     seed: Annotated[int, Flag("optimisation")] = Field(0, ge=0, lt=2**63)
     """Seed of every random number of the run."""
@@ -45,7 +45,7 @@ class Settings(BaseModel):
     """Clip the gradient of each update to this norm; without it gradients are not clipped."""
     on_nan: Annotated[Literal["stop", "skip"], Flag("optimisation")] = "stop"
     """Where a gradient is NaN or infinite: stop, or skip that update on all processes and count it."""
-    nan_limit: Annotated[int, Flag("optimisation")] = Field(10, ge=1)
+    nan_limit: Annotated[int, Flag("optimisation")] = Field(10, ge=1, le=10**9)
     """With `skip`: how many updates of a phase may be skipped in a row; one more stops the run."""
     lr_schedule: Annotated[Literal["constant", "linear", "cosine"], Flag("optimisation")] = "constant"
     """How the learning rates fall between lr_decay_from and the end of the run."""
@@ -53,9 +53,9 @@ class Settings(BaseModel):
     """Where the learning rates begin to fall, as a fraction of the run."""
     lr_final: Annotated[float, Flag("optimisation", "FRACTION")] = Field(0.0, ge=0, le=1)
     """The learning rates at the end, as a fraction of the first ones."""
-    ema_kimg: Annotated[float, Flag("optimisation", "KIMG")] = Field(10.0, ge=0)
+    ema_kimg: Annotated[float, Flag("optimisation", "KIMG")] = Field(10.0, ge=0, le=1e9)
     """Half-life of the moving average of the generator that draws the samples, in thousands of images; 0: none."""
-    ema_ramp_up: Annotated[float, Flag("optimisation", "FRACTION")] = Field(0.05, gt=0)
+    ema_ramp_up: Annotated[float, Flag("optimisation", "FRACTION")] = Field(0.05, gt=0, le=1e9)
     """The half-life is at most this fraction of the images seen."""
 
     out: Annotated[Path | None, Flag("output", "DIR")] = None
@@ -63,16 +63,16 @@ class Settings(BaseModel):
     resume: Annotated[Literal["auto", "never", "must", "restart"], Flag("output")] = "auto"
     """auto: continue from the newest checkpoint of the run in the folder; never: refuse a folder with a run; must:
     refuse a folder without a checkpoint; restart: rename the folder of the run that is there, and start anew."""
-    log_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
+    log_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0, le=1e9)
     """Log the terms every KIMG thousand images; without it 500 times in a run, at most once per thousand."""
-    sample_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
+    sample_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0, le=1e9)
     """Draw a grid of samples every KIMG thousand images; without it 20 times in a run, at most once per thousand."""
-    checkpoint_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
+    checkpoint_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0, le=1e9)
     """Write a checkpoint every KIMG thousand images; without it 20 times in a run, at most once per thousand. Every
     run ends with one."""
-    keep_checkpoints: Annotated[int, Flag("output")] = Field(3, ge=1)
+    keep_checkpoints: Annotated[int, Flag("output")] = Field(3, ge=1, le=10**9)
     """How many checkpoints are kept, the newest ones."""
-    keep_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0)
+    keep_every: Annotated[float | None, Flag("output", "KIMG")] = Field(None, gt=0, le=1e9)
     """Also keep for good the first checkpoint at or after every multiple of KIMG thousand images."""
     keep_lowest: Annotated[str | None, Flag("output", "METRIC")] = None
     """Also keep the checkpoint where this metric of metrics.jsonl was lowest, such as evaluation@2000/fid."""
@@ -81,14 +81,14 @@ class Settings(BaseModel):
     track: Annotated[Literal["wandb", "tensorboard"] | None, Flag("output")] = None
     """Also log to Weights & Biases or TensorBoard."""
 
-    evaluate_every: Annotated[float | None, Flag("evaluation", "KIMG")] = Field(None, gt=0)
+    evaluate_every: Annotated[float | None, Flag("evaluation", "KIMG")] = Field(None, gt=0, le=1e9)
     """Evaluate every KIMG thousand images and at the end, each time with a checkpoint; without it never."""
-    evaluate_samples: Annotated[int, Flag("evaluation")] = Field(2000, ge=64)
+    evaluate_samples: Annotated[int, Flag("evaluation")] = Field(2000, ge=64, le=10**9)
     """How many samples such an evaluation draws; `gan_core evaluate` draws 10,000."""
     evaluate_features: Annotated[str, Flag("evaluation", "NAME")] = "classifier"
     """The feature space of such an evaluation: classifier, inception, random, or one that a plugin offers."""
 
-    threads: Annotated[int | None, Flag("machines")] = Field(None, ge=1)
+    threads: Annotated[int | None, Flag("machines")] = Field(None, ge=1, le=4096)
     """CPU threads of each process; without it the processes of a machine share its cores. Another number, also when a
     run is resumed, changes the last digits of sums."""
     deadline: Annotated[float, Flag("machines", "SECONDS")] = Field(600.0, ge=1, le=86_400)
