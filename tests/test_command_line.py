@@ -1,6 +1,5 @@
 """What a person types: quick help, and errors that name the key, the value, what is allowed and the nearest name."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,19 +35,6 @@ def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:
     assert "typer" in imported
     assert not HEAVY & imported
     assert "dcgan" in done.stdout or "classifier" in done.stdout or "--help" in done.stdout
-
-
-def test_threads_that_wait_are_passive_unless_the_user_has_chosen() -> None:
-    code = (
-        "import os, sys; from gan_core.cli import main; assert 'torch' not in sys.modules; sys.argv = ['gan_core']\n"
-        "try: main()\nexcept SystemExit: pass\nprint(os.environ['OMP_WAIT_POLICY'], file=sys.stderr)"
-    )
-    for chosen, expected in ((None, "passive"), ("active", "active")):
-        environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
-        environment |= {} if chosen is None else {"OMP_WAIT_POLICY": chosen}
-        words = [forked.PYTHON, "-c", code]
-        done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60)
-        assert done.stderr.split()[-1] == expected
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,6 @@ def main() -> None:
     """
     # Imports make a million objects and no garbage: looking for it takes a tenth of the time of a short command.
     gc.set_threshold(50_000)
-    # Threads that wait must not take the cores from those that work: on a busy machine, two were 400 times slower.
-    # Read when torch is loaded, which is later.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app()
     except (UserError, TrainingError) as error:
