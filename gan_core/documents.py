@@ -13,8 +13,8 @@ import yaml
 
 from gan_core.errors import UserError
 
-MOST_BYTES = {"json": 16_000_000, "yaml": 100_000}
-"""The largest documents that are read. PyYAML reads about 100 kB in a second."""
+_MOST_JSON, _MOST_YAML = 16_000_000, 100_000
+"""Bytes of the largest documents that are read. PyYAML reads about 100 kB in a second."""
 DEEPEST = 100
 """How many lists and mappings may contain each other."""
 
@@ -28,7 +28,7 @@ def read_json(path: Path) -> Any:
         UserError: It is no regular file, cannot be read, or is too large, too deep, or not JSON with finite numbers and
             different keys.
     """
-    return _read(path, "json", parse_json)
+    return _explained(path, load_json)
 
 
 def read_yaml(path: Path) -> Any:
@@ -37,7 +37,17 @@ def read_yaml(path: Path) -> Any:
     Raises:
         UserError: As for `read_json`. Aliases are not allowed: a short file could expand to any size.
     """
-    return _read(path, "yaml", parse_yaml)
+    return _explained(path, lambda path: parse_yaml(read_regular(path, _MOST_YAML).decode()))
+
+
+def load_json(path: Path) -> Any:
+    """Returns the content of a JSON file, as `read_json`, with the errors themselves.
+
+    Raises:
+        OSError: It cannot be opened or read.
+        ValueError: It is no regular file, or its content is not allowed.
+    """
+    return parse_json(read_regular(path, _MOST_JSON).decode())
 
 
 def parse_json(text: str) -> Any:
@@ -66,9 +76,9 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from None
 
 
-def _read(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
+def _explained(path: Path, load: Callable[[Path], Any]) -> Any:
     try:
-        return parse(read_regular(path, MOST_BYTES[kind]).decode())
+        return load(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{str(path)!r} cannot be read: {error}") from None
 

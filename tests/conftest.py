@@ -113,6 +113,17 @@ def train() -> Callable[..., str]:
     return run
 
 
+SMALL = ("width=4", "sample_every=0.128", "checkpoint_every=0.128", "log_every=0.064")
+"""Assignments of a small DCGAN that saves, samples and logs within a few steps of 32 images."""
+
+
+@pytest.fixture
+def run(tmp_path: Path, train: Callable[..., str]) -> Path:
+    """A finished run of eight small steps, with checkpoints at 128 and 256 images."""
+    assert train(*SMALL, variant="dcgan", batch=32, steps=8, out=tmp_path / "run") == "finished"
+    return tmp_path / "run"
+
+
 def command(*words: object, processes: int | None = None, folder: Path = Path(forked.PYTHON).parent) -> list[str]:
     """Returns the command line of gan_core, plain or through accelerate; `folder` has the executables."""
     arguments = [str(word) for word in words]

@@ -231,19 +231,9 @@ def test_stand_ins_run_launchers_with_the_exit_codes_and_pass_signals_on(tmp_pat
     done = subprocess.run(torchrun, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "No such command 'nonsense'" in done.stderr
-    waits = [
-        str(forked.stand_ins() / "python"),
-        "-m",
-        "gan_core",
-        "train",
-        "--variant",
-        "vanilla",
-        "--set",
-        "log_every=1",
-        "--kimg",
-        "1e6",
-    ]
-    process = subprocess.Popen([*waits, "--out", tmp_path / "run"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [forked.stand_ins() / "python", *ENDLESS, "--out", tmp_path / "run"], stdout=subprocess.PIPE, text=True
+    )
     until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
@@ -252,19 +242,9 @@ def test_stand_ins_run_launchers_with_the_exit_codes_and_pass_signals_on(tmp_pat
 
 
 def test_when_a_stand_in_is_killed_what_it_stands_for_is_killed(tmp_path: Path) -> None:
-    words = [
-        str(forked.stand_ins() / "python"),
-        "-m",
-        "gan_core",
-        "train",
-        "--variant",
-        "vanilla",
-        "--set",
-        "log_every=1",
-        "--kimg",
-        "1e6",
-    ]
-    process = subprocess.Popen([*words, "--out", tmp_path / "run"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [forked.stand_ins() / "python", *ENDLESS, "--out", tmp_path / "run"], stdout=subprocess.DEVNULL
+    )
     until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
     trains = json.loads((tmp_path / "run" / "run.json").read_text())["process"]["pid"]
     assert runs(trains)

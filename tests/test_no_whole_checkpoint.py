@@ -9,17 +9,9 @@ import pytest
 
 from gan_core.errors import UserError
 from gan_core.runs.folder import RunFolder
-from tests.conftest import difference, metrics, weights
+from tests.conftest import SMALL, difference, metrics, weights
 
 Train = Callable[..., str]
-SMALL = ("width=4", "checkpoint_every=0.128", "log_every=0.064", "sample_every=1000")
-
-
-@pytest.fixture
-def run(tmp_path: Path, train: Train) -> Path:
-    """A finished run of eight small steps, with checkpoints at 128 and 256 images."""
-    assert train(*SMALL, variant="dcgan", batch=32, steps=8, out=tmp_path / "run") == "finished"
-    return tmp_path / "run"
 
 
 def everything(run: Path) -> dict[str, bytes]:

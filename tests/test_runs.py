@@ -16,18 +16,10 @@ from gan_core import Batch, Networks, Terms
 from gan_core.errors import NotFiniteError, UserError
 from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
-from tests.conftest import difference, gan_core, metrics, weights
+from tests.conftest import SMALL, difference, gan_core, metrics, weights
 from tests.toys import toy_game, toy_phase
 
 Train = Callable[..., str]
-SMALL = ("width=4", "sample_every=0.128", "checkpoint_every=0.128", "log_every=0.064")
-
-
-@pytest.fixture
-def run(tmp_path: Path, train: Train) -> Path:
-    """A finished run of eight small steps."""
-    assert train(*SMALL, variant="dcgan", batch=32, steps=8, out=tmp_path / "run") == "finished"
-    return tmp_path / "run"
 
 
 def test_the_files_of_a_run_folder(run: Path) -> None:

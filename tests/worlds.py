@@ -6,13 +6,14 @@ Dropout is off in all of them, because its result depends on the number of proce
 import gc
 import os
 import sys
-from multiprocessing import connection, get_context
+from multiprocessing import get_context
 from pathlib import Path
 
 from accelerate.state import AcceleratorState, GradientState
 from rich.console import Console
 
 from gan_core.app.training import start
+from gan_core.testing.runs import run_together
 from tests.conftest import make_job
 from tests.ports import free_ports
 
@@ -89,14 +90,7 @@ def main(root: Path) -> None:
         ports = free_ports(len(runs_of(world)))
         fork = get_context("fork")
         ranks = [fork.Process(target=train_all, args=(root / str(world), rank, world, ports)) for rank in range(world)]
-        for process in ranks:
-            process.start()
-        while running := [process for process in ranks if process.exitcode is None]:
-            connection.wait([process.sentinel for process in running])
-            if any(process.exitcode for process in ranks):
-                for process in running:
-                    process.kill()
-                sys.exit(f"a process of {world} failed")
+        run_together(ranks)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,9 @@ def _newest(folder: RunFolder) -> tuple[Checkpoint, dict[str, dict[str, Tensor]]
     Raises:
         UserError: There is none.
     """
-    warned: list[str] = []
+    warn = cache(lambda text: print(f"warning: {text}", file=sys.stderr))  # Each text once.
     for _ in range(_ATTEMPTS):
-        checkpoint = newest(folder.checkpoints, warned.append)
+        checkpoint = newest(folder.checkpoints, warn)
         if checkpoint is None:
             continue
         try:
@@ -93,11 +94,7 @@ def _newest(folder: RunFolder) -> tuple[Checkpoint, dict[str, dict[str, Tensor]]
         except (UserError, OSError):
             if checkpoint.path.exists():
                 raise
-        if not checkpoint.path.exists():
-            continue
-        for text in dict.fromkeys(warned):
-            print(f"warning: {text}", file=sys.stderr)
-        return checkpoint, found
-    for text in dict.fromkeys(warned):
-        print(f"warning: {text}", file=sys.stderr)
+        else:
+            if checkpoint.path.exists():
+                return checkpoint, found
     raise UserError(f"{str(folder.root)!r} contains no intact checkpoint yet")

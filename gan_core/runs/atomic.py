@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 
 _RANDOM_BYTES = 4
@@ -43,6 +44,12 @@ def remove_unfinished(folder: Path) -> None:
     """Removes temporary files that killed processes left in this folder. No other process may be writing to it."""
     for unfinished in folder.glob(f".*.{'[0-9a-f]' * 2 * _RANDOM_BYTES}.new"):
         unfinished.unlink(missing_ok=True)
+
+
+def unused(path: Path) -> Path:
+    """Returns the path, or the first of PATH-2, PATH-3 and so on at which there is nothing."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(free for free in chain([path], numbered) if not free.exists())
 
 
 def sync(path: Path) -> None:

@@ -16,7 +16,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gan_core.documents import MOST_BYTES, parse_json, read_regular
+from gan_core.documents import load_json
 from gan_core.errors import UserError
-from gan_core.runs.atomic import sync
+from gan_core.runs.atomic import sync, unused
 from gan_core.runs.disk import check_space
 
 _MANIFEST = "manifest.json"
@@ -191,11 +190,7 @@ def set_aside(folder: Path, images_seen: int) -> None:
     """
     for path in numbered(folder):
         if int(path.name) > images_seen:
-            names = (
-                path.with_name(f"{path.name}.damaged{suffix}")
-                for suffix in chain([""], (f"-{number}" for number in count(2)))
-            )
-            path.rename(next(name for name in names if not name.exists()))
+            path.rename(unused(path.with_name(f"{path.name}.damaged")))
 
 
 def numbered(folder: Path) -> list[Path]:
@@ -209,7 +204,7 @@ def numbered(folder: Path) -> list[Path]:
 def _problem(path: Path) -> str | None:
     """Returns what is wrong with a checkpoint, or None."""
     try:
-        manifest = parse_json(read_regular(path / _MANIFEST, MOST_BYTES["json"]).decode())
+        manifest = load_json(path / _MANIFEST)
         if manifest["images_seen"] != int(path.name):
             return f"its {_MANIFEST} is of {manifest['images_seen']!r:.80} images"
         if unlisted := {file.name for file in path.iterdir()} - {*manifest["files"], _MANIFEST}:

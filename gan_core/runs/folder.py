@@ -22,7 +22,7 @@ from gan_core.errors import UserError
 from gan_core.runs.atomic import remove_unfinished, write_atomically
 from gan_core.settings.resolve import RUN_METADATA
 
-_METADATA: dict[str, type | tuple[type, ...]] = {
+_METADATA = {
     "status": str,
     "length": int,
     "images_seen": int,
@@ -92,9 +92,9 @@ class RunFolder:
         if not self.metadata.exists():
             return {}
         metadata = self._mapping(self.metadata, read_json)
-        for key, kinds in _METADATA.items():
+        for key, kind in _METADATA.items():
             value = metadata.get(key)
-            if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
                 raise UserError(f"{str(self.metadata)!r} is damaged: {key} is {value!r:.80}")
         return metadata
 

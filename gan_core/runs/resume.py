@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from gan_core.errors import UserError
+from gan_core.runs.atomic import unused
 from gan_core.runs.checkpoint import Checkpoint, newest
 from gan_core.runs.folder import RunFolder
 from gan_core.settings.settings import FREE, LENGTHS
@@ -49,9 +50,7 @@ def move_away(folder: RunFolder) -> None:
     """
     if not folder.exists:
         return
-    base = folder.root.with_name(f"{folder.root.name}-before-restart")
-    names = (base, *(base.with_name(f"{base.name}-{number}") for number in range(2, 10_000)))
-    to = next(name for name in names if not name.exists())
+    to = unused(folder.root.with_name(f"{folder.root.name}-before-restart"))
     try:
         folder.root.rename(to)
     except OSError as error:

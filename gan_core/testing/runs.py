@@ -10,8 +10,10 @@ import gc
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
@@ -96,14 +98,19 @@ class Run:
         context = get_context("fork") if sys.platform == "linux" else get_context("spawn")
         port = _free_port()
         ranks = [context.Process(target=self.train_as, args=(rank, port)) for rank in range(self.processes)]
-        for process in ranks:
-            process.start()
-        while running := [process for process in ranks if process.exitcode is None]:
-            connection.wait([process.sentinel for process in running])
-            if any(process.exitcode for process in ranks):
-                for process in running:
-                    process.kill()
-                sys.exit(f"one of {self.processes} processes failed")
+        run_together(ranks)
+
+
+def run_together(ranks: Sequence[BaseProcess]) -> None:
+    """Starts processes and waits for them. If one fails, the others are killed and this process exits."""
+    for process in ranks:
+        process.start()
+    while running := [process for process in ranks if process.exitcode is None]:
+        connection.wait([process.sentinel for process in running])
+        if any(process.exitcode for process in ranks):
+            for process in running:
+                process.kill()
+            sys.exit(f"one of {len(ranks)} processes failed")
 
 
 def _free_port() -> int:
