@@ -103,14 +103,14 @@ def test_a_skipped_update_changes_nothing() -> None:
     first = trainer(game, skips=partial(snapshot, game.networks, {}))
     healthy = 1.0
     assert not first.update([batch(1.0, 3.0)], 0).skipped
-    before = deepcopy((game.networks["discriminator"].state_dict(), first.state_dict()))
+    before = deepcopy((game.networks["discriminator"].state_dict(), first.optimizer.state_dict()))
     healthy = 0.0
     assert first.update([batch(2.0, 5.0)], 2).skipped
-    after = game.networks["discriminator"].state_dict(), first.state_dict()
+    after = game.networks["discriminator"].state_dict(), first.optimizer.state_dict()
     assert str(before) == str(after)
     healthy = 1.0
     assert not first.update([batch(2.0, 5.0)], 2).skipped
-    assert str(before) != str((game.networks["discriminator"].state_dict(), first.state_dict()))
+    assert str(before) != str((game.networks["discriminator"].state_dict(), first.optimizer.state_dict()))
 
 
 def test_the_learning_rate_follows_its_schedule() -> None:

@@ -170,18 +170,18 @@ def test_an_optimizer_s_own_counters_are_restored(tmp_path: Path) -> None:
     first, resumed = trainer(), trainer()
     for _ in range(5):
         first.update([batch(1.0)], 0)
-    resumed.load_state_dict(first.state_dict())
-    assert resumed.optimizer.param_groups[0]["count"] == 5
+    resumed.optimizer.load_state_dict(first.optimizer.state_dict())
+    assert resumed.optimizer.prepared.param_groups[0]["count"] == 5
     resumed.update([batch(1.0)], 0)
-    assert resumed.optimizer.param_groups[0]["count"] == 6
+    assert resumed.optimizer.prepared.param_groups[0]["count"] == 6
 
 
 def test_settings_that_changed_are_the_new_ones() -> None:
     first, resumed = trainer(lr=0.1), trainer(lr=0.3)
     first.update([batch(1.0)], 0)
-    resumed.load_state_dict(first.state_dict())
+    resumed.optimizer.load_state_dict(first.optimizer.state_dict())
     resumed.update([batch(1.0)], 0)
-    (group,) = resumed.optimizer.param_groups
+    (group,) = resumed.optimizer.prepared.param_groups
     assert (group["lr"], group["count"]) == (0.3, 2)
 
 
@@ -228,6 +228,6 @@ def test_a_state_of_parameters_that_are_not_there_is_refused(index: object) -> N
     game = toy_game(toy_phase("discriminator", product, optimizer=adam(1e-3)))
     made = PhaseTrainer(PhaseModule(game.phases[0], game.networks), Accelerator(cpu=True), CONSTANT, None)
     made.update([batch(1.0)], 0)
-    state = made.state_dict()
+    state = made.optimizer.state_dict()
     with pytest.raises(ValueError, match="but there are 2"):
-        made.load_state_dict({**state, "state": {**state["state"], index: {}}})
+        made.optimizer.load_state_dict({**state, "state": {**state["state"], index: {}}})

@@ -50,10 +50,11 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, source: BatchSou
         kind=settings.lr_schedule, begin=int(settings.lr_decay_from * length), end=length, final=settings.lr_final
     )
     skipping = take_snapshot if settings.on_nan == "skip" else None
-    trainers = {
-        module.phase.name: PhaseTrainer(module, accelerator, schedule, settings.clip_norm, skipping)
-        for module in modules
-    }
+    trainers: dict[str, PhaseTrainer] = {}
+    for module in sorted(modules, key=lambda module: isinstance(module.phase.optimizer, str)):  # Owners first.
+        owner = module.phase.optimizer
+        shared = trainers[owner].optimizer if isinstance(owner, str) else None
+        trainers[module.phase.name] = PhaseTrainer(module, accelerator, schedule, settings.clip_norm, skipping, shared)
     state = TrainingState(
         networks=networks,
         averages=averages,

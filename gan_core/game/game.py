@@ -51,8 +51,8 @@ class Game:
             from `Batch.random`.
 
     Raises:
-        ValueError: A name is not allowed, phases share a name or there are none, or `ema` or `Phase.trains` names a
-            network that does not exist.
+        ValueError: A name is not allowed, phases share a name or there are none, `ema` or `Phase.trains` names a
+            network that does not exist, or `Phase.optimizer` a phase whose optimizer cannot be shared.
     """
 
     networks: Networks
@@ -79,6 +79,21 @@ class Game:
                     raise ValueError(
                         f"{field_name} names the network {name!r}, but the game has {sorted(self.networks)}"
                     )
+        for phase in self.phases:
+            if isinstance(phase.optimizer, str):
+                self._check_shared(phase, phase.optimizer)
+
+    def _check_shared(self, phase: Phase, owner: str) -> None:
+        owners = {other.name: other.trains for other in self.phases if not isinstance(other.optimizer, str)}
+        if owner not in owners:
+            raise ValueError(
+                f"phase {phase.name!r} shares the optimizer of {owner!r}, but the phases with an optimizer of their "
+                f"own are {sorted(owners)}"
+            )
+        if other := sorted(set(phase.trains) - set(owners[owner])):
+            raise ValueError(
+                f"phase {phase.name!r} shares the optimizer of {owner!r}, which does not train {', '.join(other)}"
+            )
 
     @property
     def batches_per_step(self) -> int:

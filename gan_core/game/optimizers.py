@@ -5,7 +5,9 @@ from torch import optim
 from gan_core.game.phase import MakeOptimizer
 
 
-def adam(lr: float, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8) -> MakeOptimizer:
+def adam(
+    lr: float, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8, *, lazy_every: int | None = None
+) -> MakeOptimizer:
     """Adam (Kingma & Ba 2015, algorithm 1).
 
     Args:
@@ -13,7 +15,19 @@ def adam(lr: float, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 
         betas: Decay rates of the first and the second moment, in [0, 1). GANs often set the first to 0.5 (Radford et
             al. 2016) or 0.
         epsilon: Added to the denominator.
+        lazy_every: k, if a phase of lazy regularisation also steps this optimizer in every k-th training step. The
+            learning rate becomes c · lr and each decay rate β becomes β^c, with c = k / (k + 1), so that k + 1 steps
+            have the effect of k (Karras et al. 2020, Analyzing and Improving the Image Quality of StyleGAN, appendix
+            B).
+
+    Raises:
+        ValueError: `lazy_every` is below 1.
     """
+    if lazy_every is not None:
+        if lazy_every < 1:
+            raise ValueError(f"lazy_every is {lazy_every}, but must be at least 1")
+        correction = lazy_every / (lazy_every + 1)
+        lr, betas = lr * correction, (betas[0] ** correction, betas[1] ** correction)
     return lambda parameters: optim.Adam(parameters, lr=lr, betas=betas, eps=epsilon, fused=True)
 
 

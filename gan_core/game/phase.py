@@ -30,9 +30,15 @@ class Phase:
         name: Unique name of the phase; it prefixes the phase's terms in the log ("discriminator/real").
         trains: Names of the networks that the phase trains, at least one. All others are frozen during its updates.
         loss: `loss(networks, batch)` returns named scalar terms; the names must be the same in every update.
-        optimizer: Makes the optimizer from the trained parameters; see `gan_core.adam`.
+        optimizer: Makes the optimizer from the trained parameters; see `gan_core.adam`. Or the name of another phase,
+            whose optimizer also takes this phase's steps: one set of moments, saved once. This phase then trains the
+            same networks, or some of them.
         repeats: Consecutive updates per training step, each on a new batch (the critic steps of WGAN).
-        every: The phase is updated in every N-th training step, starting with the first (lazy regularisation).
+        every: The phase is updated in every N-th training step, starting with the first. Lazy regularisation (Karras et
+            al. 2020, Analyzing and Improving the Image Quality of StyleGAN, appendix B) shares the optimizer of the
+            main phase, multiplies its terms by N, and makes that optimizer with `adam(..., lazy_every=N)`. With an
+            optimizer of its own, one that divides by the size of its gradients (Adam, RMSProp) cancels the weight of
+            the phase's terms: its steps are as long with a weight of 1 as with 1,000.
         fakes: Number of fakes in a batch per real image (2: the generator trains on twice as many images).
         after: `after(networks, terms)` is called after each optimizer step under `torch.no_grad()`, with the terms
             averaged over all processes (the weight clipping of WGAN, the update of k in BEGAN).
@@ -44,7 +50,7 @@ class Phase:
     name: str
     trains: tuple[str, ...]
     loss: Callable[[Networks, Batch], Terms]
-    optimizer: MakeOptimizer
+    optimizer: MakeOptimizer | str
     repeats: int = 1
     every: int = 1
     fakes: int = 1

@@ -77,15 +77,22 @@ def draws_by_the_given_generator(subject: Subject) -> None:
 
 
 def learns_what_it_names(subject: Subject) -> None:
-    """In each phase every trained parameter gets a gradient, and no other parameter does."""
+    """In each phase every trained parameter gets a gradient, and no other parameter does.
+
+    Of the phases that share an optimizer, one is enough.
+    """
     game = subject.build()
+    owners: dict[str, PhaseModule] = {}
+    reached: dict[str, set[int]] = {}
     for module, terms in _backward(subject, game):
         phase = module.phase
         names = {id(p): f"{n}.{k}" for n, network in game.networks.items() for k, p in network.named_parameters()}
         trained = {id(parameter) for parameter in module.trained}
         parameters = list(module.networks.parameters())
-        silent = [names[id(p)] for p in module.trained if p.grad is None]
-        assert not silent, f"phase {phase.name!r} has unused parameters: {', '.join(silent)}"
+        owner = phase.optimizer if isinstance(phase.optimizer, str) else phase.name
+        if owner == phase.name:
+            owners[owner] = module
+        reached.setdefault(owner, set()).update(id(p) for p in module.trained if p.grad is not None)
         leaked = [names[id(p)] for p in parameters if id(p) not in trained and p.grad is not None]
         assert not leaked, (
             f"phase {phase.name!r} gives gradients to parameters that it does not train: {', '.join(leaked)}"
@@ -97,6 +104,9 @@ def learns_what_it_names(subject: Subject) -> None:
         assert not bad, f"phase {phase.name!r} has terms that are not finite: {', '.join(bad)}"
         again = module(_later_batch(subject, game, phase))[1]
         assert list(again) == list(terms), f"phase {phase.name!r} returns other terms in its second update"
+    for owner, module in owners.items():
+        silent = [names[id(p)] for p in module.trained if id(p) not in reached[owner]]
+        assert not silent, f"phase {owner!r} has unused parameters: {', '.join(silent)}"
 
 
 def needs_labels_only_if_declared(subject: Subject) -> None:

@@ -83,7 +83,10 @@ def train(run: Training) -> Status:
                     "step": step,
                     "images_per_second": round(rate, 1),
                     **meter.read(),
-                    **{f"{name}/learning rate": trainer.learning_rate for name, trainer in state.trainers.items()},
+                    **{
+                        f"{name}/learning rate": trainer.optimizer.learning_rate
+                        for name, trainer in state.trainers.items()
+                    },
                 }
                 if evaluating and run.evaluate is not None:
                     line |= run.evaluate()

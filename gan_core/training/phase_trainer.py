@@ -3,9 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -15,9 +13,9 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from gan_core.game.batch import Batch
-from gan_core.training.optimizer_state import check_shapes, merged, settings_of
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.schedule import Schedule
+from gan_core.training.scheduled_optimizer import ScheduledOptimizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,8 +43,9 @@ class PhaseTrainer:
         lr: Schedule,
         clip_norm: float | None,
         snapshot: Callable[[], Callable[[], None]] | None = None,
+        shared: ScheduledOptimizer | None = None,
     ) -> None:
-        """Wraps the phase and creates its optimizer.
+        """Wraps the phase and makes its optimizer.
 
         Args:
             module: The phase, on its device.
@@ -55,9 +54,10 @@ class PhaseTrainer:
             clip_norm: The maximum gradient norm, or None.
             snapshot: Copies the other state that an update changes, and returns the function that restores it. If
                 given, updates whose gradient is not finite are skipped; each update then synchronises with the device.
+            shared: The optimizer of the phase that `Phase.optimizer` names.
         """
         self.phase, self.plain, self.accelerator = module.phase, module, accelerator
-        self.lr, self.clip_norm, self.snapshot = lr, clip_norm, snapshot
+        self.clip_norm, self.snapshot = clip_norm, snapshot
         module.freeze_others()
         with warnings.catch_warnings():
             # torch 2.14 renamed the argument; accelerate still passes the old name.
@@ -65,9 +65,12 @@ class PhaseTrainer:
             self.module = accelerator.prepare(module)
         if isinstance(self.module, DistributedDataParallel):
             self.module.register_comm_hook(None, self._all_reduce)
-        self.optimizer = accelerator.prepare(module.phase.optimizer(module.trained))
-        self._made = deepcopy(settings_of(self.optimizer))
-        self._base_lrs = [group["lr"] for group in self._made]
+        make = module.phase.optimizer
+        if isinstance(make, str):
+            assert shared is not None
+            self.optimizer = shared
+        else:
+            self.optimizer = ScheduledOptimizer(make, module.trained, accelerator, lr)
         self._finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
 
     def update(self, micro_batches: Sequence[Batch], images_seen: int) -> Update:
@@ -78,9 +81,7 @@ class PhaseTrainer:
         self.plain.freeze_others()
         restore = self.snapshot() if self.snapshot is not None else None
         self._finite.fill_(True)
-        self.optimizer.zero_grad()
-        for group, base in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
-            group["lr"] = base * self.lr(images_seen)
+        self.optimizer.begin(images_seen)
         parts = []
         for batch in micro_batches:
             last = batch is micro_batches[-1]
@@ -105,13 +106,8 @@ class PhaseTrainer:
                 self.phase.after(dict(self.plain.networks.items()), reduced)
         return Update(terms=terms, finite=self._finite)
 
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate of the last update, of the first parameter group."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
     def _gradient_norm(self) -> Tensor:
-        self.accelerator.unscale_gradients(self.optimizer)
+        self.optimizer.unscale()
         return torch.nn.utils.get_total_norm([p.grad for p in self.plain.trained if p.grad is not None])
 
     def _all_reduce(self, state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
@@ -119,17 +115,3 @@ class PhaseTrainer:
         del state
         self._finite &= bucket.buffer().isfinite().all()
         return allreduce_hook(self.module.process_group, bucket)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns the optimizer's state, and in "made" the settings with which it was made."""
-        return {**self.optimizer.state_dict(), "made": self._made}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores the optimizer's state, except settings that the variant now makes differently.
-
-        Raises:
-            ValueError: It is the state of another optimizer or of other parameters.
-        """
-        check_shapes(state["state"], self.phase.optimizer, self.plain.trained)
-        groups = merged(state["param_groups"], state.get("made"), self._made)
-        self.optimizer.load_state_dict({"state": state["state"], "param_groups": groups})

@@ -86,7 +86,11 @@ class TrainingState:
 
     def _stateful(self) -> dict[str, Any]:
         return (
-            {f"optimizer-{name}": trainer for name, trainer in self.trainers.items()}
+            {
+                f"optimizer-{name}": trainer.optimizer
+                for name, trainer in self.trainers.items()
+                if not isinstance(trainer.phase.optimizer, str)
+            }
             | {f"state-{name}": owner for name, owner in self.extra_state.items()}
             | ({} if self.scaler is None else {"scaler": self.scaler})
         )

@@ -36,6 +36,7 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
             phase.name
             + (f" ({phase.repeats} updates)" if phase.repeats > 1 else "")
             + (f" (every {phase.every} steps)" if phase.every > 1 else "")
+            + (f" (by the optimizer of {phase.optimizer})" if isinstance(phase.optimizer, str) else "")
             for phase in game.phases
         ),
         "precision": f"{settings.precision}, {settings.batchnorm} batch normalisation",

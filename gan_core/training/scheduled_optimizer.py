@@ -1,0 +1,65 @@
+"""The optimizer of one phase, or of the phases that share it, with its learning rate schedule."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+from accelerate import Accelerator
+from torch import nn
+
+from gan_core.game.phase import MakeOptimizer
+from gan_core.training.optimizer_state import check_shapes, merged, settings_of
+from gan_core.training.schedule import Schedule
+
+
+class ScheduledOptimizer:
+    """An optimizer whose learning rates follow a schedule, and its state in a checkpoint."""
+
+    def __init__(
+        self, make: MakeOptimizer, parameters: Sequence[nn.Parameter], accelerator: Accelerator, schedule: Schedule
+    ) -> None:
+        """Makes the optimizer.
+
+        Args:
+            make: Makes it from the parameters.
+            parameters: The parameters, each once.
+            accelerator: The run's accelerator.
+            schedule: The factor on its learning rates, by images seen.
+        """
+        self.make, self.parameters, self.accelerator, self.schedule = make, parameters, accelerator, schedule
+        self.prepared = accelerator.prepare(make(parameters))
+        self._made = deepcopy(settings_of(self.prepared))
+        self._base_lrs = [group["lr"] for group in self._made]
+
+    def begin(self, images_seen: int) -> None:
+        """Clears the gradients, and sets the learning rates for an update at `images_seen`."""
+        self.prepared.zero_grad()
+        for group, base in zip(self.prepared.param_groups, self._base_lrs, strict=True):
+            group["lr"] = base * self.schedule(images_seen)
+
+    def unscale(self) -> None:
+        """Divides the gradients by the scale of the loss (precision fp16); needed before they are read."""
+        self.accelerator.unscale_gradients(self.prepared)
+
+    def step(self) -> None:
+        """Takes one step."""
+        self.prepared.step()
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last update, of the first parameter group."""
+        return float(self.prepared.param_groups[0]["lr"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the optimizer's state, and in "made" the settings with which it was made."""
+        return {**self.prepared.state_dict(), "made": self._made}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores the optimizer's state, except settings that the variant now makes differently.
+
+        Raises:
+            ValueError: It is the state of another optimizer or of other parameters.
+        """
+        check_shapes(state["state"], self.make, self.parameters)
+        groups = merged(state["param_groups"], state.get("made"), self._made)
+        self.prepared.load_state_dict({"state": state["state"], "param_groups": groups})
