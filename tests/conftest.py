@@ -96,7 +96,11 @@ def make_job(*assignments: str, config: Path | None = None, **flags: object) -> 
     settings = resolved.settings
     loaded = load_variant(settings.variant)
     dataset = open_dataset(
-        settings.dataset, data_dir=settings.data_dir, image_size=settings.image_size, channels=settings.channels
+        settings.dataset,
+        data_dir=settings.data_dir,
+        image_size=settings.image_size,
+        channels=settings.channels,
+        skip_bad=settings.skip_bad,
     )
     options = resolved.options_as(loaded.variant.options)
     return Job(settings=settings, loaded=loaded, options=options, dataset=dataset)

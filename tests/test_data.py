@@ -168,7 +168,7 @@ def odd_mode(root: Path) -> str:
 
 def sixteen_bits(root: Path) -> str:
     Image.fromarray(np.zeros((16, 16), dtype=np.uint16)).save(root / "deep.png")
-    return r"deep\.png has the mode I;16; allowed: 1, L"
+    return r"deep\.png: its mode is I;16; allowed: 1, L"
 
 
 def class_and_loose(root: Path) -> str:

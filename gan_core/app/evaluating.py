@@ -72,6 +72,7 @@ def _evaluate(
         data_dir=request.data_dir or settings.data_dir,
         image_size=settings.image_size,
         channels=settings.channels,
+        skip_bad=settings.skip_bad,
     )
     run = load_run(folder, request.seed, accelerator.device)
     data = RealData(dataset, accelerator.device)

@@ -131,6 +131,7 @@ def run_metadata(job: Job, length: int, fingerprint: str, processes: int) -> dic
             "count": job.dataset.spec.count,
             "fingerprint": fingerprint,
         },
+        "skipped_files": job.dataset.skipped,
         "processes": processes,
         "gan_core": __version__,
         "torch": torch.__version__,

@@ -46,7 +46,11 @@ def train(
     from gan_core.data.catalog import open_dataset
 
     dataset_found = open_dataset(
-        settings.dataset, data_dir=settings.data_dir, image_size=settings.image_size, channels=settings.channels
+        settings.dataset,
+        data_dir=settings.data_dir,
+        image_size=settings.image_size,
+        channels=settings.channels,
+        skip_bad=settings.skip_bad,
     )
     job = Job(settings=settings, loaded=loaded, options=options, dataset=dataset_found)
     console = PlainConsole()

@@ -41,7 +41,12 @@ _STACKED = "stacked-mnist"
 
 
 def open_dataset(
-    name: str, *, data_dir: Path | None = None, image_size: int | None = None, channels: int | None = None
+    name: str,
+    *,
+    data_dir: Path | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
 ) -> Dataset:
     """Describes the data set `name`; its images are read later.
 
@@ -51,12 +56,14 @@ def open_dataset(
         data_dir: A torchvision root that already holds the files; None downloads them to the cache folder.
         image_size: Pixels a side to resize to; None keeps the data's own size.
         channels: 1 converts to grey, 3 to RGB; None keeps the data's own channels.
+        skip_bad: Whether to leave out files of a folder that are not readable images.
 
     Raises:
         UserError: The name is unknown, or the folder holds a file that is not an image.
     """
     if name.removeprefix("folder:") and name.startswith("folder:"):
-        return open_folder(Path(name.removeprefix("folder:")).expanduser(), image_size=image_size, channels=channels)
+        root = Path(name.removeprefix("folder:")).expanduser()
+        return open_folder(root, image_size=image_size, channels=channels, skip_bad=skip_bad)
     if name == _STACKED:
         digits = open_dataset("mnist", data_dir=data_dir, image_size=image_size)
         return stack(name, digits, channels)

@@ -45,6 +45,7 @@ class Dataset:
         spec: Its shape, after the requested resizing and colour conversion.
         splits: How many images each split has ("train", and "test" where there is one).
         read: `read(split)` reads the images.
+        skipped: How many files of a folder are left out, because they are not readable images.
         channel: The data set from which each channel is taken, where images are stacked (Stacked-MNIST).
     """
 
@@ -52,6 +53,7 @@ class Dataset:
     splits: dict[str, int]
     read: Callable[[str], Images]
     channel: "Dataset | None" = None
+    skipped: int = 0
 
 
 class ResidentImages:

@@ -1,74 +1,92 @@
 """A folder of images as a data set. Every file is checked, and problems are reported, before training."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from gan_core.data.dataset import RESIDENT_BYTES, Dataset, Images, ResidentImages
-from gan_core.data.image_files import Header, StreamedImages, decode, map_files, read_header
+from gan_core.data.folder_files import Problems, describe, list_files
+from gan_core.data.image_files import Header, StreamedImages, decode, read_files, read_header
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
+
+T = TypeVar("T")
 
 # Channels of Pillow's modes; None where the user must choose.
 _CHANNELS = {"1": 1, "L": 1, "RGB": 3, "YCbCr": 3, "CMYK": 3, "LA": None, "P": None, "PA": None, "RGBA": None}
 
 
-def open_folder(root: Path, *, image_size: int | None, channels: int | None) -> Dataset:
+def open_folder(root: Path, *, image_size: int | None, channels: int | None, skip_bad: bool = False) -> Dataset:
     """Describes the images below `root`; its subfolders are classes, in alphabetical order.
 
     Images that are not all square and of one size need `image_size`: they are cropped to their centre and resized.
     Images that are not all grey or all RGB need `channels`; transparent images are composited on white.
 
+    Args:
+        root: The folder.
+        image_size: Pixels a side, or None.
+        channels: 1, 3 or None.
+        skip_bad: Whether to leave out what is not a readable image; then every file is decoded now.
+
     Raises:
         UserError: A file is not a readable image, a class is empty, or `image_size` or `channels` is needed.
     """
-    files, labels = _list(root)
-    headers = map_files(read_header, files)
-    for header in headers:
+    found = list_files(root)
+    labels, problems = found.labels, found.problems
+    count = len(labels) + len(problems)
+    headers = read_files(read_header, labels, problems)
+    for path, header in headers.items():
         if header.mode not in _CHANNELS:
-            raise UserError(f"dataset: {header.path} has the mode {header.mode}; allowed: {', '.join(_CHANNELS)}")
-    size = image_size or _common_size(headers)
-    depth = _common_channels(headers) if channels is None else channels
-    classes = max(labels) + 1 if labels else 0
-    spec = DataSpec(name=f"folder:{root}", image_size=size, channels=depth, classes=classes, count=len(files))
-    targets = torch.tensor(labels) if labels else None
+            problems[path] = f"its mode is {header.mode}; allowed: {', '.join(_CHANNELS)}"
+    if problems or skip_bad:  # All problems at once, also those that only decoding finds.
+        rest = [path for path in labels if path not in problems]
+        read_files(partial(_check, image_size=image_size or 4, channels=channels or 3), rest, problems)
+    if problems and not skip_bad:
+        raise UserError(describe(problems, count))
+    files = [path for path in labels if path not in problems]
+    targets = None if not found.classes else torch.tensor([labels[path] for path in files], dtype=torch.int64)
+    for label, folder in enumerate(found.classes):
+        if targets is None or label not in targets:
+            raise UserError(f"dataset: the class folder {str(folder)!r} has no image that can be used")
+    if not files:
+        raise UserError(describe(problems, count))
+    good = [headers[path] for path in files]
+    size = image_size or _common_size(good)
+    depth = _common_channels(good) if channels is None else channels
+    spec = DataSpec(
+        name=f"folder:{root}", image_size=size, channels=depth, classes=len(found.classes), count=len(files)
+    )
 
     def read(split: str) -> Images:
         del split  # A folder has only a training split.
         to_tensor = partial(decode, image_size=size, channels=depth)
         if len(files) * depth * size * size <= RESIDENT_BYTES:
-            return ResidentImages(torch.stack(map_files(to_tensor, files)), targets)
-        map_files(lambda path: to_tensor(path).numel(), files)  # Finds unreadable files before training.
+            return ResidentImages(torch.stack(_all(to_tensor, files)), targets)
+        _all(partial(_check, image_size=size, channels=depth), files)
         return StreamedImages(files, targets, to_tensor)
 
-    return Dataset(spec=spec, splits={"train": len(files)}, read=read)
+    return Dataset(spec=spec, splits={"train": len(files)}, read=read, skipped=len(problems))
 
 
-def _list(root: Path) -> tuple[list[Path], list[int]]:
-    """Returns the files and, where the folder has class folders, the label of each file."""
-    if not root.is_dir():
-        raise UserError(f"dataset: {str(root)!r} is not a folder")
-    visible = sorted(path for path in root.iterdir() if not path.name.startswith("."))
-    folders = [path for path in visible if path.is_dir()]
-    loose = [path for path in visible if not path.is_dir()]
-    if folders and loose:
-        raise UserError(
-            f"dataset: {str(root)!r} holds class folders ({folders[0].name}) and loose files ({loose[0].name}): "
-            "move the files into class folders, or all images into one folder"
-        )
-    if not folders:
-        if not loose:
-            raise UserError(f"dataset: {str(root)!r} is empty")
-        return loose, []
-    files, labels = [], []
-    for label, folder in enumerate(folders):
-        inside = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-        if not inside:
-            raise UserError(f"dataset: the class folder {str(folder)!r} is empty: add images or remove it")
-        files += inside
-        labels += [label] * len(inside)
-    return files, labels
+def _check(path: Path, image_size: int, channels: int) -> None:
+    """Decodes a file, to find out whether that is possible."""
+    decode(path, image_size, channels)
+
+
+def _all(work: Callable[[Path], T], files: list[Path]) -> list[T]:
+    """Returns the results for all files.
+
+    Raises:
+        UserError: It failed for some files.
+    """
+    problems: Problems = {}
+    done = read_files(work, files, problems)
+    if problems:
+        raise UserError(describe(problems, len(files)))
+    return list(done.values())
 
 
 def _common_size(headers: list[Header]) -> int:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gan_core.cores import usable_cores
 from gan_core.data.dataset import RealBatch
-from gan_core.errors import UserError
+from gan_core.data.folder_files import Problems
 
 T = TypeVar("T")
 
@@ -51,30 +51,23 @@ def decode(path: Path, image_size: int, channels: int) -> Tensor:
         return torch.from_numpy(np.array(image).reshape(image_size, image_size, channels)).permute(2, 0, 1).contiguous()
 
 
-def map_files(work: Callable[[Path], T], files: list[Path]) -> list[T]:
+def read_files(work: Callable[[Path], T], files: Iterable[Path], problems: Problems) -> dict[Path, T]:
     """Applies `work` to every file, in threads, and returns the results in order.
 
-    Raises:
-        UserError: It failed for some files; the message names the first five.
+    A file for which it fails is added to `problems`, with any error: Pillow's decoders raise all kinds.
     """
-    problems: list[str] = []
 
-    def attempt(path: Path) -> list[T]:
+    def attempt(path: Path) -> list[tuple[Path, T]]:
         try:
-            return [work(path)]
+            return [(path, work(path))]
         except UnidentifiedImageError:
-            problems.append(f"{path}: not an image")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            problems.append(f"{path}: {error}")
+            problems[path] = "not an image"
+        except Exception as error:
+            problems[path] = str(error) or type(error).__name__
         return []
 
     with ThreadPoolExecutor() as pool:
-        done = [result for results in pool.map(attempt, files) for result in results]
-    if problems:
-        shown = "\n  ".join(sorted(problems)[:5])
-        more = f"\n  and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise UserError(f"dataset: {len(problems)} of {len(files)} files cannot be used:\n  {shown}{more}")
-    return done
+        return dict(result for results in pool.map(attempt, files) for result in results)
 
 
 class StreamedImages:

@@ -23,6 +23,8 @@ class Settings(BaseModel):
     """Resize images to this many pixels a side; without it they keep their size."""
     channels: Annotated[Literal[1, 3] | None, Flag("data")] = None
     """Convert images to grey (1) or RGB (3); without it they stay as they are."""
+    skip_bad: Annotated[bool, Flag("data")] = False
+    """Leave out files of a folder that are not readable images, and count them in run.json."""
 
     kimg: Annotated[float | None, Flag("length")] = Field(None, gt=0, le=1e9)
     """Length in thousands of real images shown to the discriminator; 500 where no length is given."""
@@ -106,6 +108,7 @@ DEFAULT_KIMG = 500.0
 
 FREE = {
     "data_dir",
+    "skip_bad",
     "out",
     "resume",
     "log_every",
