@@ -17,9 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from gan_core.testing.ports import free_ports, rank_environments
 from tests import fresh
 from tests.fork_server import LARGEST
-from tests.ports import free_ports
 
 ROOT = Path(__file__).parent.parent
 PYTHON = sys.executable
@@ -93,9 +93,7 @@ def stand_ins() -> Path:
 def ranks(count: int) -> list[dict[str, str]]:
     """Returns what torchrun tells each of so many processes on one machine."""
     (port,) = free_ports(1)
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    shared |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+    return [{"OMP_NUM_THREADS": "1", **one} for one in rank_environments(count, port)]
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
+from gan_core.testing.ports import free_ports
 from tests import forked
 from tests.conftest import difference, weights
 from tests.launchers import (
@@ -23,7 +24,6 @@ from tests.launchers import (
     started,
     wait_until_training,
 )
-from tests.ports import free_ports
 
 CONFIGS = sorted(file.name for file in LAUNCH.glob("*.yaml") if file.name != "kubernetes.yaml")
 LONG = (*GAME, "--steps", "80", "--checkpoint-every", "1000", "--sample-every", "1000")

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from gan_core.sampling.files import picture
+from gan_core.testing.ports import free_ports
 from tests.conftest import start_gan_core
 from tests.forked import Process
-from tests.ports import free_ports
 
 TRAIN = ("train", "--variant", "vanilla", "--set", "width=4", "--batch", "8", "--sample-every", "1000")
 

@@ -13,9 +13,9 @@ from accelerate.state import AcceleratorState, GradientState
 from rich.console import Console
 
 from gan_core.app.training import start
+from gan_core.testing.ports import free_ports, rank_environments
 from gan_core.testing.runs import run_together
 from tests.conftest import make_job
-from tests.ports import free_ports
 
 PLAIN = (
     "generator=[{dense: 64}, {reshape: [1, 8, 8]}, tanh]",
@@ -75,10 +75,8 @@ def train(root: Path, kind: str, name: str) -> None:
 
 def train_all(root: Path, rank: int, world: int, ports: list[int]) -> None:
     """Trains all runs of a world in sequence, as one of its processes; each run has its own port."""
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(world)}
-    os.environ["MASTER_ADDR"] = "127.0.0.1"
     for port, (kind, name) in zip(ports, runs_of(world), strict=True):
-        os.environ["MASTER_PORT"] = str(port)
+        os.environ |= rank_environments(world, port)[rank]
         train(root, kind, name)
 
 

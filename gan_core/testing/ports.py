@@ -1,4 +1,4 @@
-"""Free ports of this machine."""
+"""Free ports of this machine, and what a launcher tells the processes that it starts there."""
 
 import random
 import socket
@@ -17,3 +17,12 @@ def free_ports(count: int) -> list[int]:
             probe.bind(("127.0.0.1", port))
             ports.add(port)
     return list(ports)
+
+
+def rank_environments(count: int, port: int) -> list[dict[str, str]]:
+    """Returns the environment variables of each of `count` processes on one machine; one alone needs none."""
+    if count == 1:
+        return [{}]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
