@@ -1,5 +1,6 @@
 """What tests share: runs in this process, runs through the real launchers, and real MNIST where it is to be had."""
 
+import atexit
 import gc
 import importlib
 import json
@@ -66,6 +67,7 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(50_000)  # As the command line does.
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # Libraries report what is left at the end.
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,7 @@ group at once, and the exit codes at the end. When the other end closes, what it
 other end closes, the server kills all that still runs and ends.
 """
 
+import atexit
 import functools
 import gc
 import importlib
@@ -65,6 +66,7 @@ def import_all() -> None:
             importlib.import_module(module.name)
     gc.collect()
     gc.freeze()  # The children's collections leave these objects alone, so that their pages stay shared.
+    atexit.register(gc.unfreeze)  # Libraries report what is left at the end.
 
 
 @dataclass

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -60,7 +61,7 @@ def build(options, data):
         generator_optimizer={optimizer}, discriminator_optimizer=adam(1e-3))
     {at_end}
     return game
-variant = Variant(api=1, options=O, build=build)
+variant = Variant(api=1, options=O, build=build{hint})
 """
 
 PLAIN = {
@@ -74,7 +75,42 @@ PLAIN = {
     "draw": "normal_latents(5)",
     "optimizer": "adam(1e-3)",
     "at_end": "",
+    "hint": "",
 }
+
+COUNTER = """
+class Counted:
+    def __init__(self):
+        self.n = 0
+    def __call__(self, networks, batch):
+        self.n += 1
+        return {"adversarial": -self.n * networks["discriminator"](networks["generator"](**batch.inputs)).mean()}
+"""
+"""The 50 latest images of this process, and the sum of those swapped out of it."""
+POOL = """
+class Pool:
+    def __init__(self):
+        self.images, self.weight = [], 1.0
+    def __call__(self, networks, batch):
+        fake = networks["generator"](**batch.inputs)
+        self.images += list(fake.detach())
+        if len(self.images) > 50:
+            self.weight += float(self.images[0].abs().sum())
+            self.images = self.images[-50:]
+        return {"adversarial": -self.weight * networks["discriminator"](fake).mean()}
+    def state_dict(self): return {"images": list(self.images), "weight": self.weight}
+    def load_state_dict(self, state): self.images, self.weight = list(state["images"]), state["weight"]
+"""
+REPLACE = """
+    import dataclasses
+    game = dataclasses.replace(game, {changes})
+"""
+PHASE = "phases=[*game.phases, Phase(name='more', trains=('generator',), {phase})]"
+
+
+def _changed(changes: str) -> dict[str, str]:
+    return {"at_end": REPLACE.format(changes=changes)}
+
 
 BAD_STATE = """
 class Forgetful(nn.Module):
@@ -85,32 +121,74 @@ class Forgetful(nn.Module):
     def load_state_dict(self, state): self.n.copy_(state["n"])
 """
 
-FAULTS = {
-    "documents_its_options": ({"doc": ""}, "these options have no docstring below them: width"),
-    "imports_quietly": ({"before": "torch.rand(1)"}, "importing it draws random numbers"),
-    "draws_images": ({"image": "3 * self.layer(z).view(-1, *self.shape) + 2"}, "beyond [-1, 1]"),
-    "draws_by_the_given_generator": (
+FAULTS = [
+    ("documents_its_options", {"doc": ""}, "these options have no docstring below them: width"),
+    ("imports_quietly", {"before": "torch.rand(1)"}, "importing it draws random numbers"),
+    ("draws_images", {"image": "3 * self.layer(z).view(-1, *self.shape) + 2"}, "beyond [-1, 1]"),
+    (  # Odd sizes are accepted, and images of the next even size are drawn.
+        "draws_images",
+        {"image": "self.layer(z).tanh().view(-1, *self.shape)[..., : self.shape[-1] // 2 * 2]"},
+        "images have the shape (1, 1, 5, 4) instead of (1, 1, 5, 5)",
+    ),
+    (
+        "draws_by_the_given_generator",
         {"draw": "lambda random, count, labels: {'z': torch.randn(count, 5)}"},
         "the input 'z' differs between two generators of one seed",
     ),
-    "learns_what_it_names": ({"in_g": "self.idle = nn.Linear(2, 2)"}, "generator.idle.weight, generator.idle.bias"),
-    "needs_labels_only_if_declared": ({"in_build": "assert data.classes, 'labels please'"}, "labels please"),
-    "builds_the_same_twice": (
+    (
+        "trains_on_the_smallest_images",
+        {"d_out": " * torch.ones(1 if x.shape[-1] % 2 == 0 else len(x) + 1, 1)"},
+        "images of 5 pixels are accepted, but RuntimeError",
+    ),
+    ("trains_with_two_classes", _changed("classes=10"), "the game has 10 classes, but the data has 2"),
+    ("learns_what_it_names", {"in_g": "self.idle = nn.Linear(2, 2)"}, "generator.idle.weight, generator.idle.bias"),
+    (
+        "learns_what_it_names",
+        {"optimizer": "lambda parameters: torch.optim.SGD([*parameters][:1], lr=0.1)"},
+        "the optimizer of phase 'generator' has generator.layer.bias 0 times",
+    ),
+    ("needs_labels_only_if_declared", {"in_build": "assert data.classes, 'labels please'"}, "labels please"),
+    (
+        "builds_the_same_twice",
         {"in_g": "nn.init.constant_(self.layer.bias, np.random.rand())"},
         "initial weights of generator",
     ),
-    "returns_its_state": (
-        {
-            "before": BAD_STATE,
-            "at_end": "import dataclasses; game = dataclasses.replace(game, state={'memory': Forgetful()})",
-        },
+    (
+        "returns_its_state",
+        {"before": BAD_STATE, **_changed("state={'memory': Forgetful()}")},
         "state of memory differ: n",
     ),
-    "trains_the_same_anywhere": (
-        {"term": ', "batch": D(real).mean() ** 2'},
-        "two processes differ from one by",
+    (
+        "returns_its_state",
+        _changed("phases=[dataclasses.replace(p, after=lambda networks, terms: 1 / 0) for p in game.phases]"),
+        "division by zero",
     ),
-}
+    ("trains_the_same_anywhere", {"term": ', "batch": D(real).mean() ** 2'}, "two processes differ from one by"),
+    (  # It counts past the resume, although its second update comes late.
+        "trains_the_same_anywhere",
+        {
+            "before": COUNTER,
+            **_changed(PHASE.format(phase="loss=Counted(), optimizer=adam(1e-3), every=16")),
+        },
+        "an uninterrupted and a resumed run differ",
+    ),
+    (
+        "trains_the_same_anywhere",
+        {
+            "before": POOL + "\npool = Pool()\n",
+            **_changed("state={'pool': pool}, " + PHASE.format(phase="loss=pool, optimizer=adam(1e-3)")),
+        },
+        "state-pool differs between the processes",
+    ),
+    (  # It is complete after a resume only where the process is the same.
+        "trains_the_same_anywhere",
+        {
+            "before": POOL + "\npool = Pool()\n",
+            **_changed(PHASE.format(phase="loss=pool, optimizer=adam(1e-3)")),
+        },
+        "an uninterrupted and a resumed run differ",
+    ),
+]
 
 
 def test_a_good_plugin_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,18 +199,44 @@ def test_a_good_plugin_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         check()
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize(("name", "fault", "message"), FAULTS)
 def test_a_fault_is_caught_by_the_check_that_looks_for_it(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, fault: dict[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fault, message = FAULTS[name]
-    distribution = f"faulty-{name.replace('_', '-')}"
+    distribution = f"faulty-{uuid4().hex}"  # Modules stay imported.
     install(tmp_path, distribution=distribution, name=distribution, code=GOOD.format(**(PLAIN | fault)))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(AssertionError) as error:
+    with pytest.raises((AssertionError, ZeroDivisionError)) as error:
         Check(distribution, name)()
     assert message in str(error.value)
+
+
+def test_networks_that_share_modules_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = "game.networks['discriminator'].head = game.networks['generator'].layer"
+    loss = "lambda networks, batch: {'norm': networks['discriminator'].head.weight.square().mean()}"
+    phase = "name='both', trains=('generator', 'discriminator'), optimizer=adam(1e-3)"
+    code = GOOD.format(
+        **PLAIN
+        | {"at_end": f"{shared}\n" + REPLACE.format(changes=f"phases=[*game.phases, Phase({phase}, loss={loss})]")}
+    )
+    install(tmp_path, distribution="sharing-gan", name="sharing", code=code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for check in checks_of("sharing"):
+        if check.name != "learns_what_it_names":
+            check()
+
+
+def test_checks_use_small_networks_and_options_of_the_command_line(tmp_path: Path) -> None:
+    code = GOOD.format(**PLAIN | {"hint": ", small={'width': 7}", "in_build": "print('width', options.width)"})
+    install(tmp_path, distribution="small-gan", name="small", code=code)
+    environment = {"PYTHONPATH": str(tmp_path)}
+    assert "width 7" in gan_core("check", "small", **environment)
+    assert "width 9" in gan_core("check", "small", "--set", "width=9", **environment)
+    assert "widht: no such option of small. Did you mean 'width'?" in gan_core(
+        "check", "small", "--set", "widht=9", expect=2, **environment
+    )
 
 
 def test_a_game_in_the_order_of_a_set_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 Dropout is off in all of them, because its result depends on the number of processes.
 """
 
+import atexit
 import gc
 import os
 import sys
@@ -84,6 +85,7 @@ def main(root: Path) -> None:
     """Trains all runs with 1, 2 and 4 processes, forked so that torch is imported only once."""
     gc.set_threshold(50_000)  # As the command line does.
     gc.freeze()  # accelerate collects garbage at the end of each run: what is imported need not be looked at.
+    atexit.register(gc.unfreeze)  # Libraries report what is left at the end.
     for world in (1, 2, 4):
         ports = free_ports(len(runs_of(world)))
         fork = get_context("fork")

@@ -1,7 +1,7 @@
 """A variant: the object that a plugin exports."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -40,6 +40,7 @@ class Variant:
             generator. It raises ValueError, before it makes any network, if the options and the data do not match.
         paper: Citation of the publication.
         needs_labels: Whether the variant requires a data set with labels.
+        small: Options of small networks, with which the conformance checks take seconds: `{"width": 8}`.
     """
 
     api: int
@@ -47,3 +48,4 @@ class Variant:
     build: Callable[[Any, "DataSpec"], "Game"]
     paper: str = ""
     needs_labels: bool = False
+    small: Mapping[str, Any] = field(default_factory=dict)

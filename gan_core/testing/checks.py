@@ -1,23 +1,20 @@
 """The checks: each raises AssertionError with the fault, and its docstring is the line that `gan_core check` prints."""
 
-import os
-import subprocess
 import sys
-import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from gan_core.game.batch import Batch
 from gan_core.game.game import Game
 from gan_core.game.phase import Phase
 from gan_core.plugins.options import option_rows
-from gan_core.testing.subject import Subject, accepted_shapes
+from gan_core.testing.invariance import assert_equal, trains_the_same_anywhere
+from gan_core.testing.processes import run_python
+from gan_core.testing.subject import Subject
 from gan_core.training.phase_module import PhaseModule
 
 
@@ -46,24 +43,33 @@ def imports_quietly(subject: Subject) -> None:
         "assert state() == before, 'importing it draws random numbers'\n"
         "assert not torch.cuda.is_initialized(), 'importing it initialises CUDA'\n"
     )
-    _run([sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}"])
+    run_python("-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}")
 
 
 def draws_images(subject: Subject) -> None:
     """Images have the data's shape and lie in [-1, 1], for every accepted size and number of channels."""
-    for data in accepted_shapes(subject.loaded):
-        game = subject.build(data)
-        networks = {name: network.eval() for name, network in game.networks.items()}
-        for count in (1, 5):
-            labels = torch.arange(count) % game.classes if game.classes else None
-            inputs = game.draw(np.random.default_rng(0), count, labels)
-            with torch.no_grad():
-                images = game.generate({name: networks[name] for name in game.ema}, inputs)
-            shape = (count, data.channels, data.image_size, data.image_size)
-            assert images.shape == shape, f"images have the shape {tuple(images.shape)} instead of {shape}"
-            assert images.is_floating_point(), f"images are {images.dtype}, which is no floating-point type"
-            assert torch.isfinite(images).all(), "images are not finite"
-            assert images.abs().max() <= 1, f"images reach {float(images.abs().max()):.3g}, beyond [-1, 1]"
+    for other in (*subject.shapes(), *subject.smallest()):
+        _draw_images(other)
+
+
+def trains_on_the_smallest_images(subject: Subject) -> None:
+    """Every phase can be updated on the smallest images that the variant accepts, and on the next larger ones."""
+    for other in subject.smallest():
+        try:
+            list(_updates(other, other.build()))
+        except Exception as error:
+            raise AssertionError(
+                f"images of {other.data.image_size} pixels are accepted, but {type(error).__name__}: {error}"
+            ) from error
+
+
+def trains_with_two_classes(subject: Subject) -> None:
+    """Every phase can be updated on data of two classes, and samples of both can be drawn."""
+    two = subject.on(classes=2)
+    game = two.build()
+    assert game.classes in (0, 2), f"the game has {game.classes} classes, but the data has 2"
+    _draw_images(two)
+    list(_updates(two, game))
 
 
 def draws_by_the_given_generator(subject: Subject) -> None:
@@ -77,23 +83,22 @@ def draws_by_the_given_generator(subject: Subject) -> None:
 
 
 def learns_what_it_names(subject: Subject) -> None:
-    """In each phase every trained parameter gets a gradient, and no other parameter does.
+    """In each phase every trained parameter gets a gradient and is in the optimizer once; no other parameter is.
 
-    Of the phases that share an optimizer, one is enough.
+    Of the phases that share an optimizer, one gradient is enough.
     """
     game = subject.build()
+    names = {id(p): f"{n}.{k}" for n, network in game.networks.items() for k, p in network.named_parameters()}
     owners: dict[str, PhaseModule] = {}
     reached: dict[str, set[int]] = {}
-    for module, terms in _backward(subject, game):
+    for module, terms in _updates(subject, game):
         phase = module.phase
-        names = {id(p): f"{n}.{k}" for n, network in game.networks.items() for k, p in network.named_parameters()}
         trained = {id(parameter) for parameter in module.trained}
-        parameters = list(module.networks.parameters())
         owner = phase.optimizer if isinstance(phase.optimizer, str) else phase.name
         if owner == phase.name:
             owners[owner] = module
         reached.setdefault(owner, set()).update(id(p) for p in module.trained if p.grad is not None)
-        leaked = [names[id(p)] for p in parameters if id(p) not in trained and p.grad is not None]
+        leaked = [names[id(p)] for p in module.networks.parameters() if id(p) not in trained and p.grad is not None]
         assert not leaked, (
             f"phase {phase.name!r} gives gradients to parameters that it does not train: {', '.join(leaked)}"
         )
@@ -107,58 +112,47 @@ def learns_what_it_names(subject: Subject) -> None:
     for owner, module in owners.items():
         silent = [names[id(p)] for p in module.trained if id(p) not in reached[owner]]
         assert not silent, f"phase {owner!r} has unused parameters: {', '.join(silent)}"
+        _check_optimizer(module, names)
+
+
+def _check_optimizer(module: PhaseModule, names: dict[int, str]) -> None:
+    make = module.phase.optimizer
+    assert not isinstance(make, str)
+    held = Counter(id(parameter) for group in make(module.trained).param_groups for parameter in group["params"])
+    for parameter in module.trained:
+        times = held.pop(id(parameter), 0)
+        assert times == 1, f"the optimizer of phase {module.phase.name!r} has {names[id(parameter)]} {times} times"
+    assert not held, f"the optimizer of phase {module.phase.name!r} has {len(held)} parameters that it is not given"
 
 
 def needs_labels_only_if_declared(subject: Subject) -> None:
     """The variant trains without labels, or declares `needs_labels`."""
     if subject.loaded.variant.needs_labels:
         return
-    unlabelled = replace(subject, data=replace(subject.data, classes=0))
+    unlabelled = subject.on(classes=0)
     game = unlabelled.build()
     assert not game.classes, "the game has classes although the data has none"
-    list(_backward(unlabelled, game, labels=False))
+    _draw_images(unlabelled)
+    list(_updates(unlabelled, game))
 
 
 def builds_the_same_twice(subject: Subject) -> None:
     """The same seed gives the same initial weights and the same terms."""
     one, two = subject.build(), subject.build()
     for name, network in one.networks.items():
-        _assert_equal(network.state_dict(), two.networks[name].state_dict(), f"initial weights of {name}")
-    for (module, terms), (_, others) in zip(_backward(subject, one), _backward(subject, two), strict=True):
-        _assert_equal(terms, others, f"terms of phase {module.phase.name!r}")
+        assert_equal(network.state_dict(), two.networks[name].state_dict(), f"initial weights of {name}")
+    for (module, terms), (_, others) in zip(_updates(subject, one), _updates(subject, two), strict=True):
+        assert_equal(terms, others, f"terms of phase {module.phase.name!r}")
 
 
 def returns_its_state(subject: Subject) -> None:
     """Networks and extra state are restored from their state_dict bit for bit."""
     game, other = subject.build(), subject.build()
-    list(_backward(subject, game))
+    list(_updates(subject, game))
     owners = {**game.networks, **game.state}
     for name, twin in {**other.networks, **other.state}.items():
         twin.load_state_dict(owners[name].state_dict())
-        _assert_equal(owners[name].state_dict(), twin.state_dict(), f"state of {name}")
-
-
-def trains_the_same_anywhere(subject: Subject) -> None:
-    """A resumed run equals an uninterrupted one bit for bit; two processes equal one to 1e-9 (float64, no dropout)."""
-    data = subject.data
-    with tempfile.TemporaryDirectory() as folder:
-        runs = [f"{folder}/{run}" for run in ("two=6@2", "initial=0", "straight=6", "resumed=3", "resumed=6")]
-        words = [subject.loaded.plugin.full_name, str(data.image_size), str(data.channels), *runs]
-        # One process makes all runs, because each start imports torch again. It forks, so it must have no threads
-        # before, and OpenBLAS would start some on import. Each run sets its own number of threads.
-        _run([sys.executable, "-m", "gan_core.testing.runs", *words], OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-        initial = torch.load(Path(folder) / "initial" / "initial.pt", weights_only=True)
-        straight, resumed, two = (_weights(Path(folder) / name) for name in ("straight", "resumed", "two"))
-    # That process has another hash seed, so sets of strings have another order in it.
-    for name, network in subject.build().networks.items():
-        what = f"initial weights of {name}, made in another process,"
-        assert list(network.state_dict()) == list(initial[name]), f"{what} come in another order"
-        _assert_equal(network.state_dict(), initial[name], what)
-    _assert_equal(straight, resumed, "a resumed run's weights")
-    worst = max(straight, key=lambda name: float((straight[name].double() - two[name].double()).abs().max()))
-    gap = float((straight[worst].double() - two[worst].double()).abs().max())
-    hint = ". Is its state the same on every process?" if subject.build().state else ""
-    assert gap < 1e-9, f"two processes differ from one by {gap:.1e} in {worst} after 6 steps{hint}"
+        assert_equal(owners[name].state_dict(), twin.state_dict(), f"state of {name}")
 
 
 CHECKS: dict[str, Callable[[Subject], None]] = {
@@ -169,6 +163,8 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         imports_quietly,
         draws_images,
         draws_by_the_given_generator,
+        trains_on_the_smallest_images,
+        trains_with_two_classes,
         learns_what_it_names,
         needs_labels_only_if_declared,
         builds_the_same_twice,
@@ -178,10 +174,28 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
 }
 
 
-def _backward(subject: Subject, game: Game, *, labels: bool = True) -> Iterator[tuple[PhaseModule, dict[str, Tensor]]]:
-    """Runs one forward and one backward of every phase in order, from cleared gradients, without an optimizer step."""
+def _draw_images(subject: Subject) -> None:
+    game, data = subject.build(), subject.data
+    networks = {name: game.networks[name].eval() for name in game.ema}
+    for count in (1, 5):
+        labels = torch.arange(count) % game.classes if game.classes else None
+        inputs = game.draw(np.random.default_rng(0), count, labels)
+        with torch.no_grad():
+            images = game.generate(networks, inputs)
+        shape = (count, data.channels, data.image_size, data.image_size)
+        assert images.shape == shape, f"images have the shape {tuple(images.shape)} instead of {shape}"
+        assert images.is_floating_point(), f"images are {images.dtype}, which is no floating-point type"
+        assert torch.isfinite(images).all(), "images are not finite"
+        assert images.abs().max() <= 1, f"images reach {float(images.abs().max()):.3g}, beyond [-1, 1]"
+
+
+def _updates(subject: Subject, game: Game) -> Iterator[tuple[PhaseModule, dict[str, Tensor]]]:
+    """Runs one forward and backward and `after` of every phase in order, without an optimizer step.
+
+    Yields after the backward pass, with no gradient but that of this phase.
+    """
     modules = {phase.name: PhaseModule(phase, game.networks) for phase in game.phases}
-    for phase, batches in subject.batch_source(game, labels=labels).step(0):
+    for phase, batches in subject.batch_source(game).step(0):
         if (module := modules.pop(phase.name, None)) is None:
             continue
         module.zero_grad()
@@ -189,29 +203,12 @@ def _backward(subject: Subject, game: Game, *, labels: bool = True) -> Iterator[
         total, terms = module(batches[0])
         total.backward()
         yield module, terms
+        if phase.after is not None:
+            with torch.no_grad():
+                phase.after(dict(game.networks), terms)
 
 
 def _later_batch(subject: Subject, game: Game, phase: Phase) -> Batch:
     """Returns the phase's first batch in the second step in which it is updated."""
     source = subject.batch_source(game)
     return next(batches[0] for other, batches in source.step(phase.every * source.step_images) if other is phase)
-
-
-def _assert_equal(one: dict[str, Tensor], other: dict[str, Tensor], what: str) -> None:
-    assert one.keys() == other.keys(), f"{what}: other names"
-    for name, value in one.items():
-        same = torch.equal(value, other[name]) if isinstance(value, Tensor) else value == other[name]
-        assert same, f"{what} differ: {name}"
-
-
-def _weights(run: Path) -> dict[str, Tensor]:
-    newest = max((run / "checkpoints").iterdir())
-    return {f"{file.stem}/{name}": t for file in newest.glob("*.safetensors") for name, t in load_file(file).items()}
-
-
-def _run(command: list[str], **environment: str) -> None:
-    done = subprocess.run(  # noqa: S603
-        command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    # The cause stands first.
-    assert done.returncode == 0, f"{' '.join(command[1:4])} failed: {done.stdout.strip()[:4000]}"

@@ -1,7 +1,8 @@
 """Runs the checks, under pytest or one by one."""
 
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -19,44 +20,48 @@ class Check:
     Attributes:
         variant: The variant's name.
         name: The check's name.
+        options: Options of the variant with which it is checked, beside those of `Variant.small`.
     """
 
     variant: str
     name: str
+    options: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def promise(self) -> str:
         """The property, in one sentence."""
-        return (CHECKS[self.name].__doc__ or "").strip()
+        return (CHECKS[self.name].__doc__ or "").partition("\n\n")[0].strip()
 
     def __call__(self) -> None:
         """Runs the check.
 
         Raises:
             AssertionError: The property does not hold; the message gives the reason.
-            UserError: The variant cannot be loaded, or does not support any of the data shapes that are tried.
+            UserError: The variant cannot be loaded, an option is not allowed, or it does not support any of the data
+                shapes that are tried.
         """
-        CHECKS[self.name](_subject(self.variant))
+        CHECKS[self.name](_subject(self.variant, json.dumps(dict(self.options), sort_keys=True)))
 
 
 @cache
-def _subject(variant: str) -> Subject:
-    return find_subject(variant)
+def _subject(variant: str, options: str) -> Subject:
+    return find_subject(variant, json.loads(options))
 
 
-def checks_of(variant: str) -> Iterator[Check]:
-    """Yields every check of the kit for a variant, given by name."""
+def checks_of(variant: str, options: Mapping[str, object] | None = None) -> Iterator[Check]:
+    """Yields every check of the kit for a variant, given by name, with these options."""
     for name in CHECKS:
-        yield Check(variant, name)
+        yield Check(variant, name, options or {})
 
 
 def parametrize_with_checks(
-    *variants: str, expected_failures: Mapping[str, str] | None = None
+    *variants: str, options: Mapping[str, object] | None = None, expected_failures: Mapping[str, str] | None = None
 ) -> "pytest.MarkDecorator":
     """Parametrizes a pytest test with one argument, `check`, by every check of the kit for the variants.
 
     Args:
         variants: Names of the variants.
+        options: Their options, beside those of `Variant.small`.
         expected_failures: Names of checks that are expected to fail, with the reasons. They are marked as strict xfail:
             one that passes is an error. Checks cannot be left out in any other way.
 
@@ -80,6 +85,6 @@ def parametrize_with_checks(
                 marks=[pytest.mark.xfail(reason=reasons[check.name], strict=True)] if check.name in reasons else [],
             )
             for variant in variants
-            for check in checks_of(variant)
+            for check in checks_of(variant, options)
         ],
     )

@@ -1,16 +1,17 @@
 """Trains a variant for a few steps in float64 with dropout off: for the conformance kit.
 
-python -m gan_core.testing.runs NAME IMAGE_SIZE CHANNELS FOLDER=STEPS[@PROCESSES] ...
+python -m gan_core.testing.runs NAME IMAGE_SIZE CHANNELS OPTIONS FOLDER=STEPS[@PROCESSES] ...
 
-The runs are made in order, those on several processes first. A second run in a folder resumes the first; a run of 0
-steps only writes the initial weights to initial.pt.
+OPTIONS are JSON. The runs are made in order, those that name a number of processes first. A second run in a folder
+resumes the first; a run of 0 steps only writes the initial weights to initial.pt.
 """
 
+import atexit
 import gc
+import json
 import os
-import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from multiprocessing.process import BaseProcess
@@ -30,6 +31,7 @@ from gan_core.data.catalog import open_dataset
 from gan_core.game.game import Game
 from gan_core.plugins.load import load_variant
 from gan_core.settings.settings import Settings
+from gan_core.testing.ports import free_ports, rank_environments
 
 
 class JobWithoutDropout(Job):
@@ -56,16 +58,17 @@ class Run:
     name: str
     image_size: str
     channels: str
+    options: str
     folder: str
     steps: str
-    processes: int
+    processes: int | None
 
     @classmethod
-    def read(cls, name: str, image_size: str, channels: str, word: str) -> "Run":
-        """Reads FOLDER=STEPS or FOLDER=STEPS@PROCESSES."""
+    def read(cls, name: str, image_size: str, channels: str, options: str, word: str) -> "Run":
+        """Reads FOLDER=STEPS, a run in this process, or FOLDER=STEPS@PROCESSES."""
         folder, _, length = word.rpartition("=")
         steps, _, processes = length.partition("@")
-        return cls(name, image_size, channels, folder, steps, int(processes or 1))
+        return cls(name, image_size, channels, options, folder, steps, int(processes) if processes else None)
 
     def train(self) -> None:
         """Trains, with the rank that the environment variables give."""
@@ -77,7 +80,8 @@ class Run:
         )
         loaded = load_variant(self.name)
         dataset = open_dataset("digits", image_size=settings.image_size, channels=settings.channels)
-        job = JobWithoutDropout(settings=settings, loaded=loaded, options=loaded.variant.options(), dataset=dataset)
+        options = loaded.variant.options.model_validate(json.loads(self.options))
+        job = JobWithoutDropout(settings=settings, loaded=loaded, options=options, dataset=dataset)
         if int(self.steps):
             start(job, (), Console(quiet=True))
         else:
@@ -85,20 +89,18 @@ class Run:
             initial = {key: network.state_dict() for key, network in job.build().networks.items()}
             torch.save(initial, Path(self.folder) / "initial.pt")
 
-    def train_as(self, rank: int, port: int) -> None:
+    def train_as(self, environment: Mapping[str, str]) -> None:
         """Trains as one of several processes."""
-        count = str(self.processes)
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        os.environ |= environment
         self.train()
 
     def launch(self) -> None:
         """Starts all processes of the run and waits for them. If one fails, the others are killed."""
         # A forked process need not import torch again. Forking is safe with torch's libraries only on Linux.
         context = get_context("fork") if sys.platform == "linux" else get_context("spawn")
-        port = _free_port()
-        ranks = [context.Process(target=self.train_as, args=(rank, port)) for rank in range(self.processes)]
-        run_together(ranks)
+        (port,) = free_ports(1)
+        environments = rank_environments(self.processes or 1, port)
+        run_together([context.Process(target=self.train_as, args=(one,)) for one in environments])
 
 
 def run_together(ranks: Sequence[BaseProcess]) -> None:
@@ -113,21 +115,16 @@ def run_together(ranks: Sequence[BaseProcess]) -> None:
             sys.exit(f"one of {len(ranks)} processes failed")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def main(name: str, image_size: str, channels: str, *words: str) -> None:
+def main(name: str, image_size: str, channels: str, options: str, *words: str) -> None:
     """Makes all runs."""
-    runs = [Run.read(name, image_size, channels, word) for word in words]
+    runs = [Run.read(name, image_size, channels, options, word) for word in words]
     gc.set_threshold(50_000)  # As the command line does.
     gc.freeze()  # Each run collects garbage at its end: what is imported need not be looked at.
-    # Runs on several processes come first: they are forked, and a process that has computed has threads.
-    for run in (run for run in runs if run.processes > 1):
+    atexit.register(gc.unfreeze)  # Libraries report what is left at the end.
+    # Runs in processes of their own come first: they are forked, and a process that has computed has threads.
+    for run in (run for run in runs if run.processes is not None):
         run.launch()
-    for run in (run for run in runs if run.processes == 1):
+    for run in (run for run in runs if run.processes is None):
         run.train()
 
 

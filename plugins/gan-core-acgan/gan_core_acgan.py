@@ -198,4 +198,5 @@ variant = Variant(
     build=build,
     paper="Odena et al. 2017, Conditional Image Synthesis with Auxiliary Classifier GANs, https://arxiv.org/abs/1610.09585",
     needs_labels=True,
+    small={"width": 8, "maps": 8},
 )

@@ -152,4 +152,5 @@ variant = Variant(
     build=build,
     paper="Radford et al. 2016, Unsupervised Representation Learning with Deep Convolutional GANs, "
     "https://arxiv.org/abs/1511.06434",
+    small={"width": 8},
 )

@@ -84,4 +84,5 @@ variant = Variant(
     options=LsganOptions,
     build=build,
     paper="Mao et al. 2017, Least Squares Generative Adversarial Networks, https://arxiv.org/abs/1611.04076",
+    small={"width": 8},
 )

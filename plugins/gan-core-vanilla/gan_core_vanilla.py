@@ -109,4 +109,5 @@ variant = Variant(
     options=VanillaOptions,
     build=build,
     paper="Goodfellow et al. 2014, Generative Adversarial Networks, https://arxiv.org/abs/1406.2661",
+    small={"width": 16},
 )

@@ -116,4 +116,5 @@ variant = Variant(
     options=WganOptions,
     build=build,
     paper="Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875; Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028",
+    small={"width": 8},
 )
