@@ -19,12 +19,20 @@ if TYPE_CHECKING:
     from gan_core.blocks.losses import ObjectiveOptions as ObjectiveOptions
     from gan_core.blocks.losses import RelativisticPairing as RelativisticPairing
     from gan_core.blocks.losses import logistic_terms as logistic_terms
+    from gan_core.blocks.optimizers import adam as adam
+    from gan_core.blocks.optimizers import rmsprop as rmsprop
+    from gan_core.blocks.optimizers import sgd as sgd
     from gan_core.blocks.options import LayerListOptions as LayerListOptions
     from gan_core.blocks.options import OptimizerOptions as OptimizerOptions
     from gan_core.blocks.options import PenaltyOptions as PenaltyOptions
     from gan_core.blocks.penalties import Penalised as Penalised
     from gan_core.blocks.penalties import gradient_penalties as gradient_penalties
     from gan_core.blocks.penalties import squared_gradient_norm as squared_gradient_norm
+    from gan_core.blocks.protocols import Discriminator as Discriminator
+    from gan_core.blocks.protocols import Generator as Generator
+    from gan_core.blocks.protocols import Loss as Loss
+    from gan_core.blocks.two_player import normal_latents as normal_latents
+    from gan_core.blocks.two_player import two_player as two_player
     from gan_core.features.space import Embedding as Embedding
     from gan_core.features.space import Features as Features
     from gan_core.features.space import FeatureSpace as FeatureSpace
@@ -33,17 +41,9 @@ if TYPE_CHECKING:
     from gan_core.game.batch import Inputs as Inputs
     from gan_core.game.data_spec import DataSpec as DataSpec
     from gan_core.game.game import Game as Game
-    from gan_core.game.optimizers import adam as adam
-    from gan_core.game.optimizers import rmsprop as rmsprop
-    from gan_core.game.optimizers import sgd as sgd
     from gan_core.game.phase import Networks as Networks
     from gan_core.game.phase import Phase as Phase
     from gan_core.game.phase import Terms as Terms
-    from gan_core.game.protocols import Discriminator as Discriminator
-    from gan_core.game.protocols import Generator as Generator
-    from gan_core.game.protocols import Loss as Loss
-    from gan_core.game.two_player import normal_latents as normal_latents
-    from gan_core.game.two_player import two_player as two_player
     from gan_core.game.variant import Options as Options
     from gan_core.game.variant import Variant as Variant
 
@@ -71,17 +71,17 @@ _HOME = {
     "Inputs": "game.batch",
     "DataSpec": "game.data_spec",
     "Game": "game.game",
-    "adam": "game.optimizers",
-    "rmsprop": "game.optimizers",
-    "sgd": "game.optimizers",
+    "adam": "blocks.optimizers",
+    "rmsprop": "blocks.optimizers",
+    "sgd": "blocks.optimizers",
     "Networks": "game.phase",
     "Phase": "game.phase",
     "Terms": "game.phase",
-    "normal_latents": "game.two_player",
-    "two_player": "game.two_player",
-    "Discriminator": "game.protocols",
-    "Generator": "game.protocols",
-    "Loss": "game.protocols",
+    "normal_latents": "blocks.two_player",
+    "two_player": "blocks.two_player",
+    "Discriminator": "blocks.protocols",
+    "Generator": "blocks.protocols",
+    "Loss": "blocks.protocols",
     "Options": "game.variant",
     "Variant": "game.variant",
 }

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
+from gan_core.blocks.protocols import Discriminator, Loss
 from gan_core.game.phase import Terms
-from gan_core.game.protocols import Discriminator, Loss
 from gan_core.game.variant import Options
 
 LabelSmoothing = Annotated[

@@ -8,12 +8,12 @@ from torch import nn
 
 from gan_core.blocks.layer_list import Initialisation, LayerList, LayerListDiscriminator, LayerListGenerator, parse
 from gan_core.blocks.layers import BatchNorm
+from gan_core.blocks.optimizers import adam, sgd
 from gan_core.blocks.penalties import Penalised
+from gan_core.blocks.protocols import Loss
 from gan_core.blocks.spectral import normalise_spectrally
 from gan_core.game.data_spec import DataSpec
-from gan_core.game.optimizers import adam, sgd
 from gan_core.game.phase import MakeOptimizer
-from gan_core.game.protocols import Loss
 from gan_core.game.variant import Options
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gan_core.blocks.protocols import Discriminator, Loss
 from gan_core.game.phase import Terms
-from gan_core.game.protocols import Discriminator, Loss
 
 LogitFunction = Callable[[Tensor], Tensor]
 """Maps images (B, C, H, W) to logits (B,), each of which depends on its own image only: no batch normalisation."""

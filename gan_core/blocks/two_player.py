@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gan_core.blocks.protocols import Loss
 from gan_core.game.batch import Batch, Inputs
 from gan_core.game.game import Draw, Game
 from gan_core.game.phase import MakeOptimizer, Networks, Phase, Terms
-from gan_core.game.protocols import Loss
 
 
 def normal_latents(size: int, std: float = 1.0) -> Draw:
