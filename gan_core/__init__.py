@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gan_core.blocks.protocols import Discriminator as Discriminator
     from gan_core.blocks.protocols import Generator as Generator
     from gan_core.blocks.protocols import Loss as Loss
+    from gan_core.blocks.two_player import generated as generated
     from gan_core.blocks.two_player import normal_latents as normal_latents
     from gan_core.blocks.two_player import two_player as two_player
     from gan_core.features.space import Embedding as Embedding
@@ -39,8 +40,15 @@ if TYPE_CHECKING:
     from gan_core.features.space import SpaceUnavailableError as SpaceUnavailableError
     from gan_core.game.batch import Batch as Batch
     from gan_core.game.batch import Inputs as Inputs
+    from gan_core.game.batch import Moment as Moment
     from gan_core.game.data_spec import DataSpec as DataSpec
+    from gan_core.game.data_spec import ImageField as ImageField
+    from gan_core.game.data_spec import LabelField as LabelField
+    from gan_core.game.data_spec import Table as Table
     from gan_core.game.game import Game as Game
+    from gan_core.game.output import Draw as Draw
+    from gan_core.game.output import Output as Output
+    from gan_core.game.output import Request as Request
     from gan_core.game.phase import Networks as Networks
     from gan_core.game.phase import Phase as Phase
     from gan_core.game.phase import Terms as Terms
@@ -70,6 +78,13 @@ _HOME = {
     "Batch": "game.batch",
     "Inputs": "game.batch",
     "DataSpec": "game.data_spec",
+    "ImageField": "game.data_spec",
+    "LabelField": "game.data_spec",
+    "Table": "game.data_spec",
+    "Moment": "game.batch",
+    "Draw": "game.output",
+    "Output": "game.output",
+    "Request": "game.output",
     "Game": "game.game",
     "adam": "blocks.optimizers",
     "rmsprop": "blocks.optimizers",
@@ -77,6 +92,7 @@ _HOME = {
     "Networks": "game.phase",
     "Phase": "game.phase",
     "Terms": "game.phase",
+    "generated": "blocks.two_player",
     "normal_latents": "blocks.two_player",
     "two_player": "blocks.two_player",
     "Discriminator": "blocks.protocols",

@@ -7,6 +7,7 @@ from typing import Any
 from accelerate import Accelerator
 from rich.console import Console
 
+from gan_core.app.data import fingerprints_of, real_data
 from gan_core.app.load import load_run
 from gan_core.data.catalog import open_dataset
 from gan_core.distributed.rendezvous import Rendezvous
@@ -16,8 +17,8 @@ from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.record import record
 from gan_core.evaluation.reference import open_reference
 from gan_core.features.load import LoadedFeatures, load_features
-from gan_core.features.real_data import RealData
 from gan_core.runs.folder import RunFolder
+from gan_core.sampling.given import given_rows
 from gan_core.settings.evaluation import EvaluationSettings
 from gan_core.settings.resolve import read_settings
 from gan_core.settings.settings import Settings
@@ -74,16 +75,18 @@ def _evaluate(
         channels=settings.channels,
         skip_bad=settings.skip_bad,
     )
-    run = load_run(folder, request.seed, accelerator.device)
-    data = RealData(dataset, accelerator.device)
+    run = load_run(folder, accelerator.device)
+    output = run.output(request.output)
     with accelerator.local_main_process_first():  # It may have to download.
-        fingerprint = data.read("train").fingerprint
-    if fingerprint != run.metadata["data"]["fingerprint"]:
+        tables = {table: dataset.read(table, "train") for table in dataset.spec.tables}
+    found = {table: rows.fingerprint for table, rows in tables.items()}
+    if found != fingerprints_of(run.metadata["data"]):
         raise UserError(f"{str(folder)!r} was trained on other data than {name!r} is now")
+    data = real_data(dataset, output.like, accelerator.device, tables)
     reference = open_reference(loaded, request.features, data, accelerator, console)
     samples = request.samples or (_SAMPLES if dataset.channel is None else _STACKED_SAMPLES)
     evaluation = evaluate(
-        run.sampler,
+        run.sampler(request.seed, request.output, rows=given_rows(dataset, output)),
         samples,
         reference,
         accelerator,

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import ceil
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from gan_core.app.data import described_data
 from gan_core.data.dataset import Dataset
 from gan_core.distributed.world import on_cpu
 from gan_core.errors import UserError, did_you_mean
@@ -116,7 +117,7 @@ def _check_batch(settings: Settings, processes: int) -> None:
         )
 
 
-def run_metadata(job: Job, length: int, fingerprint: str, processes: int) -> dict[str, Any]:
+def run_metadata(job: Job, length: int, fingerprints: Mapping[str, str], processes: int) -> dict[str, Any]:
     """Returns what defines a run besides its settings, for run.json and for the check on resume."""
     plugin = job.loaded.plugin
     return {
@@ -124,13 +125,7 @@ def run_metadata(job: Job, length: int, fingerprint: str, processes: int) -> dic
         "variant_distribution": plugin.distribution,
         "variant_version": plugin.version,
         "variant_source": plugin.source,
-        "data": {
-            "image_size": job.dataset.spec.image_size,
-            "channels": job.dataset.spec.channels,
-            "classes": job.dataset.spec.classes,
-            "count": job.dataset.spec.count,
-            "fingerprint": fingerprint,
-        },
+        "data": described_data(job.dataset.spec, fingerprints),
         "skipped_files": job.dataset.skipped,
         "processes": processes,
         "gan_core": __version__,

@@ -1,6 +1,7 @@
 """Loading a run's generator from its folder, without its data set, optimizers or discriminator."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,14 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_core.app.data import spec_of
 from gan_core.distributed.world import dtype_of
-from gan_core.errors import UserError
+from gan_core.errors import UserError, did_you_mean
 from gan_core.game.data_spec import DataSpec
+from gan_core.game.game import Game
+from gan_core.game.output import Output
+from gan_core.game.phase import Networks
+from gan_core.game.variant import Variant
 from gan_core.plugins.load import load_variant
 from gan_core.runs.checkpoint import Checkpoint, newest
 from gan_core.runs.folder import RunFolder
+from gan_core.sampling.given import GivenRows, output_named
 from gan_core.sampling.sampler import Sampler
-from gan_core.settings.resolve import read_settings
+from gan_core.settings.resolve import read_settings, validated
 from gan_core.settings.settings import Settings
 
 _ATTEMPTS = 3
@@ -25,21 +32,68 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedRun:
-    """A run's generator from its newest intact checkpoint, with the run's settings and metadata."""
+    """A run's averaged networks from its newest intact checkpoint, with the run's settings and metadata."""
 
     folder: RunFolder
     settings: Settings
     metadata: dict[str, Any]
     images_seen: int
-    sampler: Sampler
+    variant: Variant
+    game: Game
+    data: DataSpec
+    networks: Networks
+    device: torch.device
+
+    def output(self, name: str | None) -> Output:
+        """Returns the output of this name; None is the first one.
+
+        Raises:
+            UserError: There is none of that name.
+        """
+        try:
+            return output_named(self.game, name)[1]
+        except KeyError:
+            names = ", ".join(self.game.outputs)
+            hint = did_you_mean(str(name), self.game.outputs)
+            raise UserError(f"output: {name!r} is no output of this variant.{hint} Allowed: {names}") from None
+
+    def sampler(
+        self,
+        seed: int,
+        output: str | None = None,
+        options: Mapping[str, object] | None = None,
+        rows: Mapping[str, GivenRows] | None = None,
+    ) -> Sampler:
+        """Returns a sampler of the averaged networks.
+
+        Args:
+            seed: Seed of the samples.
+            output: The output's name; None is the first one.
+            options: Sampling options that differ from their defaults, not yet checked.
+            rows: The rows for each image field that the output is given.
+
+        Raises:
+            UserError: There is no such output, or an option is not allowed.
+        """
+        self.output(output)
+        return Sampler(
+            self.game,
+            self.data,
+            self.networks,
+            seed,
+            self.device,
+            dtype_of(self.settings.precision),
+            output=output,
+            options=validated(self.variant.sampling, options or {}, what="sampling option"),
+            rows=rows,
+        )
 
 
-def load_run(run: Path, seed: int, device: torch.device | None = None) -> LoadedRun:
+def load_run(run: Path, device: torch.device | None = None) -> LoadedRun:
     """Loads the averaged networks of a run's newest intact checkpoint.
 
     Args:
         run: The run's folder.
-        seed: Seed of the samples.
         device: The device of the networks; None uses an accelerator if there is one.
 
     Raises:
@@ -52,8 +106,7 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
     metadata = folder.read_metadata()
     if "data" not in metadata:
         raise UserError(f"{str(folder.metadata)!r} is missing or damaged: it describes the data of the run")
-    data = metadata["data"]
-    spec = DataSpec(name=settings.dataset, **{key: value for key, value in data.items() if key != "fingerprint"})
+    spec = spec_of(settings.dataset, metadata["data"])
     loaded = load_variant(settings.variant)
     game = loaded.build(resolved.options_as(loaded.variant.options), spec)
     if device is None and torch.accelerator.is_available():
@@ -73,7 +126,11 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
         settings=settings,
         metadata=metadata,
         images_seen=checkpoint.images_seen,
-        sampler=Sampler(game, networks, seed, device, dtype),
+        variant=loaded.variant,
+        game=game,
+        data=spec,
+        networks=networks,
+        device=device,
     )
 
 

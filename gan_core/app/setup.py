@@ -1,6 +1,6 @@
 """Setting up a run: images and networks on their devices, and the checkpoint to resume from."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -8,12 +8,13 @@ import torch
 from accelerate import Accelerator
 
 from gan_core.app.job import Job
-from gan_core.data.dataset import Images
+from gan_core.data.dataset import Rows
 from gan_core.distributed.batchnorm import synchronise
 from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.distributed.world import dtype_of, share_of
 from gan_core.errors import UserError, did_you_mean
 from gan_core.evaluation.evaluator import metric_names
+from gan_core.game.batch import Moment
 from gan_core.game.game import Game
 from gan_core.runs.checkpoint import Checkpoint
 from gan_core.runs.folder import RunFolder
@@ -37,14 +38,13 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, source: BatchSou
     }
     # Copied before any forward pass, because modules may cache outputs, which cannot be copied; and before their batch
     # normalisation is synchronised, because only the main process draws samples.
-    averages = {name: Ema(networks[name], settings.ema_kimg * 1000, settings.ema_ramp_up) for name in game.ema}
+    half_life = _half_life(job, game, length)
+    averages = {name: Ema(networks[name], half_life) for name in game.ema}
     if accelerator.num_processes > 1 and settings.batchnorm == "global":
         synchronise(networks, device)
     modules = [PhaseModule(phase, networks) for phase in game.phases]
     take_snapshot = partial(snapshot, networks, extra_state)
-    restore = take_snapshot()
-    _find_unused(modules, source)
-    restore()
+    _probe(modules, source, take_snapshot())
     _check_metrics(job, modules)
     schedule = Schedule(
         kind=settings.lr_schedule, begin=int(settings.lr_decay_from * length), end=length, final=settings.lr_final
@@ -66,12 +66,29 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, source: BatchSou
     return state
 
 
-def _find_unused(modules: list[PhaseModule], source: BatchSource) -> None:
-    """Runs one backward of every phase on its first batch, to find its terms and unused parameters."""
+def _half_life(job: Job, game: Game, length: int) -> Callable[[int], float]:
+    """Returns the half-life of the averages in images, by images seen.
+
+    It ramps up to its full value during the run (Karras et al. 2020, Training GANs with Limited Data, appendix C).
+    """
+    settings, own = job.settings, game.half_life
+    if own is None:
+        return lambda seen: min(settings.ema_kimg * 1000, seen * settings.ema_ramp_up)
+    return lambda seen: own(Moment(images_seen=seen, progress=min(1.0, seen / length), batch=settings.batch))
+
+
+def _probe(modules: list[PhaseModule], source: BatchSource, restore: Callable[[], None]) -> None:
+    """Runs one backward and `after` of every phase on its first batch, to find its terms and unused parameters."""
+    parameters = [p for module in modules for p in module.networks.parameters()]
+    weights = [parameter.detach().clone() for parameter in parameters]
     by_name = {module.phase.name: module for module in modules}
     for phase, batches in source.step(0):
         if module := by_name.pop(phase.name, None):
             module.find_unused(batches[0])
+    restore()
+    with torch.no_grad():
+        for parameter, weight in zip(parameters, weights, strict=True):
+            parameter.copy_(weight)
 
 
 def _check_metrics(job: Job, modules: list[PhaseModule]) -> None:
@@ -115,21 +132,25 @@ def find_checkpoint(
     return None if name is None else Checkpoint(path=folder.checkpoints / name, images_seen=int(name))
 
 
-def read_images(job: Job, accelerator: Accelerator) -> Images:
-    """Reads the training split; one process of each machine reads first, because it may have to download."""
+def read_tables(job: Job, accelerator: Accelerator) -> dict[str, Rows]:
+    """Reads the training split of every table; one process of each machine reads first, because it may download."""
     with accelerator.local_main_process_first():
-        return job.dataset.read("train")
+        return {name: job.dataset.read(name, "train") for name in job.dataset.spec.tables}
 
 
-def make_batch_source(job: Job, accelerator: Accelerator, game: Game, images: Images) -> BatchSource:
+def make_batch_source(
+    job: Job, accelerator: Accelerator, game: Game, tables: Mapping[str, Rows], length: int
+) -> BatchSource:
     """Makes the source of the run's batches."""
     settings = job.settings
     return BatchSource(
         game=game,
-        images=images,
-        count=job.dataset.spec.count,
+        data=job.dataset.spec,
+        tables={name: rows.to(accelerator.device) for name, rows in tables.items()},
+        mirror=settings.mirror,
         batch=settings.batch,
         accumulate=settings.accumulate,
+        length=length,
         seed=settings.seed,
         share=share_of(accelerator),
         device=accelerator.device,

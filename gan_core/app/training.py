@@ -9,14 +9,14 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.text import Text
 
+from gan_core.app.data import real_data
 from gan_core.app.job import Job, check_job, run_metadata
-from gan_core.app.setup import build_state, find_checkpoint, make_batch_source, read_images
+from gan_core.app.setup import build_state, find_checkpoint, make_batch_source, read_tables
 from gan_core.console import printable
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.distributed.world import describe, join_world
 from gan_core.evaluation.evaluator import make_evaluator
-from gan_core.features.real_data import RealData
 from gan_core.game.game import Game
 from gan_core.observers.live import LiveView
 from gan_core.observers.recorder import Recorder
@@ -28,9 +28,12 @@ from gan_core.runs.lock import RunLock
 from gan_core.runs.process import this_process
 from gan_core.runs.resume import move_away
 from gan_core.sampling.files import sample_grid
+from gan_core.sampling.given import given_rows, output_named
 from gan_core.sampling.sampler import Sampler
+from gan_core.training.batch_source import BatchSource
 from gan_core.training.loop import Status, Training, train
 from gan_core.training.observer import Observer
+from gan_core.training.state import TrainingState
 
 ShowPlan = Callable[[Job, Game, int, Console], None]
 """`show_plan(job, game, length, console)` prints the plan of the run; `length` is in images."""
@@ -90,16 +93,16 @@ def _run(
 ) -> Status:
     settings, folder = job.settings, RunFolder(job.settings.folder)
     console.print(Text.assemble(("processes", "bold"), "  ", printable(describe(accelerator))), soft_wrap=True)
-    images = read_images(job, accelerator)
-    fingerprint = images.fingerprint
-    rendezvous.compare("data", {"fingerprint": fingerprint})
+    tables = read_tables(job, accelerator)
+    fingerprints = {name: rows.fingerprint for name, rows in tables.items()}
+    rendezvous.compare("data", {f"fingerprint of {name}": value for name, value in fingerprints.items()})
     game = job.build()
-    source = make_batch_source(job, accelerator, game, images.to(accelerator.device))
-    length = job.length(source.step_images)
+    length = job.length(settings.batch * game.batches_per_step)
+    source = make_batch_source(job, accelerator, game, tables, length)
     if show_plan is not None:
         show_plan(job, game, length, console)
 
-    metadata = run_metadata(job, length, fingerprint, accelerator.num_processes)
+    metadata = run_metadata(job, length, fingerprints, accelerator.num_processes)
     saved = find_checkpoint(job, folder, rendezvous, metadata, allowed)
     state = build_state(job, accelerator, game, source, length)
     if saved is not None:
@@ -111,12 +114,13 @@ def _run(
             folder.write_metadata(status="finished", images_seen=state.images_seen)
         return "finished"
 
-    averages = {name: average.network for name, average in state.averages.items()}
+    make_sampler = partial(_sampler, job, game, state, source)
     evaluate = None
     if settings.evaluate_every is not None:
+        sampler = make_sampler(seed=0)
         evaluate = make_evaluator(
-            RealData(job.dataset, accelerator.device, source.images),
-            Sampler(game, averages, 0, source.device, source.dtype),
+            real_data(job.dataset, sampler.output.like, accelerator.device, source.tables),
+            sampler,
             samples=settings.evaluate_samples,
             features=settings.evaluate_features,
             accelerator=accelerator,
@@ -144,7 +148,7 @@ def _run(
                 state=state,
                 source=source,
                 folder=folder,
-                draw_grid=partial(sample_grid, Sampler(game, averages, settings.seed, source.device, source.dtype)),
+                draw_grid=partial(sample_grid, make_sampler(seed=settings.seed)),
                 observers=tuple(observers),
                 evaluate=evaluate,
             )
@@ -152,6 +156,14 @@ def _run(
     _print_outcome(console, status, state.images_seen, folder)
     accelerator.wait_for_everyone()  # No process exits while another may still need it.
     return status
+
+
+def _sampler(job: Job, game: Game, state: TrainingState, source: BatchSource, *, seed: int) -> Sampler:
+    """Returns a sampler of the current averages and the first output."""
+    networks = {name: average.network for name, average in state.averages.items()}
+    rows = given_rows(job.dataset, output_named(game, None)[1])
+    options = job.loaded.variant.sampling()
+    return Sampler(game, job.dataset.spec, networks, seed, source.device, source.dtype, options=options, rows=rows)
 
 
 def _lock(folder: RunFolder, locks: ExitStack) -> None:

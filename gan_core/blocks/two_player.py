@@ -6,18 +6,31 @@ from torch import Tensor, nn
 
 from gan_core.blocks.protocols import Loss
 from gan_core.game.batch import Batch, Inputs
-from gan_core.game.game import Draw, Game
+from gan_core.game.game import Game
+from gan_core.game.output import Draw, Output, Request
 from gan_core.game.phase import MakeOptimizer, Networks, Phase, Terms
+from gan_core.game.variant import Options
 
 
 def normal_latents(size: int, std: float = 1.0) -> Draw:
     """Returns a `draw` of latents z ~ N(0, std² I), float32 of shape (B, size), for an unconditional game."""
 
-    def draw(random: np.random.Generator, count: int, labels: Tensor | None) -> Inputs:
-        del labels  # An unconditional game has none.
-        return {"z": torch.from_numpy(random.standard_normal((count, size), dtype=np.float32) * np.float32(std))}
+    def draw(random: np.random.Generator, request: Request) -> Inputs:
+        drawn = random.standard_normal((request.count, size), dtype=np.float32)
+        return {"z": torch.from_numpy(drawn * np.float32(std))}
 
     return draw
+
+
+def generated(network: str = "generator", *, given: tuple[str, ...] = (), like: str = "images") -> Output:
+    """Returns the output of a network that is called with the inputs by name; see `Output` for `given` and `like`."""
+
+    def generate(networks: Networks, inputs: Inputs, options: Options) -> Tensor:
+        del options
+        images: Tensor = networks[network](**inputs)
+        return images
+
+    return Output(generate=generate, given=given, like=like)
 
 
 def two_player(
@@ -74,5 +87,5 @@ def two_player(
             ),
         ],
         draw=draw,
-        generate=lambda networks, inputs: networks["generator"](**inputs),
+        outputs={"images": generated()},
     )

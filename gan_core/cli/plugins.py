@@ -67,7 +67,7 @@ def show(
             "source": plugin.source,
             "doc": loaded.doc,
             "paper": loaded.variant.paper,
-            "needs_labels": loaded.variant.needs_labels,
+            "needs": [list(names) for names in loaded.variant.tables()],
             "options": options,
             "parameters": counts,
         }

@@ -28,8 +28,8 @@ def sample(
     from gan_core.console import PlainConsole
     from gan_core.sampling.files import save_folder, save_grid, save_npz
 
-    sampler = load_run(run, seed).sampler
-    classes = sampler.game.classes
+    sampler = load_run(run).sampler(seed)
+    classes = sampler.classes
     if label is not None and not 0 <= label < classes:
         allowed = f"0 to {classes - 1}" if classes else "none (the generator of this run is not conditional)"
         raise UserError(f"label: {label} is not allowed. Allowed: {allowed}")

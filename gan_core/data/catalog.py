@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_core.data.cache import cache_folder
-from gan_core.data.dataset import RESIDENT_BYTES, Dataset, Images, ResidentImages, convert
+from gan_core.data.dataset import Dataset, Rows, resident
 from gan_core.data.folder import open_folder
 from gan_core.data.stacked import stack
 from gan_core.errors import UserError, did_you_mean
@@ -25,17 +25,23 @@ class _Known:
     channels: int
     train: int
     test: int
-    classes: int = 10
+    classes: tuple[str, ...] = tuple("0123456789")
     torchvision: str = ""
 
+
+_CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 _KNOWN = {
     "digits": _Known(image_size=8, channels=1, train=1500, test=297),
     "mnist": _Known(image_size=28, channels=1, train=60_000, test=10_000, torchvision="MNIST"),
-    "fashion-mnist": _Known(image_size=28, channels=1, train=60_000, test=10_000, torchvision="FashionMNIST"),
-    "kmnist": _Known(image_size=28, channels=1, train=60_000, test=10_000, torchvision="KMNIST"),
+    "fashion-mnist": _Known(
+        image_size=28, channels=1, train=60_000, test=10_000, classes=_CLOTHES, torchvision="FashionMNIST"
+    ),
+    "kmnist": _Known(image_size=28, channels=1, train=60_000, test=10_000, classes=_KUZUSHIJI, torchvision="KMNIST"),
     "usps": _Known(image_size=16, channels=1, train=7291, test=2007, torchvision="USPS"),
-    "cifar10": _Known(image_size=32, channels=3, train=50_000, test=10_000, torchvision="CIFAR10"),
+    "cifar10": _Known(image_size=32, channels=3, train=50_000, test=10_000, classes=_CIFAR10, torchvision="CIFAR10"),
 }
 _STACKED = "stacked-mnist"
 
@@ -74,15 +80,20 @@ def open_dataset(
         raise UserError(f"dataset: {name!r} is not known.{near} Allowed: {', '.join(names)}, folder:PATH")
     size = image_size or known.image_size
     depth = channels or known.channels
-    spec = DataSpec(name=name, image_size=size, channels=depth, classes=known.classes, count=known.train)
+    spec = DataSpec.of_images(
+        name=name,
+        image_size=size,
+        channels=depth,
+        classes=len(known.classes),
+        count=known.train,
+        class_names=known.classes,
+    )
 
-    def read(split: str) -> Images:
+    def read(table: str, split: str) -> Rows:
         images, labels = _read_torchvision(name, known, split, data_dir) if known.torchvision else _read_digits(split)
-        if len(images) * depth * size * size > RESIDENT_BYTES:
-            return ResidentImages(images, labels, (size, depth))
-        return ResidentImages(convert(images, size, depth), labels)
+        return resident(spec.tables[table].fields, {"images": images, "labels": labels})
 
-    return Dataset(spec=spec, splits={"train": known.train, "test": known.test}, read=read)
+    return Dataset(spec=spec, splits={"train": {"images": known.train}, "test": {"images": known.test}}, read=read)
 
 
 def _read_digits(split: str) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
-"""A data set that is described but not read yet, and its images once they are read."""
+"""A data set that is described but not read yet, and the rows of its tables once they are read."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -10,85 +10,165 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.game.data_spec import DataSpec
+from gan_core.game.data_spec import DataSpec, Field, ImageField, LabelField, Table
 
 RESIDENT_BYTES = 2 << 30
 """Up to this size, converted images are kept on the device; above it, images are converted batch by batch."""
 
-RealBatch = tuple[Tensor, Tensor | None]
-"""Images (B, C, H, W) uint8 and labels (B,) int64, or None where there are none."""
+RealRows = Mapping[str, Tensor]
+"""B rows by field: images (B, C, H, W) uint8 and labels (B,) int64."""
 
 
-class Images(Protocol):
-    """The images of one split, resident in memory or read from disk on demand."""
+class Rows(Protocol):
+    """The rows of one table in one split, resident in memory or read from disk on demand."""
 
     @property
-    def labels(self) -> Tensor | None:
-        """The classes of all images, (N,) int64, or None where there are none."""
+    def labels(self) -> Mapping[str, Tensor]:
+        """The label fields of all rows, (N,) int64."""
 
     @property
     def fingerprint(self) -> str:
         """A hash that changes when the data does."""
 
-    def to(self, device: torch.device) -> "Images":
-        """Moves resident images and labels to the device."""
+    def to(self, device: torch.device) -> "Rows":
+        """Moves resident rows to the device."""
 
-    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealBatch]:
-        """Yields the images at each list of indices, on the device."""
+    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealRows]:
+        """Yields the rows at each list of indices, on the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A data set whose shape is known and whose images are not read yet.
+    """A data set whose properties are known and whose rows are not read yet.
 
     Attributes:
-        spec: Its shape, after the requested resizing and colour conversion.
-        splits: How many images each split has ("train", and "test" where there is one).
-        read: `read(split)` reads the images.
-        skipped: How many files of a folder are left out, because they are not readable images.
+        spec: Its tables and fields, after the requested resizing and colour conversion.
+        splits: How many rows each table has in each split: `splits["test"]["images"]`. Every data set has "train".
+        read: `read(table, split)` reads the rows of a table.
+        skipped: How many files are left out, because they are not readable images.
         channel: The data set from which each channel is taken, where images are stacked (Stacked-MNIST).
     """
 
     spec: DataSpec
-    splits: dict[str, int]
-    read: Callable[[str], Images]
+    splits: Mapping[str, Mapping[str, int]]
+    read: Callable[[str, str], Rows]
     channel: "Dataset | None" = None
     skipped: int = 0
 
+    def table_of(self, name: str) -> str:
+        """Returns the name of the table that has the field `name`."""
+        return next(table for table, described in self.spec.tables.items() if name in described.fields)
 
-class ResidentImages:
-    """Images that are all on the device as uint8 and are gathered there, without a DataLoader."""
+    def images_of(self, name: str) -> "Dataset":
+        """Returns the image field `name` as a data set of its own, of one table with the fields `images` and `labels`.
 
-    def __init__(self, images: Tensor, labels: Tensor | None, shape: tuple[int, int] | None = None) -> None:
-        """Stores images (N, C, H, W) uint8 and labels (N,) int64 or None.
-
-        With `shape`, (image size, channels), images are converted to it each time they are gathered.
+        It has labels if the field's table does.
         """
-        self.images, self.labels, self.shape = images, labels, shape
+        if name == "images":
+            return self
+        table = self.table_of(name)
+        described = self.spec.tables[table]
+        fields: dict[str, Field] = {"images": described.fields[name]}
+        if (labels := described.fields.get("labels")) is not None:
+            fields["labels"] = labels
+        return replace(
+            self,
+            spec=DataSpec(
+                name=f"{self.spec.name} ({name})", tables={"images": Table(fields=fields, count=described.count)}
+            ),
+            splits={split: {"images": counts[table]} for split, counts in self.splits.items() if table in counts},
+            read=lambda _, split: OneField(self.read(table, split), name),
+        )
+
+
+@dataclass(frozen=True)
+class OneField:
+    """Rows whose field `name` is called `images`."""
+
+    rows: Rows
+    name: str
+
+    @property
+    def labels(self) -> Mapping[str, Tensor]:
+        """The label fields of all rows, (N,) int64."""
+        return self.rows.labels
+
+    @property
+    def fingerprint(self) -> str:
+        """The table's hash."""
+        return self.rows.fingerprint
+
+    def to(self, device: torch.device) -> "OneField":
+        """Moves the rows."""
+        return OneField(self.rows.to(device), self.name)
+
+    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealRows]:
+        """Yields the field and the labels at each list of indices."""
+        for batch in self.rows.batches(indices):
+            yield {"images": batch[self.name], **{key: batch[key] for key in self.rows.labels}}
+
+
+@dataclass(frozen=True)
+class ResidentRows:
+    """Rows that are all on the device, images as uint8, and are gathered there, without a DataLoader.
+
+    Attributes:
+        columns: The fields of all rows: images (N, C, H, W) uint8 and labels (N,) int64.
+        converted: Image fields that are resized or change colour each time they are gathered, because all of them
+            would not fit: the (image size, channels) to convert to.
+    """
+
+    columns: Mapping[str, Tensor]
+    converted: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> Mapping[str, Tensor]:
+        """The label fields of all rows, (N,) int64."""
+        return {name: column for name, column in self.columns.items() if column.ndim == 1}
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of the pixels and the labels."""
-        digest = hashlib.sha256(f"{tuple(self.images.shape)} {self.shape}".encode())
-        for tensor in (self.images, self.labels):
-            if tensor is not None:
-                digest.update(tensor.cpu().contiguous().numpy().data)
+        images = {name: column for name, column in self.columns.items() if column.ndim > 1}
+        header = " ".join(f"{tuple(column.shape)} {self.converted.get(name)}" for name, column in images.items())
+        digest = hashlib.sha256(header.encode())
+        for column in self.columns.values():
+            digest.update(column.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
-    def to(self, device: torch.device) -> "ResidentImages":
-        """Moves the images and the labels to the device."""
-        labels = None if self.labels is None else self.labels.to(device)
-        return ResidentImages(self.images.to(device), labels, self.shape)
+    def to(self, device: torch.device) -> "ResidentRows":
+        """Moves the columns to the device."""
+        return ResidentRows({name: column.to(device) for name, column in self.columns.items()}, self.converted)
 
-    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealBatch]:
-        """Gathers the images at each list of indices."""
+    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealRows]:
+        """Gathers the rows at each list of indices."""
+        device = next(iter(self.columns.values())).device
         for chosen in indices:
-            at = torch.tensor(chosen).to(self.images.device, non_blocking=True)
-            yield self.gather(at), None if self.labels is None else self.labels[at]
+            yield self.gather(torch.tensor(chosen).to(device, non_blocking=True))
 
-    def gather(self, at: Tensor) -> Tensor:
-        """Returns the images at indices (B,), converted: (B, C, H, W) uint8."""
-        return self.images[at] if self.shape is None else convert(self.images[at], *self.shape)
+    def gather(self, at: Tensor) -> RealRows:
+        """Returns the rows at indices (B,), converted."""
+        return {
+            name: convert(column[at], *self.converted[name]) if name in self.converted else column[at]
+            for name, column in self.columns.items()
+        }
+
+
+def resident(
+    fields: Mapping[str, Field], columns: Mapping[str, Tensor], *, limit: int = RESIDENT_BYTES
+) -> ResidentRows:
+    """Returns rows as `fields` describes them: converted now if they fit in `limit` bytes, else when gathered."""
+    size = sum(len(columns[name]) * _bytes(field) for name, field in fields.items())
+    shapes = {name: (field.height, field.channels) for name, field in fields.items() if isinstance(field, ImageField)}
+    if size > limit:
+        return ResidentRows(columns, shapes)
+    return ResidentRows(
+        {name: convert(column, *shapes[name]) if name in shapes else column for name, column in columns.items()}
+    )
+
+
+def _bytes(field: Field) -> int:
+    return 0 if isinstance(field, LabelField) else field.channels * field.height * field.width
 
 
 def convert(images: Tensor, image_size: int, channels: int) -> Tensor:

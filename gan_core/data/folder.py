@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import torch
 
-from gan_core.data.dataset import RESIDENT_BYTES, Dataset, Images, ResidentImages
+from gan_core.data.dataset import RESIDENT_BYTES, Dataset, ResidentRows, Rows
 from gan_core.data.folder_files import Problems, describe, list_files
-from gan_core.data.image_files import Header, StreamedImages, decode, read_files, read_header
+from gan_core.data.image_files import Header, StreamedRows, decode, read_files, read_header
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 
@@ -56,19 +56,26 @@ def open_folder(root: Path, *, image_size: int | None, channels: int | None, ski
     good = [headers[path] for path in files]
     size = image_size or _common_size(good)
     depth = _common_channels(good) if channels is None else channels
-    spec = DataSpec(
-        name=f"folder:{root}", image_size=size, channels=depth, classes=len(found.classes), count=len(files)
+    spec = DataSpec.of_images(
+        name=f"folder:{root}",
+        image_size=size,
+        channels=depth,
+        classes=len(found.classes),
+        count=len(files),
+        class_names=tuple(folder.name for folder in found.classes),
     )
 
-    def read(split: str) -> Images:
-        del split  # A folder has only a training split.
-        to_tensor = partial(decode, image_size=size, channels=depth)
-        if len(files) * depth * size * size <= RESIDENT_BYTES:
-            return ResidentImages(torch.stack(_all(to_tensor, files)), targets)
-        _all(partial(_check, image_size=size, channels=depth), files)
-        return StreamedImages(files, targets, to_tensor)
+    to_tensor = partial(decode, image_size=size, channels=depth)
 
-    return Dataset(spec=spec, splits={"train": len(files)}, read=read, skipped=len(problems))
+    def read(table: str, split: str) -> Rows:
+        del table, split  # A folder has only one of each.
+        labels = {} if targets is None else {"labels": targets}
+        if len(files) * depth * size * size <= RESIDENT_BYTES:
+            return ResidentRows({"images": torch.stack(_all(to_tensor, files)), **labels})
+        _all(partial(_check, image_size=size, channels=depth), files)
+        return StreamedRows({"images": files}, labels, {"images": to_tensor})
+
+    return Dataset(spec=spec, splits={"train": {"images": len(files)}}, read=read, skipped=len(problems))
 
 
 def _check(path: Path, image_size: int, channels: int) -> None:

@@ -1,7 +1,7 @@
 """Image files: decoding with an error per file, and streaming for data sets that do not fit in memory."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gan_core.cores import usable_cores
-from gan_core.data.dataset import RealBatch
+from gan_core.data.dataset import RealRows
 from gan_core.data.folder_files import Problems
 
 T = TypeVar("T")
@@ -70,44 +70,50 @@ def read_files(work: Callable[[Path], T], files: Iterable[Path], problems: Probl
         return dict(result for results in pool.map(attempt, files) for result in results)
 
 
-class StreamedImages:
-    """Images that DataLoader workers decode in the requested order."""
+class StreamedRows:
+    """Rows whose images DataLoader workers decode in the requested order."""
 
-    def __init__(self, files: list[Path], labels: Tensor | None, to_tensor: Callable[[Path], Tensor]) -> None:
-        self.files, self.labels, self.to_tensor = files, labels, to_tensor
+    def __init__(
+        self,
+        files: Mapping[str, list[Path]],
+        labels: Mapping[str, Tensor],
+        decoders: Mapping[str, Callable[[Path], Tensor]],
+    ) -> None:
+        """Takes the files of each image field, the label fields, and what decodes a file of a field to (C, H, W)."""
+        self.files, self.labels, self.decoders = files, labels, decoders
         self.device = torch.device("cpu")
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of the files' names and sizes, and of their labels."""
-        labels = [] if self.labels is None else self.labels.tolist()
-        lines = [f"{path.name} {path.stat().st_size}" for path in self.files]
+        """sha256 of the files' names and sizes, and of the labels."""
+        labels = [number for column in self.labels.values() for number in column.tolist()]
+        lines = [f"{path.name} {path.stat().st_size}" for files in self.files.values() for path in files]
         return hashlib.sha256("\n".join([str(labels), *lines]).encode()).hexdigest()
 
-    def to(self, device: torch.device) -> "StreamedImages":
+    def to(self, device: torch.device) -> "StreamedRows":
         """Sends every batch to the device from now on."""
         self.device = device
         return self
 
-    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealBatch]:
-        """Decodes the images at each list of indices, a few batches ahead."""
+    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealRows]:
+        """Decodes the rows at each list of indices, a few batches ahead."""
         loader = DataLoader(
-            _Decoded(self.files, self.to_tensor),
+            _Decoded(self),
             batch_sampler=_IndexBatches(indices),
             num_workers=min(2, usable_cores()),
             pin_memory=self.device.type == "cuda",
         )
-        for images, at in loader:
-            labels = None if self.labels is None else self.labels[at].to(self.device)
-            yield images.to(self.device, non_blocking=True), labels
+        for rows in loader:
+            yield {name: column.to(self.device, non_blocking=True) for name, column in rows.items()}
 
 
-class _Decoded(Dataset[tuple[Tensor, int]]):
-    def __init__(self, files: list[Path], to_tensor: Callable[[Path], Tensor]) -> None:
-        self.files, self.to_tensor = files, to_tensor
+class _Decoded(Dataset[dict[str, Tensor]]):
+    def __init__(self, rows: StreamedRows) -> None:
+        self.files, self.labels, self.decoders = rows.files, rows.labels, rows.decoders
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.to_tensor(self.files[index]), index
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        images = {name: self.decoders[name](files[index]) for name, files in self.files.items()}
+        return images | {name: column[index] for name, column in self.labels.items()}
 
 
 class _IndexBatches(Sampler[list[int]]):

@@ -7,14 +7,14 @@ trained on them; other variants ignore them.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gan_core.data.dataset import Dataset, Images, RealBatch, ResidentImages
+from gan_core.data.dataset import Dataset, RealRows, ResidentRows, Rows
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 from gan_core.randomness import Streams
@@ -38,15 +38,15 @@ def stack(name: str, digits: Dataset, channels: int | None) -> Dataset:
     if channels not in (None, 3):
         raise UserError(f"channels: {channels} is not allowed for {name!r}. Its images have 3")
     size = digits.spec.image_size
-    spec = DataSpec(name=name, image_size=size, channels=3, classes=CLASSES, count=_COUNTS["train"])
+    spec = DataSpec.of_images(name=name, image_size=size, channels=3, classes=CLASSES, count=_COUNTS["train"])
 
-    def read(split: str) -> Images:
-        images = digits.read(split)
-        assert isinstance(images, ResidentImages)
-        assert images.labels is not None
-        return StackedImages(images, triples(images.labels.cpu(), _COUNTS[split], split))
+    def read(table: str, split: str) -> Rows:
+        rows = digits.read(table, split)
+        assert isinstance(rows, ResidentRows)
+        return StackedRows(rows, triples(rows.labels["labels"].cpu(), _COUNTS[split], split))
 
-    return Dataset(spec=spec, splits=_COUNTS, read=read, channel=digits)
+    splits = {split: {"images": count} for split, count in _COUNTS.items()}
+    return Dataset(spec=spec, splits=splits, read=read, channel=digits)
 
 
 def triples(labels: Tensor, count: int, split: str) -> Tensor:
@@ -60,32 +60,31 @@ def triples(labels: Tensor, count: int, split: str) -> Tensor:
     return torch.from_numpy(by_class[first[digits] + (random * sizes[digits]).astype(np.int64)])
 
 
-class StackedImages:
-    """Stacked images, assembled from digits that are kept on the device."""
+class StackedRows:
+    """Stacked images and their labels, assembled from digits that are kept on the device."""
 
-    def __init__(self, digits: ResidentImages, chosen: Tensor) -> None:
-        """Takes digits (M, 1, H, W) uint8 with labels, and the indices of each image's digits, (N, 3) int64."""
+    def __init__(self, digits: ResidentRows, chosen: Tensor) -> None:
+        """Takes rows of digits (M, 1, H, W) uint8 and labels, and the indices of each image's digits, (N, 3) int64."""
         self.digits, self.chosen = digits, chosen
 
-    @property
-    def labels(self) -> Tensor:
+    @cached_property
+    def labels(self) -> Mapping[str, Tensor]:
         """The classes, 0 to 999: (N,) int64."""
-        assert self.digits.labels is not None
         place_values = torch.tensor([100, 10, 1], device=self.chosen.device)
-        return (self.digits.labels[self.chosen] * place_values).sum(1)
+        return {"labels": (self.digits.labels["labels"][self.chosen] * place_values).sum(1)}
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of the digits and their indices."""
         return hashlib.sha256(self.digits.fingerprint.encode() + self.chosen.cpu().numpy().tobytes()).hexdigest()
 
-    def to(self, device: torch.device) -> "StackedImages":
-        """Returns the images with digits and indices on the device."""
-        return StackedImages(self.digits.to(device), self.chosen.to(device))
+    def to(self, device: torch.device) -> "StackedRows":
+        """Returns the rows with digits and indices on the device."""
+        return StackedRows(self.digits.to(device), self.chosen.to(device))
 
-    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealBatch]:
-        """Yields the images (B, 3, H, W) uint8 and labels (B,) int64 at each list of indices."""
-        labels = self.labels
+    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealRows]:
+        """Yields images (B, 3, H, W) uint8 and labels (B,) int64 at each list of indices."""
         for chosen in indices:
             at = torch.tensor(chosen).to(self.chosen.device, non_blocking=True)
-            yield self.digits.gather(self.chosen[at].flatten()).unflatten(0, (-1, 3)).squeeze(2), labels[at]
+            digits = self.digits.gather(self.chosen[at].flatten())["images"]
+            yield {"images": digits.unflatten(0, (-1, 3)).squeeze(2), "labels": self.labels["labels"][at]}

@@ -16,7 +16,7 @@ from torch import Tensor
 from gan_core.evaluation.frechet import Moments
 from gan_core.features.space import FeatureSpace
 from gan_core.progress import progress
-from gan_core.sampling.sampler import BLOCK
+from gan_core.sampling.given import BLOCK
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ from gan_core.evaluation.metrics import Metric, MetricInputs, measure
 from gan_core.evaluation.neighbours import nearest
 from gan_core.evaluation.reference import Reference
 from gan_core.evaluation.source import Source
-from gan_core.sampling.sampler import BLOCK
+from gan_core.sampling.given import BLOCK
 from gan_core.version import __version__
 
 _CLOSEST_PAIRS = 16

@@ -7,9 +7,9 @@ diversity: a classifier learns little from a generator that draws only ten perfe
 from rich.console import Console
 from torch import Tensor
 
-from gan_core.data.dataset import ResidentImages
+from gan_core.data.dataset import ResidentRows
 from gan_core.features.network import SmallCnn
-from gan_core.features.real_data import RealData
+from gan_core.features.real_data import LabelledRows, RealData
 from gan_core.features.training import LabelledImages, accuracy, train_classifier
 from gan_core.randomness import Streams
 
@@ -25,7 +25,7 @@ def gan_train(images: Tensor, labels: Tensor, data: RealData, console: Console) 
         data: The real images.
         console: Shows progress.
     """
-    fakes = ResidentImages(images, labels).to(data.device)
+    fakes = LabelledRows(ResidentRows({"images": images, "labels": labels}).to(data.device))
     return (
         _accuracy_after_training(fakes, data, "training a classifier on samples", console),
         _accuracy_after_training(
@@ -37,6 +37,6 @@ def gan_train(images: Tensor, labels: Tensor, data: RealData, console: Console) 
 def _accuracy_after_training(images: LabelledImages, data: RealData, what: str, console: Console) -> float:
     spec = data.dataset.spec
     Streams(0).seed_modules("GAN-train", 0, 0)
-    network = SmallCnn(spec.channels, spec.image_size, spec.classes)
+    network = SmallCnn(spec.image(), spec.classes)
     train_classifier(network, images, 0, data.device, what, console)
     return accuracy(network, data.test)

@@ -14,7 +14,7 @@ from gan_core.evaluation.neighbours import nearest
 from gan_core.features.load import LoadedFeatures
 from gan_core.features.real_data import RealData, Subset
 from gan_core.features.space import FeatureSpace, SpaceUnavailableError
-from gan_core.sampling.sampler import BLOCK
+from gan_core.sampling.given import BLOCK
 
 _MAX_TRAINING_IMAGES = 50_000
 """The maximum number of training images that are searched for a fake's nearest neighbour."""

@@ -112,7 +112,7 @@ features = Features(api=1, options=ClassifierOptions, open=open_classifier)
 
 def _network(data: RealData) -> SmallCnn:
     spec = data.dataset.spec
-    return SmallCnn(spec.channels, spec.image_size, spec.classes)
+    return SmallCnn(spec.image(), spec.classes)
 
 
 def _path(data: RealData, seed: int) -> Path:

@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gan_core.game.data_spec import ImageField
+
 WIDTH = 128
 """The number of features."""
 
@@ -19,18 +21,18 @@ class SmallCnn(nn.Module):
     For 28 x 28 images: 5 x 5 / 2 - 32, 3 x 3 / 2 - 64, 3 x 3 / 2 - 64, each with batch normalisation and ReLU.
     """
 
-    def __init__(self, channels: int, image_size: int, classes: int) -> None:
+    def __init__(self, image: ImageField, classes: int) -> None:
         """Takes the shape of the images and the number of classes."""
         super().__init__()
         layers: list[nn.Module] = []
-        before, side = channels, image_size
-        while side > _FINAL_SIDE or len(layers) < 3 * len(_WIDTHS):
+        before, height, width = image.shape
+        while max(height, width) > _FINAL_SIDE or len(layers) < 3 * len(_WIDTHS):
             at = len(layers) // 3
-            width, kernel, stride = _WIDTHS[min(at, 2)], 3 if at else 5, 2 if side > _FINAL_SIDE else 1
-            conv = nn.Conv2d(before, width, kernel, stride, kernel // 2, bias=False)
-            layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
-            before, side = width, -(-side // stride)
-        self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * side * side, WIDTH), nn.ReLU())
+            maps, kernel, stride = _WIDTHS[min(at, 2)], 3 if at else 5, 2 if max(height, width) > _FINAL_SIDE else 1
+            conv = nn.Conv2d(before, maps, kernel, stride, kernel // 2, bias=False)
+            layers += [conv, nn.BatchNorm2d(maps), nn.ReLU()]
+            before, height, width = maps, -(-height // stride), -(-width // stride)
+        self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * height * width, WIDTH), nn.ReLU())
         self.head = nn.Linear(WIDTH, classes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

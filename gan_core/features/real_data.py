@@ -6,11 +6,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_core.data.dataset import Dataset, Images, RealBatch
+from gan_core.data.dataset import Dataset, Rows
 from gan_core.errors import UserError
 from gan_core.randomness import Streams
 
 _MIN_IMAGES = 60
+
+RealBatch = tuple[Tensor, Tensor | None]
+"""Images (B, C, H, W) uint8 and labels (B,) int64, or None where there are none."""
+
+
+class LabelledRows:
+    """Rows with the field `images` and perhaps `labels`, as images and labels."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The classes of all images, (N,) int64, or None without labels."""
+        return self.rows.labels.get("labels")
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash that changes when the data does."""
+        return self.rows.fingerprint
+
+    def batches(self, indices: list[list[int]]) -> Iterator[RealBatch]:
+        """Yields the images at each list of indices, on the device."""
+        return ((batch["images"], batch.get("labels")) for batch in self.rows.batches(indices))
 
 
 class Subset:
@@ -39,8 +63,8 @@ class Subset:
 
 def fold_size(dataset: Dataset) -> int:
     """Returns the number of images of the held-out fold: as many real images are compared with samples, and no more."""
-    count = dataset.splits["train"]
-    return min(dataset.splits["test"], count // 4) if "test" in dataset.splits else count // 6
+    count = dataset.splits["train"]["images"]
+    return min(dataset.splits["test"]["images"], count // 4) if "test" in dataset.splits else count // 6
 
 
 class RealData:
@@ -54,15 +78,15 @@ class RealData:
             then have about 4/6, 1/6 and 1/6 of its images.
     """
 
-    def __init__(self, dataset: Dataset, device: torch.device, train: Images | None = None) -> None:
-        """Divides the data set without reading it. If `train` is given, the training split is never read.
+    def __init__(self, dataset: Dataset, device: torch.device, train: Rows | None = None) -> None:
+        """Divides the table `images` without reading it. If `train` is given, the training split is never read.
 
         Raises:
             UserError: The training split has fewer than 60 images.
         """
         self.dataset, self.device = dataset, device
-        self._read: dict[str, Images] = {} if train is None else {"train": train}
-        count = dataset.splits["train"]
+        self._read = {} if train is None else {"train": LabelledRows(train)}
+        count = dataset.splits["train"]["images"]
         if count < _MIN_IMAGES:
             raise UserError(
                 f"dataset: {dataset.spec.name!r} has {count} training images, but evaluation needs at least "
@@ -71,14 +95,15 @@ class RealData:
         order = Streams(0).at("held-out images", 0).permutation(count)
         fold = fold_size(dataset)
         if "test" in dataset.splits:
-            self.test = Subset(self, "test", Streams(0).at("test images", 0).permutation(dataset.splits["test"]))
+            tests = dataset.splits["test"]["images"]
+            self.test = Subset(self, "test", Streams(0).at("test images", 0).permutation(tests))
             self.held_out, self.train = Subset(self, "train", order[:fold]), Subset(self, "train", order[fold:])
         else:
             self.test = Subset(self, "train", order[fold : 2 * fold])
             self.held_out, self.train = Subset(self, "train", order[:fold]), Subset(self, "train", order[2 * fold :])
 
-    def read(self, split: str) -> Images:
+    def read(self, split: str) -> LabelledRows:
         """Returns the images of a split, which is read only once."""
         if split not in self._read:
-            self._read[split] = self.dataset.read(split).to(self.device)
+            self._read[split] = LabelledRows(self.dataset.read("images", split).to(self.device))
         return self._read[split]

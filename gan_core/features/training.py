@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor
 
-from gan_core.data.dataset import RealBatch
-from gan_core.data.image_order import ImageOrder
+from gan_core.data.row_order import RowOrder
 from gan_core.features.network import SmallCnn, jitter
+from gan_core.features.real_data import RealBatch
 from gan_core.progress import progress
 from gan_core.randomness import Streams
 
@@ -44,7 +44,7 @@ def train_classifier(
     count = len(images.labels)
     streams, batch = Streams(seed), _batch_size(count)
     steps = ceil(max(_EPOCHS * count, _IMAGES) / batch)
-    order = ImageOrder(streams, count)
+    order = RowOrder(streams, "images", count)
     indices = [order[slice(step * batch, (step + 1) * batch)] for step in range(steps)]
     network.to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=_LR)

@@ -45,7 +45,7 @@ def open_untrained(options: UntrainedOptions, data: RealData, device: torch.devi
     del console  # Building the network is fast.
     Streams(options.seed).seed_modules("untrained feature space", 0, 0)
     spec = data.dataset.spec
-    return Untrained(SmallCnn(spec.channels, spec.image_size, 1).to(device).eval())
+    return Untrained(SmallCnn(spec.image(), 1).to(device).eval())
 
 
 features = Features(api=1, options=UntrainedOptions, open=open_untrained)

@@ -1,4 +1,4 @@
-"""A game: named networks, the phases that train them, and how to sample images."""
+"""A game: named networks, the phases that train them, and the images that they draw."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -6,16 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from torch import Tensor
 
-from gan_core.game.batch import Inputs
+from gan_core.game.batch import Moment
+from gan_core.game.output import Draw, Output
 from gan_core.game.phase import Networks, Phase
-
-Draw = Callable[[np.random.Generator, int, Tensor | None], Inputs]
-"""`draw(random, count, labels)` returns the generator's inputs for `count` fakes, as CPU tensors.
-
-`labels` is (count,) int64: the requested classes; or None, and `draw` samples the classes itself.
-"""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -32,47 +26,52 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Game:
-    """The complete definition of one GAN: networks, phases, and sampling.
+    """The complete definition of one GAN: networks, phases, and outputs.
 
-    Names of networks, phases and state consist of a-z, 0-9 and _, and start with a letter; those of networks and state
-    are file names in a checkpoint.
+    Names of networks, phases, outputs and state consist of a-z, 0-9 and _, and start with a letter; those of networks
+    and state are file names in a checkpoint.
 
     Attributes:
         networks: The networks by name; any number of them.
         phases: The phases of one training step, in the order in which they are updated.
-        draw: Samples the generator's inputs; see `Draw`. It must use no other source of randomness than the numpy
-            generator that it receives.
-        generate: `generate(networks, inputs)` returns images (B, C, H, W) in [-1, 1]. It may use only the networks
-            named in `ema`.
-        ema: Names of the networks that generate samples. The core keeps an exponential moving average (EMA) of each.
-        classes: Number of classes that `draw` accepts as labels; 0 for an unconditional game.
-        state: Extra state by name, saved in checkpoints. Only the main process's copy is saved, so it must be identical
-            on all processes: change it only in `Phase.after`, which receives averages over all processes, or by numbers
-            from `Batch.random`.
+        draw: Samples the generator's inputs; see `Draw`.
+        outputs: What the game draws, by name; the first one is drawn where none is named.
+        ema: Names of the networks that draw. The core keeps an exponential moving average (EMA) of each.
+        half_life: The half-life of the averages in images, where it is a function of where the run stands; without it
+            the setting `ema_kimg`.
+        prepare: `prepare(networks, random, options)` is called once before samples are drawn, on one process, with
+            copies of the networks in `ema` that it may change: standing statistics of batch normalisation, for example.
+        state: Extra state by name, saved in checkpoints; modules are moved to the run's device, other objects stay as
+            they are. Only the main process's copy is saved, so it must be identical on all processes: compute it from
+            gathered rows, means over processes, the terms that `Phase.after` receives, and `Batch.random`. It changes
+            in losses and in `Phase.after`.
 
     Raises:
-        ValueError: A name is not allowed, phases share a name or there are none, `ema` or `Phase.trains` names a
-            network that does not exist, or `Phase.optimizer` a phase whose optimizer cannot be shared.
+        ValueError: A name is not allowed, phases share a name or there are none, there is no output, or a name refers
+            to a network or phase that does not exist or does not fit.
     """
 
     networks: Networks
     phases: Sequence[Phase]
     draw: Draw
-    generate: Callable[[Networks, Inputs], Tensor]
+    outputs: Mapping[str, Output]
     ema: tuple[str, ...] = ("generator",)
-    classes: int = 0
+    half_life: Callable[[Moment], float] | None = None
+    prepare: Callable[[Networks, np.random.Generator, Any], None] | None = None
     state: Mapping[str, Stateful] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [phase.name for phase in self.phases]
-        for name in (*self.networks, *self.state, *names):
+        for name in (*self.networks, *self.state, *self.outputs, *names):
             if not _NAME.fullmatch(name):
                 raise ValueError(
-                    f"{name!r} is not allowed as the name of a network, phase or state. Use a-z, 0-9 and _, "
+                    f"{name!r} is not allowed as the name of a network, phase, output or state. Use a-z, 0-9 and _, "
                     "beginning with a letter"
                 )
         if len(set(names)) < len(names) or not names:
             raise ValueError(f"a game needs at least one phase, and unique phase names; got {names}")
+        if not self.outputs:
+            raise ValueError("a game needs at least one output")
         for field_name, references in [("ema", self.ema), *((f"phase {p.name!r}", p.trains) for p in self.phases)]:
             for name in references:
                 if name not in self.networks:
@@ -82,6 +81,8 @@ class Game:
         for phase in self.phases:
             if isinstance(phase.optimizer, str):
                 self._check_shared(phase, phase.optimizer)
+            if phase.on is not None:
+                self._check_batch(phase, phase.on)
 
     def _check_shared(self, phase: Phase, owner: str) -> None:
         owners = {other.name: other.trains for other in self.phases if not isinstance(other.optimizer, str)}
@@ -94,6 +95,17 @@ class Game:
             raise ValueError(
                 f"phase {phase.name!r} shares the optimizer of {owner!r}, which does not train {', '.join(other)}"
             )
+
+    def _check_batch(self, phase: Phase, on: str) -> None:
+        earlier = {other.name: other for other in self.phases[: self.phases.index(phase)] if other.on is None}
+        if on not in earlier:
+            raise ValueError(
+                f"phase {phase.name!r} is on the batch of {on!r}, but the earlier phases with a batch of their own are "
+                f"{sorted(earlier)}"
+            )
+        for name in ("repeats", "every", "fakes"):
+            if getattr(phase, name) != getattr(earlier[on], name):
+                raise ValueError(f"phase {phase.name!r} is on the batch of {on!r}, which has other {name}")
 
     @property
     def batches_per_step(self) -> int:

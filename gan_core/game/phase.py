@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_core.game.batch import Batch
+from gan_core.game.batch import Batch, Moment
 
 Networks = Mapping[str, nn.Module]
 """A game's networks by name. Inside a loss they are plain, unwrapped modules; call each any number of times."""
@@ -39,9 +40,14 @@ class Phase:
             main phase, multiplies its terms by N, and makes that optimizer with `adam(..., lazy_every=N)`. With an
             optimizer of its own, one that divides by the size of its gradients (Adam, RMSProp) cancels the weight of
             the phase's terms: its steps are as long with a weight of 1 as with 1,000.
-        fakes: Number of fakes in a batch per real image (2: the generator trains on twice as many images).
-        after: `after(networks, terms)` is called after each optimizer step under `torch.no_grad()`, with the terms
-            averaged over all processes (the weight clipping of WGAN, the update of k in BEGAN).
+        fakes: Number of fakes in a batch per real row (2: the generator trains on twice as many images).
+        on: Name of an earlier phase, on whose batch of the same step this phase is updated too: the same real rows,
+            inputs and random numbers. It then has the `fakes` of that phase, and no other `repeats` and `every`.
+        tune: `tune(moment)` returns settings of the optimizer for this update, such as {"lr": 1e-4, "betas": (0, 0.9)};
+            they may depend on the game's state. Learning rates also follow the run's `lr_schedule`.
+        after: `after(networks, terms, batch)` is called after each optimizer step under `torch.no_grad()`, with the
+            terms averaged over all processes and the update's last micro-batch (the weight clipping of WGAN, the update
+            of k in BEGAN). The terms that it returns, if any, are logged.
 
     Raises:
         ValueError: `repeats`, `every` or `fakes` is below 1, or `trains` is empty.
@@ -54,7 +60,9 @@ class Phase:
     repeats: int = 1
     every: int = 1
     fakes: int = 1
-    after: Callable[[Networks, Terms], None] | None = None
+    on: str | None = None
+    tune: Callable[[Moment], Mapping[str, Any]] | None = None
+    after: Callable[[Networks, Terms, Batch], Terms | None] | None = None
 
     def __post_init__(self) -> None:
         for field in ("repeats", "every", "fakes"):

@@ -47,15 +47,12 @@ class LoadedVariant:
             data: The data set.
 
         Raises:
-            UserError: The variant needs labels and the data set has none, or its `build` raises ValueError.
+            UserError: The data set lacks a field that the variant needs, or `build` raises ValueError.
         """
-        if self.variant.needs_labels and not data.classes:
-            raise UserError(
-                f"{self.plugin.label} needs labels, but {data.name!r} has none. "
-                "Use a data set with labels; an image folder needs one subfolder per class"
-            )
+        self.check_fields(data)
         try:
-            return self.variant.build(options or self.variant.options(), data)
+            game = self.variant.build(options or self.variant.options(), data)
+            check_outputs(game, data)
         except (MemoryError, OverflowError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not re.search("alloc|overflow|out of memory", str(error)):
                 raise
@@ -63,6 +60,40 @@ class LoadedVariant:
         except (ValueError, SystemExit) as error:
             what = f"it called sys.exit({error.code!r})" if isinstance(error, SystemExit) else str(error)
             raise UserError(f"{self.plugin.label}: {what}") from error
+        return game
+
+    def check_fields(self, data: DataSpec) -> None:
+        """Compares the fields that the variant needs with those of a data set.
+
+        Raises:
+            UserError: One is missing, or fields that must belong together are in different tables.
+        """
+        needs = self.variant.tables()
+        if all(any(set(names) <= set(table.fields) for table in data.tables.values()) for names in needs):
+            return
+        if ("images", "labels") in needs and "images" in data.fields:
+            raise UserError(
+                f"{self.plugin.label} needs labels, but {data.name!r} has none. "
+                "Use a data set with labels; an image folder needs one subfolder per class"
+            )
+        wanted = ", ".join(" with ".join(names) for names in needs)
+        raise UserError(
+            f"{self.plugin.label} needs the fields {wanted}, but {data.name!r} has {data.described()}. "
+            "`gan_core list --datasets` shows data sets of other fields"
+        )
+
+
+def check_outputs(game: "Game", data: DataSpec) -> None:
+    """Compares the fields that a game's outputs name with those of the data set.
+
+    Raises:
+        ValueError: One does not exist, or an output is like a field that holds no images.
+    """
+    for name, output in game.outputs.items():
+        data.image(output.like)
+        for field in output.given:
+            if field not in data.fields:
+                raise ValueError(f"output {name!r} is given {field!r}, but {data.name!r} has {data.described()}")
 
 
 def load_variant(name: str) -> LoadedVariant:

@@ -1,48 +1,128 @@
 """Samples that depend only on the weights, the seed and the sample's number."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 
 import torch
 from torch import Tensor
 
+from gan_core.data.dataset import RealRows
 from gan_core.game.batch import place
+from gan_core.game.data_spec import DataSpec
 from gan_core.game.game import Game
+from gan_core.game.output import Request
 from gan_core.game.phase import Networks
+from gan_core.game.variant import Options
 from gan_core.randomness import Streams
-
-BLOCK = 64
-"""Images are always generated in blocks of this size, so that no image depends on how many are requested."""
+from gan_core.sampling.given import BLOCK, GivenRows, given_images, output_named
 
 
 class Sampler:
-    """Samples images from a game's averaged networks (EMA)."""
+    """Samples images of one output from a game's averaged networks (EMA)."""
 
-    def __init__(self, game: Game, networks: Networks, seed: int, device: torch.device, dtype: torch.dtype) -> None:
-        """Stores the networks that `game.ema` names, in eval mode, with their device and dtype."""
-        self.game, self.networks, self.streams = game, networks, Streams(seed)
-        self.device, self.dtype = device, dtype
+    def __init__(
+        self,
+        game: Game,
+        data: DataSpec,
+        networks: Networks,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        output: str | None = None,
+        options: Options | None = None,
+        rows: Mapping[str, GivenRows] | None = None,
+    ) -> None:
+        """Stores what samples are drawn from.
 
-    def labels(self, count: int, label: int | None = None) -> Tensor | None:
-        """Returns labels (count,) int64: `label`, or all classes in rotation; None if the game is unconditional."""
-        if not self.game.classes:
-            return None
-        return torch.arange(count) % self.game.classes if label is None else torch.full((count,), label)
+        Args:
+            game: The game.
+            data: The properties of the data that it was built for.
+            networks: The networks that `game.ema` names, in eval mode, on `device` with dtype `dtype`.
+            seed: Seed of the samples.
+            device: The networks' device.
+            dtype: Their floating-point type.
+            output: The output's name; None is the first one.
+            options: The sampling options.
+            rows: The rows for each image field that the output is given.
+        """
+        self.game, self.data, self.networks, self.streams = game, data, networks, Streams(seed)
+        self.device, self.dtype, self.options = device, dtype, options
+        self.name, self.output = output_named(game, output)
+        self.rows = dict(rows or {})
+        self._given = given_images(self.output, data.fields)
+        self._prepared = networks
 
     @property
     def classes(self) -> int:
-        """The number of classes that can be requested; 0 where the game is unconditional."""
-        return self.game.classes
+        """The number of classes that can be requested; 0 where the output is given no labels."""
+        return self.data.classes if "labels" in self.output.given else 0
+
+    @property
+    def given(self) -> int:
+        """The number of rows of images that are given; 0 where the output is given none."""
+        return min(map(len, self.rows.values()), default=0)
+
+    def labels(self, count: int, label: int | None = None) -> Tensor | None:
+        """Returns labels (count,) int64: `label`, or all classes in rotation; None if no labels are given."""
+        if not self.classes:
+            return None
+        return torch.arange(count) % self.classes if label is None else torch.full((count,), label)
+
+    def prepare(self) -> None:
+        """Calls the game's `prepare`; call it before blocks are drawn from networks that may have changed."""
+        if self.game.prepare is not None:
+            self._prepared = {name: deepcopy(network) for name, network in self.networks.items()}
+            with torch.no_grad():
+                self.game.prepare(self._prepared, self.streams.at("prepare", 0), self.options)
 
     @torch.no_grad()
+    def generated(
+        self, number: int, labels: Tensor | None, *, rows: RealRows | None = None, grid: int = 0, count: int = BLOCK
+    ) -> dict[str, Tensor]:
+        """Returns what `generate` returns for samples 64 `number` and on: images (B, C, H, W) in [-1, 1] by name.
+
+        Args:
+            number: The block's number.
+            labels: Labels (count,) int64, or None if none are given.
+            rows: The given images (count, C, H, W) uint8, by field; by default those of the sampler's rows.
+            grid: Rows of the grid in which they are shown, or 0.
+            count: Number of samples; another number than 64 draws other ones.
+        """
+        rows = self._rows(number) if rows is None else rows
+        given: dict[str, Tensor] = {} if labels is None else {"labels": labels}
+        for name in self._given:
+            given[name] = rows[name][:count].to(torch.float32).div(127.5).sub(1.0)
+        request = Request(count=count, given=given, first=number * BLOCK, grid=grid, options=self.options)
+        inputs = self.game.draw(self.streams.at("samples", number), request)
+        self.streams.seed_modules("modules in samples", number, 0)  # For generators with random layers.
+        images = self.output.generate(self._prepared, place(inputs, self.device, self.dtype), self.options)
+        return {self.name: images} if isinstance(images, Tensor) else dict(images)
+
+    def drawn(self, number: int, labels: Tensor | None, grid: int = 0) -> dict[str, Tensor]:
+        """Returns samples 64 `number` to 64 `number` + 63 with the given images: (64, C, H, W) uint8 on the CPU.
+
+        By name: the fields of the given rows, one of which may be the target of the output, and what `generate`
+        returns.
+        """
+        rows = self._rows(number)
+        images = self.generated(number, labels, rows=rows, grid=grid)
+        return dict(rows) | {name: quantised(image) for name, image in images.items()}
+
+    def targets(self, number: int) -> Tensor | None:
+        """Returns the target of each sample of a block, (64, C, H, W) uint8, if the given rows have one."""
+        return self._rows(number).get(self.output.like)
+
+    def _rows(self, number: int) -> dict[str, Tensor]:
+        return {key: column for name in self._given for key, column in self.rows[name].block(number).items()}
+
     def block(self, number: int, labels: Tensor | None) -> Tensor:
         """Returns samples 64 `number` to 64 `number` + 63 for labels (64,) int64: (64, C, H, W) uint8 on the CPU."""
-        inputs = self.game.draw(self.streams.at("samples", number), BLOCK, labels)
-        self.streams.seed_modules("modules in samples", number, 0)  # For generators with random layers.
-        images = self.game.generate(self.networks, place(inputs, self.device, self.dtype))
-        return images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+        return quantised(self.generated(number, labels)[self.name])
 
     def draw(self, count: int, label: int | None = None) -> Iterator[Tensor]:
         """Yields samples 0 to count - 1 in blocks: (up to 64, C, H, W) uint8 on the CPU."""
+        self.prepare()
         for first in range(0, count, BLOCK):
             labels = self.labels(first + BLOCK, label)
             yield self.block(first // BLOCK, None if labels is None else labels[first:])[: count - first]
@@ -50,3 +130,8 @@ class Sampler:
     def draw_all(self, count: int, label: int | None = None) -> Tensor:
         """Returns samples 0 to count - 1 in one tensor: (count, C, H, W) uint8 on the CPU."""
         return torch.cat(list(self.draw(count, label)))
+
+
+def quantised(images: Tensor) -> Tensor:
+    """Returns images in [-1, 1] as uint8 on the CPU."""
+    return images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()

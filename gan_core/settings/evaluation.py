@@ -22,6 +22,8 @@ class EvaluationSettings(BaseModel):
     """Samples to draw; without it 10,000, or 26,000 for stacked-mnist, as in the literature."""
     seed: Annotated[int, Flag("evaluation")] = Field(0, ge=0, lt=2**63)
     """Seed of the latents."""
+    output: Annotated[str | None, Flag("evaluation", "NAME")] = None
+    """Which of the game's outputs to evaluate; without it the first one."""
     features: Annotated[str, Flag("evaluation", "NAME")] = "classifier"
     """The feature space: classifier, inception, random, or one that a plugin offers."""
     small_fid: Annotated[bool, Flag("evaluation")] = False

@@ -10,8 +10,11 @@ from torch import Tensor
 
 from gan_core.game.batch import Batch
 from gan_core.game.game import Game
+from gan_core.game.output import Request
 from gan_core.game.phase import Phase
 from gan_core.plugins.options import option_rows
+from gan_core.sampling.given import BLOCK, given_rows
+from gan_core.sampling.sampler import Sampler
 from gan_core.testing.invariance import assert_equal, trains_the_same_anywhere
 from gan_core.testing.processes import run_python
 from gan_core.testing.subject import Subject
@@ -67,7 +70,6 @@ def trains_with_two_classes(subject: Subject) -> None:
     """Every phase can be updated on data of two classes, and samples of both can be drawn."""
     two = subject.on(classes=2)
     game = two.build()
-    assert game.classes in (0, 2), f"the game has {game.classes} classes, but the data has 2"
     _draw_images(two)
     list(_updates(two, game))
 
@@ -75,11 +77,12 @@ def trains_with_two_classes(subject: Subject) -> None:
 def draws_by_the_given_generator(subject: Subject) -> None:
     """`draw` returns one input per image, and uses no source of randomness but the given generator."""
     game = subject.build()
-    first, second, other = (game.draw(np.random.default_rng(seed), 4, None) for seed in (0, 0, 1))
+    first, second, other = (game.draw(np.random.default_rng(seed), Request(count=4)) for seed in (0, 0, 1))
     for name, tensor in first.items():
         assert len(tensor) == 4, f"the input {name!r} has {len(tensor)} rows instead of 4"
         assert torch.equal(tensor, second[name]), f"the input {name!r} differs between two generators of one seed"
-    assert any(not torch.equal(first[name], other[name]) for name in first), "another seed gives the same inputs"
+    same = all(torch.equal(first[name], other[name]) for name in first)
+    assert not first or not same, "another seed gives the same inputs"
 
 
 def learns_what_it_names(subject: Subject) -> None:
@@ -126,12 +129,11 @@ def _check_optimizer(module: PhaseModule, names: dict[int, str]) -> None:
 
 
 def needs_labels_only_if_declared(subject: Subject) -> None:
-    """The variant trains without labels, or declares `needs_labels`."""
-    if subject.loaded.variant.needs_labels:
+    """The variant trains without labels, or declares that it needs them."""
+    if any("labels" in names for names in subject.loaded.variant.tables()):
         return
     unlabelled = subject.on(classes=0)
     game = unlabelled.build()
-    assert not game.classes, "the game has classes although the data has none"
     _draw_images(unlabelled)
     list(_updates(unlabelled, game))
 
@@ -175,18 +177,27 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
 
 
 def _draw_images(subject: Subject) -> None:
-    game, data = subject.build(), subject.data
+    game, dataset = subject.build(), subject.dataset
     networks = {name: game.networks[name].eval() for name in game.ema}
-    for count in (1, 5):
-        labels = torch.arange(count) % game.classes if game.classes else None
-        inputs = game.draw(np.random.default_rng(0), count, labels)
-        with torch.no_grad():
-            images = game.generate(networks, inputs)
-        shape = (count, data.channels, data.image_size, data.image_size)
-        assert images.shape == shape, f"images have the shape {tuple(images.shape)} instead of {shape}"
-        assert images.is_floating_point(), f"images are {images.dtype}, which is no floating-point type"
-        assert torch.isfinite(images).all(), "images are not finite"
-        assert images.abs().max() <= 1, f"images reach {float(images.abs().max()):.3g}, beyond [-1, 1]"
+    options, device = subject.loaded.variant.sampling(), torch.device("cpu")
+    for name, output in game.outputs.items():
+        rows = given_rows(dataset, output)
+        sampler = Sampler(
+            game, dataset.spec, networks, 0, device, torch.float32, output=name, options=options, rows=rows
+        )
+        sampler.prepare()
+        image = dataset.spec.image(output.like)
+        for count in (1, 5):
+            labels = sampler.labels(count)
+            images = sampler.generated(0, labels, count=count)[name]
+            shape = (count, *image.shape)
+            assert images.shape == shape, f"images have the shape {tuple(images.shape)} instead of {shape}"
+            assert images.is_floating_point(), f"images are {images.dtype}, which is no floating-point type"
+            assert torch.isfinite(images).all(), "images are not finite"
+            assert images.abs().max() <= 1, f"images reach {float(images.abs().max()):.3g}, beyond [-1, 1]"
+        shown = sampler.drawn(0, sampler.labels(BLOCK), grid=8)
+        missing = set(output.columns) - set(shown)
+        assert not missing, f"output {name!r} shows the columns {', '.join(sorted(missing))}, which do not exist"
 
 
 def _updates(subject: Subject, game: Game) -> Iterator[tuple[PhaseModule, dict[str, Tensor]]]:
@@ -205,7 +216,7 @@ def _updates(subject: Subject, game: Game) -> Iterator[tuple[PhaseModule, dict[s
         yield module, terms
         if phase.after is not None:
             with torch.no_grad():
-                phase.after(dict(game.networks), terms)
+                phase.after(dict(game.networks), terms, batches[0])
 
 
 def _later_batch(subject: Subject, game: Game, phase: Phase) -> Batch:

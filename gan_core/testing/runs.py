@@ -27,10 +27,10 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from gan_core.app.job import Job
 from gan_core.app.training import start
-from gan_core.data.catalog import open_dataset
 from gan_core.game.game import Game
 from gan_core.plugins.load import load_variant
 from gan_core.settings.settings import Settings
+from gan_core.testing.made_data import made_dataset
 from gan_core.testing.ports import free_ports, rank_environments
 
 
@@ -75,11 +75,11 @@ class Run:
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
         settings = Settings.model_validate(
-            {"variant": self.name, "batch": 16, "precision": "fp64", "out": self.folder, "image_size": self.image_size}
-            | {"channels": int(self.channels), "steps": max(1, int(self.steps))}
+            {"variant": self.name, "batch": 16, "precision": "fp64", "out": self.folder}
+            | {"steps": max(1, int(self.steps))}
         )
         loaded = load_variant(self.name)
-        dataset = open_dataset("digits", image_size=settings.image_size, channels=settings.channels)
+        dataset = made_dataset(loaded.variant, image_size=int(self.image_size), channels=int(self.channels), classes=10)
         options = loaded.variant.options.model_validate(json.loads(self.options))
         job = JobWithoutDropout(settings=settings, loaded=loaded, options=options, dataset=dataset)
         if int(self.steps):

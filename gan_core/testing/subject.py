@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 import torch
 
-from gan_core.data.dataset import ResidentImages
+from gan_core.data.dataset import Dataset
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 from gan_core.game.game import Game
@@ -15,6 +14,7 @@ from gan_core.game.variant import Options
 from gan_core.plugins.load import LoadedVariant, load_variant
 from gan_core.randomness import Share, Streams
 from gan_core.settings.resolve import validated
+from gan_core.testing.made_data import made_dataset
 from gan_core.training.batch_source import BatchSource
 
 SHAPES = ((8, 1), (8, 3), (16, 1), (28, 1), (32, 3), (64, 3))
@@ -31,21 +31,37 @@ class Subject:
     Attributes:
         loaded: The variant.
         options: Its options: `Variant.small`, and those that were asked for.
-        data: A data set that it supports.
+        image_size: Height and width of the images in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        classes: Number of classes; 0 for no labels.
     """
 
     loaded: LoadedVariant
     options: Options
-    data: DataSpec
+    image_size: int
+    channels: int
+    classes: int = 10
+
+    @property
+    def dataset(self) -> Dataset:
+        """Random images with the fields that the variant needs."""
+        return made_dataset(
+            self.loaded.variant, image_size=self.image_size, channels=self.channels, classes=self.classes
+        )
+
+    @property
+    def data(self) -> DataSpec:
+        """The properties of the data set."""
+        return self.dataset.spec
 
     def build(self) -> Game:
         """Builds the game with the same initial weights in each call."""
         Streams(0).seed_modules("initial weights", 0, 0)
         return self.loaded.build(self.options, self.data)
 
-    def on(self, **changes: Any) -> "Subject":
-        """Returns the variant on a data set that differs in these fields of `DataSpec`."""
-        return replace(self, data=replace(self.data, **changes))
+    def on(self, **changes: int) -> "Subject":
+        """Returns the variant on images of another `image_size`, other `channels` or other `classes`."""
+        return replace(self, **changes)  # type: ignore[arg-type]  # They are the fields that are integers.
 
     def accepts(self) -> bool:
         """Returns whether the variant builds a game for the data; if not, it must raise ValueError."""
@@ -61,17 +77,15 @@ class Subject:
         Args:
             game: The game that the batches are for.
         """
-        data, count = self.data, 4 * BATCH
-        random = torch.Generator().manual_seed(0)
-        shape = (count, data.channels, data.image_size, data.image_size)
-        pixels = torch.randint(256, shape, dtype=torch.uint8, generator=random)
-        images = ResidentImages(pixels, torch.arange(count) % data.classes if data.classes else None)
+        dataset = self.dataset
         return BatchSource(
             game=game,
-            images=images,
-            count=count,
+            data=dataset.spec,
+            tables={name: dataset.read(name, "train") for name in dataset.spec.tables},
+            mirror=False,
             batch=BATCH,
             accumulate=1,
+            length=100 * BATCH,
             seed=0,
             share=Share(0, 1),
             device=torch.device("cpu"),
@@ -102,8 +116,7 @@ def find_subject(name: str, options: Mapping[str, object]) -> Subject:
     """
     loaded = load_variant(name)
     chosen = validated(loaded.variant.options, {**loaded.variant.small, **options}, what=f"option of {name}")
-    data = DataSpec(name="digits", image_size=8, channels=1, classes=10, count=1500)
-    first = next(Subject(loaded, chosen, data).shapes(), None)
+    first = next(Subject(loaded, chosen, *SHAPES[0]).shapes(), None)
     if first is None:
         raise UserError(f"{loaded.plugin.label} supports none of these image sizes and channels: {SHAPES}")
     return first

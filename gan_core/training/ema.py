@@ -1,5 +1,6 @@
 """The exponential moving average (EMA) of a network's weights, used for sampling."""
 
+from collections.abc import Callable
 from copy import deepcopy
 
 import torch
@@ -10,27 +11,25 @@ from torch.nn.modules.batchnorm import _BatchNorm
 class Ema:
     """A moving average of a network, with a half-life in images.
 
-    Images make the half-life independent of the batch size; it ramps up to its full value during the run (both from
-    Karras et al. 2020, Training GANs with Limited Data, section 4 and appendix C). Running statistics of batch
-    normalisation are averaged like weights, because they describe activations produced by the weights; other buffers
-    are copied.
+    Images make the half-life independent of the batch size (Karras et al. 2020, Training GANs with Limited Data,
+    section 4). Running statistics of batch normalisation are averaged like weights, because they describe activations
+    produced by the weights; other buffers are copied.
     """
 
-    def __init__(self, network: nn.Module, half_life: float, ramp_up: float) -> None:
+    def __init__(self, network: nn.Module, half_life: Callable[[int], float]) -> None:
         """Copies the network.
 
         Args:
             network: The network to average; the copy is in eval mode and needs no gradients.
-            half_life: Images after which an old weight counts half. 0 copies the network at every step.
-            ramp_up: The half-life is at most this fraction of the images seen.
+            half_life: Images after which an old weight counts half, by images seen. 0 copies the network.
         """
-        self.source, self.half_life, self.ramp_up = network, half_life, ramp_up
+        self.source, self.half_life = network, half_life
         self.network = deepcopy(network).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, images: int, images_seen: int) -> None:
         """Updates the average after a step of `images` images, `images_seen` in total."""
-        half_life = min(self.half_life, images_seen * self.ramp_up)
+        half_life = self.half_life(images_seen)
         weight = 1.0 - 0.5 ** (images / half_life) if half_life > 0 else 1.0
         averaged = self._averaged()
         torch._foreach_lerp_([copy for copy, _ in averaged], [current for _, current in averaged], weight)

@@ -60,7 +60,7 @@ class PhaseModule(nn.Module):
     def find_unused(self, batch: Batch) -> None:
         """Records the phase's terms and unused parameters, from one backward pass before the phase is wrapped.
 
-        Changes state such as running statistics, which the caller must restore.
+        Changes state such as running statistics, and in `after` also weights, which the caller must restore.
 
         Raises:
             UserError: All of its parameters are unused.
@@ -69,6 +69,9 @@ class PhaseModule(nn.Module):
         total, terms = self(batch)
         self.terms = tuple(terms)
         gradients = torch.autograd.grad(total, self.trained, allow_unused=True)
+        if self.phase.after is not None:
+            with torch.no_grad():
+                self.terms += tuple(self.phase.after(dict(self.networks.items()), terms, batch) or ())
         self.unused = [p for p, gradient in zip(self.trained, gradients, strict=True) if gradient is None]
         if len(self.unused) == len(self.trained):
             raise UserError(

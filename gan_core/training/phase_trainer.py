@@ -81,7 +81,8 @@ class PhaseTrainer:
         self.plain.freeze_others()
         restore = self.snapshot() if self.snapshot is not None else None
         self._finite.fill_(True)
-        self.optimizer.begin(images_seen)
+        tune = self.phase.tune
+        self.optimizer.begin(images_seen, {} if tune is None else tune(micro_batches[-1].moment))
         parts = []
         for batch in micro_batches:
             last = batch is micro_batches[-1]
@@ -103,7 +104,8 @@ class PhaseTrainer:
         if self.phase.after is not None:
             reduced = {name: self.accelerator.reduce(term, "mean") for name, term in terms.items()}
             with torch.no_grad():
-                self.phase.after(dict(self.plain.networks.items()), reduced)
+                more = self.phase.after(dict(self.plain.networks.items()), reduced, micro_batches[-1]) or {}
+            terms = {**{name: term.detach().reshape(()) for name, term in more.items()}, **terms}
         return Update(terms=terms, finite=self._finite)
 
     def _gradient_norm(self) -> Tensor:

@@ -1,12 +1,13 @@
 """The optimizer of one phase, or of the phases that share it, with its learning rate schedule."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 from accelerate import Accelerator
 from torch import nn
 
+from gan_core.errors import UserError
 from gan_core.game.phase import MakeOptimizer
 from gan_core.training.optimizer_state import check_shapes, merged, settings_of
 from gan_core.training.schedule import Schedule
@@ -31,11 +32,14 @@ class ScheduledOptimizer:
         self._made = deepcopy(settings_of(self.prepared))
         self._base_lrs = [group["lr"] for group in self._made]
 
-    def begin(self, images_seen: int) -> None:
-        """Clears the gradients, and sets the learning rates for an update at `images_seen`."""
+    def begin(self, images_seen: int, tuned: Mapping[str, Any]) -> None:
+        """Clears the gradients, and sets the learning rates and what `Phase.tune` returned for an update."""
         self.prepared.zero_grad()
         for group, base in zip(self.prepared.param_groups, self._base_lrs, strict=True):
-            group["lr"] = base * self.schedule(images_seen)
+            if unknown := tuned.keys() - group.keys():
+                raise UserError(f"tune: the optimizer has no setting {min(unknown)!r}, only {', '.join(group)}")
+            group.update(tuned)
+            group["lr"] = tuned.get("lr", base) * self.schedule(images_seen)
 
     def unscale(self) -> None:
         """Divides the gradients by the scale of the loss (precision fp16); needed before they are read."""

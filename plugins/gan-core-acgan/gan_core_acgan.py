@@ -22,9 +22,11 @@ from gan_core import (
     OptimizerOptions,
     PenaltyOptions,
     Phase,
+    Request,
     Terms,
     Variant,
     build_layers,
+    generated,
     gradient_penalties,
     initialise,
     logistic_terms,
@@ -141,10 +143,10 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
 
     fake_class_weight = options.class_weight * options.fake_class_weight
 
-    def draw(random: np.random.Generator, count: int, labels: Tensor | None) -> Inputs:
-        z = torch.from_numpy(random.standard_normal((count, options.latent), dtype=np.float32))
-        sampled = torch.from_numpy(random.integers(data.classes, size=count))
-        return {"z": z, "labels": sampled if labels is None else labels}
+    def draw(random: np.random.Generator, request: Request) -> Inputs:
+        z = torch.from_numpy(random.standard_normal((request.count, options.latent), dtype=np.float32))
+        sampled = torch.from_numpy(random.integers(data.classes, size=request.count))
+        return {"z": z, "labels": request.given.get("labels", sampled)}
 
     def discriminator_loss(networks: Networks, batch: Batch) -> Terms:
         assert batch.labels is not None
@@ -187,16 +189,15 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
             ),
         ],
         draw=draw,
-        generate=lambda networks, inputs: networks["generator"](**inputs),
-        classes=data.classes,
+        outputs={"images": generated(given=("labels",))},
     )
 
 
 variant = Variant(
-    api=1,
+    api=2,
     options=AcganOptions,
     build=build,
     paper="Odena et al. 2017, Conditional Image Synthesis with Auxiliary Classifier GANs, https://arxiv.org/abs/1610.09585",
-    needs_labels=True,
+    needs=(("images", "labels"),),
     small={"width": 8, "maps": 8},
 )

@@ -147,7 +147,7 @@ def build(options: DcganOptions, data: DataSpec) -> Game:
 
 
 variant = Variant(
-    api=1,
+    api=2,
     options=DcganOptions,
     build=build,
     paper="Radford et al. 2016, Unsupervised Representation Learning with Deep Convolutional GANs, "

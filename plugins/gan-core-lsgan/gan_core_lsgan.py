@@ -80,7 +80,7 @@ def build(options: LsganOptions, data: DataSpec) -> Game:
 
 
 variant = Variant(
-    api=1,
+    api=2,
     options=LsganOptions,
     build=build,
     paper="Mao et al. 2017, Least Squares Generative Adversarial Networks, https://arxiv.org/abs/1611.04076",

@@ -105,7 +105,7 @@ def build(options: VanillaOptions, data: DataSpec) -> Game:
 
 
 variant = Variant(
-    api=1,
+    api=2,
     options=VanillaOptions,
     build=build,
     paper="Goodfellow et al. 2014, Generative Adversarial Networks, https://arxiv.org/abs/1406.2661",

@@ -11,7 +11,7 @@ from gan_core_dcgan import DcganNetworkOptions, dcgan_networks
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from gan_core import Batch, DataSpec, Game, Networks, Phase, Terms, Variant, adam, normal_latents, rmsprop
+from gan_core import Batch, DataSpec, Game, Networks, Phase, Terms, Variant, adam, generated, normal_latents, rmsprop
 
 
 class WganOptions(DcganNetworkOptions):
@@ -85,8 +85,8 @@ def build(options: WganOptions, data: DataSpec) -> Game:
         """-E[D(G(z))]."""
         return {"adversarial": -networks["critic"](networks["generator"](**batch.inputs)).mean()}
 
-    def clip_weights(networks: Networks, terms: Terms) -> None:
-        del terms
+    def clip_weights(networks: Networks, terms: Terms, batch: Batch) -> None:
+        del terms, batch
         for parameter in networks["critic"].parameters():
             parameter.clamp_(-options.clip, options.clip)
 
@@ -107,12 +107,12 @@ def build(options: WganOptions, data: DataSpec) -> Game:
             Phase(name="generator", trains=("generator",), loss=generator_loss, optimizer=make_optimizer(lr)),
         ],
         draw=normal_latents(options.latent),
-        generate=lambda networks, inputs: networks["generator"](**inputs),
+        outputs={"images": generated()},
     )
 
 
 variant = Variant(
-    api=1,
+    api=2,
     options=WganOptions,
     build=build,
     paper="Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875; Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028",

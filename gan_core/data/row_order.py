@@ -1,4 +1,4 @@
-"""The order in which training images are shown."""
+"""The order in which the rows of a table are shown."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,16 +7,17 @@ import numpy as np
 from gan_core.randomness import Streams
 
 
-class ImageOrder:
-    """The order of training images: an endless sequence in which every epoch is a fresh permutation of the data set."""
+class RowOrder:
+    """The order of a table's rows: an endless sequence in which every epoch is a fresh permutation of the table."""
 
-    def __init__(self, streams: Streams, count: int) -> None:
+    def __init__(self, streams: Streams, table: str, count: int) -> None:
         self.streams, self.count = streams, count
+        self.stream = "image order" if table == "images" else f"order of {table}"
         self._epoch = -1
         self._permutation = np.empty(0, dtype=np.int64)
 
     def __getitem__(self, positions: slice) -> list[int]:
-        """Returns the indices of the images at those positions of the sequence."""
+        """Returns the indices of the rows at those positions of the sequence."""
         return [self._at(position) for position in range(positions.start, positions.stop)]
 
     def batches(self, position: int, batch: int, parts: Sequence[slice]) -> Iterator[list[int]]:
@@ -29,5 +30,5 @@ class ImageOrder:
         epoch, place = divmod(position, self.count)
         if epoch != self._epoch:
             self._epoch = epoch
-            self._permutation = self.streams.at("image order", epoch).permutation(self.count)
+            self._permutation = self.streams.at(self.stream, epoch).permutation(self.count)
         return int(self._permutation[place])

@@ -1,0 +1,55 @@
+"""Sums, means and rows over all processes that can be differentiated any number of times."""
+
+import torch
+from torch import Tensor
+
+from gan_core.randomness import Share
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Sums a tensor over all processes. Its gradient is the sum of their gradients, and can be differentiated again."""
+
+    @staticmethod
+    def forward(context: object, tensor: Tensor) -> Tensor:
+        """Sums the tensor; saves nothing for backward."""
+        del context
+        total = tensor.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: object, *gradients: Tensor) -> Tensor:
+        """Sums the gradients: every process's copy of the sum depends on this process's tensor."""
+        del context
+        return sum_over_processes(gradients[0])
+
+
+def sum_over_processes(tensor: Tensor) -> Tensor:
+    """Returns the sum of a tensor of the same shape on each process."""
+    total: Tensor = _SumOverProcesses.apply(tensor.contiguous())
+    return total
+
+
+class Collectives:
+    """The `gan_core.game.batch.Processes` of a run."""
+
+    def __init__(self, share: Share) -> None:
+        """Takes this process's share of a batch."""
+        self.rank, self.world = share.rank, share.world
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Returns the rows of all processes in the order of the global micro-batch: (b, ...) -> (W b, ...)."""
+        if self.world == 1:
+            return rows
+        # A sum of tensors that are zero but for each process's own rows: one collective, whose gradient is the same.
+        before, after = rows.new_zeros(self.rank * len(rows), *rows.shape[1:]), (self.world - self.rank - 1) * len(rows)
+        return sum_over_processes(torch.cat([before, rows, rows.new_zeros(after, *rows.shape[1:])]))
+
+    def share(self, rows: Tensor) -> Tensor:
+        """Returns this process's rows of a global micro-batch: (W b, ...) -> (b, ...)."""
+        size = len(rows) // self.world
+        return rows[self.rank * size : (self.rank + 1) * size]
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Returns the mean over processes of a tensor of the same shape on each."""
+        return value if self.world == 1 else sum_over_processes(value) / self.world
