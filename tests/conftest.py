@@ -21,11 +21,10 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gan_core.app import job
 from gan_core.app.job import Job
 from gan_core.app.training import start
 from gan_core.cores import usable_cores
-from gan_core.data.catalog import open_dataset
-from gan_core.plugins.load import load_variant
 from gan_core.settings.resolve import resolve
 from tests import forked
 
@@ -94,18 +93,7 @@ def _end_of_fork_server() -> Iterator[None]:
 
 def make_job(*assignments: str, config: Path | None = None, **flags: object) -> Job:
     """Resolves settings as the command line does."""
-    resolved = resolve(flags, assignments, config)
-    settings = resolved.settings
-    loaded = load_variant(settings.variant)
-    dataset = open_dataset(
-        settings.dataset,
-        data_dir=settings.data_dir,
-        image_size=settings.image_size,
-        channels=settings.channels,
-        skip_bad=settings.skip_bad,
-    )
-    options = resolved.options_as(loaded.variant.options)
-    return Job(settings=settings, loaded=loaded, options=options, dataset=dataset)
+    return job.make_job(resolve(flags, assignments, config))
 
 
 @pytest.fixture

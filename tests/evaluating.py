@@ -9,7 +9,7 @@ from rich.console import Console
 from torch import Tensor
 
 from gan_core.data.catalog import open_dataset
-from gan_core.data.dataset import ResidentImages
+from gan_core.data.dataset import ResidentRows
 from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.evaluation import Evaluation
 from gan_core.evaluation.reference import Reference, make_reference
@@ -49,7 +49,6 @@ class ImageSource:
 
 
 def training_images(data: RealData) -> tuple[Tensor, Tensor]:
-    images = data.read("train")
-    assert isinstance(images, ResidentImages)
-    assert images.labels is not None
-    return images.images, images.labels
+    rows = data.read("train").rows
+    assert isinstance(rows, ResidentRows)
+    return rows.columns["images"], rows.columns["labels"]

@@ -5,7 +5,8 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from gan_core.data.dataset import ResidentImages
+from gan_core import DataSpec
+from gan_core.data.dataset import ResidentRows
 from gan_core.randomness import Share
 from gan_core.training.batch_source import BatchSource
 from tests.test_updates import product
@@ -24,10 +25,12 @@ def make_source(*, batch: int = 4, accumulate: int = 1, share: Share | None = No
     pixels = torch.arange(COUNT, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous()
     return BatchSource(
         game=toy_game(*phases),
-        images=ResidentImages(pixels, torch.arange(COUNT)),
-        count=COUNT,
+        data=DataSpec.of_images(name="numbers", image_size=2, channels=1, classes=COUNT, count=COUNT),
+        tables={"images": ResidentRows({"images": pixels, "labels": torch.arange(COUNT)})},
+        mirror=False,
         batch=batch,
         accumulate=accumulate,
+        length=1000,
         seed=3,
         share=share or Share(0, 1),
         device=torch.device("cpu"),

@@ -61,7 +61,7 @@ def build(options, data):
         generator_optimizer={optimizer}, discriminator_optimizer=adam(1e-3))
     {at_end}
     return game
-variant = Variant(api=1, options=O, build=build{hint})
+variant = Variant(api=2, options=O, build=build{hint})
 """
 
 PLAIN = {
@@ -132,7 +132,7 @@ FAULTS = [
     ),
     (
         "draws_by_the_given_generator",
-        {"draw": "lambda random, count, labels: {'z': torch.randn(count, 5)}"},
+        {"draw": "lambda random, request: {'z': torch.randn(request.count, 5)}"},
         "the input 'z' differs between two generators of one seed",
     ),
     (
@@ -140,7 +140,11 @@ FAULTS = [
         {"d_out": " * torch.ones(1 if x.shape[-1] % 2 == 0 else len(x) + 1, 1)"},
         "images of 5 pixels are accepted, but RuntimeError",
     ),
-    ("trains_with_two_classes", _changed("classes=10"), "the game has 10 classes, but the data has 2"),
+    (
+        "trains_with_two_classes",
+        {"in_build": "labels = torch.arange(data.classes)[[9 if data.classes else 0]] if data.classes else None"},
+        "index 9 is out of bounds",
+    ),
     ("learns_what_it_names", {"in_g": "self.idle = nn.Linear(2, 2)"}, "generator.idle.weight, generator.idle.bias"),
     (
         "learns_what_it_names",
@@ -160,7 +164,7 @@ FAULTS = [
     ),
     (
         "returns_its_state",
-        _changed("phases=[dataclasses.replace(p, after=lambda networks, terms: 1 / 0) for p in game.phases]"),
+        _changed("phases=[dataclasses.replace(p, after=lambda networks, terms, batch: 1 / 0) for p in game.phases]"),
         "division by zero",
     ),
     ("trains_the_same_anywhere", {"term": ', "batch": D(real).mean() ** 2'}, "two processes differ from one by"),

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from gan_core.data.catalog import open_dataset
-from gan_core.data.dataset import ResidentImages, convert
-from gan_core.data.image_files import StreamedImages
-from gan_core.data.image_order import ImageOrder
+from gan_core.data.dataset import Dataset, ResidentRows, convert
+from gan_core.data.image_files import StreamedRows
+from gan_core.data.row_order import RowOrder
 from gan_core.errors import UserError
 from gan_core.randomness import Share, Streams
 from tests.conftest import gan_core, metrics
@@ -29,23 +30,29 @@ def picture(path: Path, size: tuple[int, int] = (16, 16), mode: str = "RGB", see
     return path
 
 
+def first_rows(dataset: Dataset, indices: list[int]) -> tuple[Tensor, Tensor]:
+    """Returns the images and labels of the training split at these indices."""
+    (rows,) = dataset.read("images", "train").batches([indices])
+    return rows["images"], rows["labels"]
+
+
 def test_digits_equal_those_of_scikit_learn() -> None:
     from sklearn.datasets import load_digits
 
     dataset = open_dataset("digits")
-    images = dataset.read("train")
-    assert isinstance(images, ResidentImages)
-    assert images.images.shape == (dataset.spec.count, 1, 8, 8)
-    assert images.labels is not None
-    assert images.labels.tolist() == load_digits().target[:1500].tolist()
-    assert (images.images[0, 0].double() * 16 / 255).round().tolist() == load_digits().images[0].tolist()
-    assert dataset.read("test").batches([[0]]) is not None
-    assert dataset.splits == {"train": 1500, "test": 297}
+    rows = dataset.read("images", "train")
+    assert isinstance(rows, ResidentRows)
+    images = rows.columns["images"]
+    assert images.shape == (dataset.spec.count, 1, 8, 8)
+    assert rows.labels["labels"].tolist() == load_digits().target[:1500].tolist()
+    assert (images[0, 0].double() * 16 / 255).round().tolist() == load_digits().images[0].tolist()
+    assert dataset.read("images", "test").batches([[0]]) is not None
+    assert dataset.splits == {"train": {"images": 1500}, "test": {"images": 297}}
 
 
 def test_mnist_is_mnist(mnist_root: Path) -> None:
     dataset = open_dataset("mnist", data_dir=mnist_root)
-    images, labels = next(iter(dataset.read("train").batches([list(range(60_000))])))
+    images, labels = first_rows(dataset, list(range(60_000)))
     assert (dataset.spec.image_size, dataset.spec.channels, dataset.spec.classes, dataset.spec.count) == (
         28,
         1,
@@ -53,7 +60,6 @@ def test_mnist_is_mnist(mnist_root: Path) -> None:
         60_000,
     )
     # Widely published: the first digits, the share of ones, and the mean pixel 0.1307.
-    assert labels is not None
     assert labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert int((labels == 1).sum()) == 6742
     assert float(images.double().mean()) / 255 == pytest.approx(0.1307, abs=5e-5)
@@ -66,10 +72,9 @@ def test_a_torchvision_root_made_by_hand(tmp_path: Path) -> None:
     for part, count in (("train", 3), ("t10k", 3)):
         (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, count, 28, 28) + pixels.tobytes())
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + bytes([7, 8, 9]))
-    images, labels = next(iter(open_dataset("kmnist", data_dir=tmp_path).read("train").batches([[2, 0]])))
+    images, labels = first_rows(open_dataset("kmnist", data_dir=tmp_path), [2, 0])
     assert images.shape == (2, 1, 28, 28)
     assert images[0, 0].numpy().tolist() == pixels[2].tolist()
-    assert labels is not None
     assert labels.tolist() == [9, 7]
 
 
@@ -77,7 +82,7 @@ def test_missing_files_are_explained(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"data_dir: .* holds no mnist files .*\n.*--dataset digits, which needs no files"
     ):
-        open_dataset("mnist", data_dir=tmp_path).read("train")
+        open_dataset("mnist", data_dir=tmp_path).read("images", "train")
 
 
 def test_resizing_and_grey_agree_with_pillow(tmp_path: Path) -> None:
@@ -101,8 +106,7 @@ def test_a_folder_of_classes(tmp_path: Path) -> None:
     (tmp_path / "cat" / ".DS_Store").write_text("hidden files are ignored")
     dataset = open_dataset(f"folder:{tmp_path}")
     assert (dataset.spec.image_size, dataset.spec.channels, dataset.spec.classes, dataset.spec.count) == (16, 3, 2, 6)
-    images, labels = next(iter(dataset.read("train").batches([[5, 0]])))
-    assert labels is not None
+    images, labels = first_rows(dataset, [5, 0])
     assert labels.tolist() == [1, 0]
     with Image.open(tmp_path / "dog" / "2.png") as image:
         assert images[0].permute(1, 2, 0).numpy().tolist() == np.array(image).tolist()
@@ -115,28 +119,26 @@ def test_a_folder_too_large_for_memory_is_streamed_with_the_same_result(
         picture(tmp_path / f"class{number % 2}" / f"{number}.png", (20, 12), seed=number)
     dataset = open_dataset(f"folder:{tmp_path}", image_size=8, channels=1)
     order = [[4, 1], [0, 5], [3, 3]]
-    resident = list(dataset.read("train").batches(order))
+    resident = list(dataset.read("images", "train").batches(order))
     monkeypatch.setattr("gan_core.data.folder.RESIDENT_BYTES", 100)
-    streamed_images = dataset.read("train")
-    assert isinstance(streamed_images, StreamedImages)
+    streamed_images = dataset.read("images", "train")
+    assert isinstance(streamed_images, StreamedRows)
     streamed = list(streamed_images.to(CPU).batches(order))
     assert len(streamed) == 3
-    for (a, b), (c, d) in zip(resident, streamed, strict=True):
-        assert torch.equal(a, c)
-        assert b is not None
-        assert d is not None
-        assert torch.equal(b, d)
+    for one, other in zip(resident, streamed, strict=True):
+        assert torch.equal(one["images"], other["images"])
+        assert torch.equal(one["labels"], other["labels"])
 
 
 def test_images_too_large_when_converted_are_converted_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = open_dataset("digits", image_size=16, channels=3)
-    ((resident, _),) = dataset.read("train").batches([[5, 2]])
-    monkeypatch.setattr("gan_core.data.catalog.RESIDENT_BYTES", 1000)
-    late = dataset.read("train")
-    assert isinstance(late, ResidentImages)
-    assert late.images.shape == (1500, 1, 8, 8)
-    ((converted, _),) = late.to(CPU).batches([[5, 2]])
-    assert torch.equal(resident, converted)
+    (resident,) = dataset.read("images", "train").batches([[5, 2]])
+    monkeypatch.setattr("gan_core.data.dataset.RESIDENT_BYTES", 1000)
+    late = dataset.read("images", "train")
+    assert isinstance(late, ResidentRows)
+    assert late.columns["images"].shape == (1500, 1, 8, 8)
+    (converted,) = late.to(CPU).batches([[5, 2]])
+    assert torch.equal(resident["images"], converted["images"])
 
 
 def not_square(root: Path) -> str:
@@ -183,7 +185,7 @@ def test_problems_in_a_folder_are_reported(tmp_path: Path, damage: Callable[[Pat
     picture(tmp_path / "a.png")
     message = damage(tmp_path)
     with pytest.raises(UserError, match=message):
-        open_dataset(f"folder:{tmp_path}").read("train")
+        open_dataset(f"folder:{tmp_path}").read("images", "train")
 
 
 def test_an_empty_folder_and_an_empty_class(tmp_path: Path) -> None:
@@ -199,18 +201,18 @@ def test_an_empty_folder_and_an_empty_class(tmp_path: Path) -> None:
 
 def test_transparent_images_are_composited_on_white(tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8), (10, 20, 30, 0)).save(tmp_path / "clear.png")
-    images, _ = next(iter(open_dataset(f"folder:{tmp_path}", channels=3).read("train").batches([[0]])))
-    assert images.unique().tolist() == [255]
+    (rows,) = open_dataset(f"folder:{tmp_path}", channels=3).read("images", "train").batches([[0]])
+    assert rows["images"].unique().tolist() == [255]
 
 
 def test_images_come_in_permutations_and_processes_share_each_batch() -> None:
-    order = ImageOrder(Streams(3), 10)
+    order = RowOrder(Streams(3), "images", 10)
     epochs = order[slice(0, 30)]
     assert [sorted(epochs[at : at + 10]) for at in (0, 10, 20)] == [list(range(10))] * 3
     assert epochs[:10] != epochs[10:20]
     single = Share(0, 1).micro_batches(4, 1)
     whole, first, second = (
-        list(islice(ImageOrder(Streams(3), 10).batches(0, 4, parts), 5))
+        list(islice(RowOrder(Streams(3), "images", 10).batches(0, 4, parts), 5))
         for parts in (single, Share(0, 2).micro_batches(4, 1), Share(1, 2).micro_batches(4, 1))
     )
     assert [index for batch in whole for index in batch] == epochs[:20]
@@ -226,11 +228,11 @@ def test_a_batch_is_split_into_micro_batches_before_it_is_split_over_processes()
 
 def test_the_fingerprint_depends_on_pixels_and_labels() -> None:
     images, labels = torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 2])
-    before = ResidentImages(images, labels).fingerprint
-    assert before == ResidentImages(images.clone(), labels.clone()).fingerprint
-    assert before != ResidentImages(images, labels.flip(0)).fingerprint
-    assert before != ResidentImages(images + 1, labels).fingerprint
-    assert before != ResidentImages(images, None).fingerprint
+    before = ResidentRows({"images": images, "labels": labels}).fingerprint
+    assert before == ResidentRows({"images": images.clone(), "labels": labels.clone()}).fingerprint
+    assert before != ResidentRows({"images": images, "labels": labels.flip(0)}).fingerprint
+    assert before != ResidentRows({"images": images + 1, "labels": labels}).fingerprint
+    assert before != ResidentRows({"images": images}).fingerprint
 
 
 def test_the_error_of_a_failed_download_names_alternatives(tmp_path: Path) -> None:

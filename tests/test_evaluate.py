@@ -77,7 +77,7 @@ def test_metrics_depend_on_the_seed_and_are_reproducible(run: Path) -> None:
 
 
 def test_sample_i_does_not_depend_on_the_number_of_samples(run: Path) -> None:
-    sampler = load_run(run, 3).sampler
+    sampler = load_run(run).sampler(3)
     drawn = sampler.draw_all(200)
     fours = sampler.draw_all(128, label=4)
     assert not torch.equal(fours[:64], fours[64:])

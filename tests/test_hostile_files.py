@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from gan_core import generated
 from gan_core.errors import UserError
 from gan_core.game.game import Game
 from gan_core.runs.checkpoint import newest
@@ -112,8 +113,8 @@ def test_no_network_name_escapes_a_checkpoint(name: str) -> None:
         Game(
             networks={name: Scale()},
             phases=[toy_phase("phase", product, trains=(name,))],
-            draw=lambda random, count, labels: {},
-            generate=lambda networks, inputs: networks[name](**inputs),
+            draw=lambda random, request: {},
+            outputs={"images": generated(name)},
         )
 
 

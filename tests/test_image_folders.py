@@ -129,7 +129,7 @@ def test_all_problems_are_named_at_once_and_can_be_left_out(folder: Path, tmp_pa
     gan_core(*flags, "--set", "skip_bad=true", "--set", "width=4", "--out", tmp_path / "run")
     metadata = json.loads((tmp_path / "run" / "run.json").read_text())
     assert metadata["skipped_files"] == 22
-    assert (metadata["data"]["count"], metadata["data"]["classes"]) == (4, 2)
+    assert (metadata["data"]["images"]["count"], metadata["data"]["images"]["fields"]["labels"]["classes"]) == (4, 2)
 
 
 def test_a_folder_that_cannot_be_read_is_named(folder: Path) -> None:
@@ -178,7 +178,7 @@ def test_any_error_of_a_decoder_is_named(
     monkeypatch.setattr(OddImage, "early", early, raising=False)
     (folder / "dog" / "odd.png").write_bytes(b"ODD! and more")
     with pytest.raises(UserError, match=r"1 of 5 files cannot be used:\n  .*/dog/odd\.png: "):
-        open_dataset(f"folder:{folder}").read("train")
+        open_dataset(f"folder:{folder}").read("images", "train")
     Image.OPEN.pop("ODD")
     Image.ID.remove("ODD")
 

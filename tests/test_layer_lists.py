@@ -8,6 +8,7 @@ import torch
 import yaml
 from torch import nn
 
+from gan_core import Options, Request
 from gan_core.blocks.layer_list import build_layers, initialise, parse
 from gan_core.cli.tables.plan import parameters
 from gan_core.errors import UserError
@@ -34,8 +35,8 @@ def test_tutorial_recipes_have_the_tutorials_numbers_of_parameters(name: str) ->
 def test_tutorial_recipes_generate_images(name: str) -> None:
     job = make_job(config=ROOT / "configs" / f"{name}.yaml")
     game = job.build()
-    labels = torch.arange(2) if game.classes else None
-    images = game.generate(game.networks, game.draw(np.random.default_rng(0), 2, labels))
+    inputs = game.draw(np.random.default_rng(0), Request(count=2))
+    images = game.outputs["images"].generate(game.networks, inputs, Options())
     assert images.shape == (2, 1, 28, 28)
     assert float(images.detach().abs().max()) <= 1
 

@@ -54,7 +54,7 @@ def test_a_third_party_plugin_is_listed_without_being_imported_and_loads(site: P
     assert "third_gan" not in sys.modules
     assert (plugin.distribution, plugin.version, plugin.summary) == ("third-gan", "1.0", "made by hand")
     assert status(plugin, find_plugins()) == "ok"
-    assert load_variant("third").variant.api == 1
+    assert load_variant("third").variant.api == 2
 
 
 def test_an_unknown_name_gets_the_nearest_and_all_installed_names() -> None:
@@ -105,8 +105,8 @@ def test_the_error_names_a_missing_dependency(site: Path) -> None:
         ("def variant(): ...", "'bad_gan:variant' is a function, not a gan_core.Variant"),
         ("from gan_core import Variant as variant", "is a class, not a gan_core.Variant"),
         (
-            "from gan_core_vanilla import variant as v\nfrom dataclasses import replace\nvariant = replace(v, api=2)",
-            "was written for plugin API 2; this gan_core supports 1",
+            "from gan_core_vanilla import variant as v\nfrom dataclasses import replace\nvariant = replace(v, api=1)",
+            "was written for plugin API 1; this gan_core supports 2",
         ),
         (
             "from gan_core_vanilla import variant as v\nimport dataclasses as d\nvariant = d.replace(v, options=dict)",
@@ -121,8 +121,8 @@ def test_a_broken_plugin_is_reported_and_the_others_still_load(site: Path, code:
         load_variant("bad")
     assert message in str(error.value)
     assert "bad-gan 1.0" in str(error.value)
-    assert load_variant("dcgan").variant.api == 1
-    assert load_variant("vanilla").variant.api == 1
+    assert load_variant("dcgan").variant.api == 2
+    assert load_variant("vanilla").variant.api == 2
 
 
 def test_a_distribution_without_a_bound_or_with_invalid_metadata(site: Path) -> None:

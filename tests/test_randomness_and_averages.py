@@ -43,12 +43,12 @@ def test_a_loss_draws_a_slice_of_one_global_draw() -> None:
 def test_a_weight_moves_half_way_in_one_half_life() -> None:
     network = nn.Linear(1, 1)
     nn.init.zeros_(network.weight)
-    ema = Ema(network, half_life=100, ramp_up=10.0)
+    ema = Ema(network, lambda seen: 100)
     nn.init.ones_(network.weight)
     for step in range(1, 11):
         ema.update(10, 10_000 + 10 * step)
     assert float(ema.network.weight) == pytest.approx(0.5, abs=1e-6)
-    early = Ema(network, half_life=100, ramp_up=0.05)
+    early = Ema(network, lambda seen: min(100, 0.05 * seen))
     nn.init.zeros_(network.weight)
     early.update(10, 200)  # The ramp limits the half-life to 10 images here: one step moves half way.
     assert float(early.network.weight) == pytest.approx(0.5, abs=1e-6)
@@ -57,7 +57,7 @@ def test_a_weight_moves_half_way_in_one_half_life() -> None:
 def test_running_statistics_are_averaged_and_other_buffers_are_copied() -> None:
     network = nn.Sequential(nn.BatchNorm1d(1), nn.Module())
     network[1].register_buffer("note", torch.tensor(1.0))
-    ema = Ema(network, half_life=10, ramp_up=10.0)
+    ema = Ema(network, lambda seen: 10)
     norm = network[0]
     assert isinstance(norm, nn.BatchNorm1d)
     assert norm.running_mean is not None
@@ -78,7 +78,7 @@ def test_tied_weights_are_averaged_once() -> None:
     network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
     network[1].weight = network[0].weight
     nn.init.zeros_(network[0].weight)
-    ema = Ema(network, half_life=10, ramp_up=10.0)
+    ema = Ema(network, lambda seen: 10)
     nn.init.ones_(network[0].weight)
     ema.update(10, 1000)
     assert float(ema.network.state_dict()["1.weight"]) == pytest.approx(0.5)

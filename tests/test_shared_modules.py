@@ -63,11 +63,11 @@ def test_only_the_exact_types_are_synchronised_and_everything_else_stays() -> No
 
 def test_averages_are_copied_before_anything_runs() -> None:
     network = nn.utils.spectral_norm(nn.Linear(2, 2))  # Its weight is computed by a hook.
-    average = Ema(network, 0, 1)
+    average = Ema(network, lambda seen: 0)
     network(torch.ones(1, 2))
     average.update(1, 1)
     with pytest.raises(RuntimeError, match="deepcopy"):
-        Ema(network, 0, 1)
+        Ema(network, lambda seen: 0)
 
 
 HOOKED = """
@@ -93,14 +93,14 @@ def build(options, data):
             for name, child in module.named_children():
                 if isinstance(child, nn.Linear):
                     setattr(module, name, Caching(nn.utils.spectral_norm(child)))
-    def generate(networks, inputs):
+    def generate(networks, inputs, options):
         networks["generator"].train()  # As code does that forgets it.
-        images = game.generate(networks, inputs)
+        images = game.outputs["images"].generate(networks, inputs, options)
         networks["generator"].eval()
         return images
-    return replace(game, generate=generate)
+    return replace(game, outputs={"images": Output(generate=generate)})
 
-variant = Variant(api=1, options=vanilla.options, build=build)
+variant = Variant(api=2, options=vanilla.options, build=build)
 """
 
 
@@ -126,7 +126,7 @@ def build(options, data):
             nn.init.orthogonal_(parameter)
     return game
 
-variant = Variant(api=1, options=vanilla.options, build=build)
+variant = Variant(api=2, options=vanilla.options, build=build)
 """
 
 

@@ -36,7 +36,7 @@ def build(options, data):
     real = replace(real, optimizer=adam(1e-3, (0.0, 0.99), lazy_every=4))
     return replace(game, phases=[lazy, real, generator])
 
-variant = Variant(api=1, options=Options, build=build)
+variant = Variant(api=2, options=Options, build=build)
 """
 
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
-from gan_core import Batch, RelativisticPairing, squared_gradient_norm
+from gan_core import RelativisticPairing, Request, squared_gradient_norm
 from gan_core.errors import UserError
 from gan_core.game.game import Game
+from gan_core.testing import made_batch
 from tests.conftest import difference, make_job, metrics, weights
 
 VARIANTS = ("vanilla", "dcgan", "acgan", "lsgan", "wgan")
@@ -142,8 +143,8 @@ def test_r1_is_on_real_images_and_r2_on_generated_ones(variant: str) -> None:
             return (logits, torch.zeros(len(images), 10)) if variant == "acgan" else logits  # type: ignore[return-value]
 
     game = build(variant, "r1=3", "r2=5", "discriminator_norm=none")
-    inputs = game.draw(np.random.default_rng(0), 6, None)
-    batch = Batch(images=torch.full((6, 1, 8, 8), 0.5), labels=torch.arange(6), inputs=inputs, random=None)  # type: ignore[arg-type]
+    inputs = game.draw(np.random.default_rng(0), Request(count=6))
+    batch = made_batch({"images": torch.full((6, 1, 8, 8), 0.5), "labels": torch.arange(6)}, inputs)
     # The generator normalises by batch statistics, so the fakes depend on the whole batch.
     fake = game.networks["generator"](**inputs).detach()
     terms = game.phases[0].loss({**game.networks, "discriminator": Discriminator()}, batch)
@@ -181,8 +182,8 @@ def test_label_smoothing_changes_the_target_of_real_images_only(variant: str) ->
             return (logits, torch.zeros(len(images), 10)) if variant == "acgan" else logits  # type: ignore[return-value]
 
     game = build(variant, "label_smoothing=0.1")
-    inputs = game.draw(np.random.default_rng(0), 6, None)
-    batch = Batch(images=torch.zeros(6, 1, 8, 8), labels=torch.arange(6), inputs=inputs, random=None)  # type: ignore[arg-type]
+    inputs = game.draw(np.random.default_rng(0), Request(count=6))
+    batch = made_batch({"images": torch.zeros(6, 1, 8, 8), "labels": torch.arange(6)}, inputs)
     terms = game.phases[0].loss({**game.networks, "discriminator": Constant()}, batch)
     assert float(terms["real"]) == pytest.approx(-0.9 * math.log(0.8) - 0.1 * math.log(0.2))
     assert float(terms["fake"]) == pytest.approx(-math.log(0.2))

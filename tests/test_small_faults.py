@@ -103,7 +103,7 @@ def test_a_folder_removed_while_it_is_used_is_one_error(tmp_path: Path) -> None:
 
 def test_a_plugin_that_exits_while_it_builds_is_one_error(tmp_path: Path) -> None:
     code = "import sys\nfrom gan_core import Options, Variant\nclass O(Options):\n    'None.'\n"
-    code += "variant = Variant(api=1, options=O, build=lambda options, data: sys.exit('no GPU'))\n"
+    code += "variant = Variant(api=2, options=O, build=lambda options, data: sys.exit('no GPU'))\n"
     install(tmp_path, distribution="leaving-gan", name="leaving", code=code)
     output = gan_core("train", "--variant", "leaving", "--steps", 1, expect=2, PYTHONPATH=str(tmp_path))
     assert "variant 'leaving' (leaving-gan 1.0): it called sys.exit('no GPU')" in output

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gan_core.data.catalog import open_dataset
-from gan_core.data.dataset import ResidentImages
-from gan_core.data.stacked import StackedImages, triples
+from gan_core.data.dataset import ResidentRows
+from gan_core.data.stacked import StackedRows, triples
 from gan_core.errors import UserError
 from gan_core.features.classifier import PerChannel
 from gan_core.features.space import Embedding
@@ -16,20 +16,19 @@ from gan_core.sampling.files import rows_of
 from tests.evaluating import ImageSource, evaluate_source, real_data, reference_of
 
 
-def digits(count: int = 300) -> ResidentImages:
+def digits(count: int = 300) -> ResidentRows:
     """Returns images of 2 x 2 pixels whose pixel value is their index modulo 256."""
     pixels = (torch.arange(count) % 256).to(torch.uint8)[:, None, None, None].expand(-1, 1, 2, 2)
-    return ResidentImages(pixels, torch.arange(count) % 10)
+    return ResidentRows({"images": pixels, "labels": torch.arange(count) % 10})
 
 
 def test_every_class_is_equally_frequent_and_consists_of_its_digits() -> None:
     images = digits()
-    assert images.labels is not None
-    chosen = triples(images.labels, 26_000, "test")
-    assert set(Counter(StackedImages(images, chosen).labels.tolist()).values()) == {26}
-    ((pixels, labels),) = StackedImages(images, chosen).batches([[437, 5, 21_999]])
-    assert (pixels.shape, labels is None) == ((3, 3, 2, 2), False)
-    assert labels is not None
+    chosen = triples(images.labels["labels"], 26_000, "test")
+    assert set(Counter(StackedRows(images, chosen).labels["labels"].tolist()).values()) == {26}
+    (rows,) = StackedRows(images, chosen).batches([[437, 5, 21_999]])
+    pixels, labels = rows["images"], rows["labels"]
+    assert pixels.shape == (3, 3, 2, 2)
     assert labels.tolist() == [437, 5, 999]
     for image, label in zip(pixels, labels.tolist(), strict=True):
         for channel, digit in zip(image, f"{label:03d}", strict=True):
@@ -66,17 +65,16 @@ def test_a_channel_space_multiplies_probabilities() -> None:
 def test_stacked_mnist_is_mnist_in_three_channels(mnist_root: Path) -> None:
     dataset = open_dataset("stacked-mnist", data_dir=mnist_root)
     assert (dataset.spec.channels, dataset.spec.classes, dataset.spec.count) == (3, 1000, 240_000)
-    train = dataset.read("train")
-    assert isinstance(train, StackedImages)
-    assert train.digits.images.shape == (60_000, 1, 28, 28)
-    ((images, labels),) = train.batches([[123_456]])
-    assert labels is not None
-    assert labels.tolist() == [456]
-    flat = train.digits.images.flatten(1)
-    assert train.digits.labels is not None
-    for channel, digit in zip(images[0], (4, 5, 6), strict=True):
+    train = dataset.read("images", "train")
+    assert isinstance(train, StackedRows)
+    digit_images, digit_labels = train.digits.columns["images"], train.digits.columns["labels"]
+    assert digit_images.shape == (60_000, 1, 28, 28)
+    (rows,) = train.batches([[123_456]])
+    assert rows["labels"].tolist() == [456]
+    flat = digit_images.flatten(1)
+    for channel, digit in zip(rows["images"][0], (4, 5, 6), strict=True):
         (place,) = torch.nonzero((flat == channel.flatten()).all(1)).flatten().tolist()
-        assert int(train.digits.labels[place]) == digit
+        assert int(digit_labels[place]) == digit
 
 
 def test_the_grid_of_1000_classes_is_square() -> None:

@@ -53,7 +53,7 @@ def build(options, data):
             "second": softplus(-n["second"](b.images)).mean() + softplus(n["second"](fake)).mean(),
         }
 
-    def update_balance(n, terms):
+    def update_balance(n, terms, batch):
         balance.k.add_(0.1 * (terms["real"] - terms["fake"])).clamp_(-0.5, 0.5)
 
     def penalty(n, b):
@@ -73,11 +73,11 @@ def build(options, data):
             Phase(name="generator", trains=("generator",), loss=generator_loss, optimizer=opt),
         ],
         draw=normal_latents(4),
-        generate=lambda n, inputs: n["generator"](**inputs),
+        outputs={"images": generated()},
         state={"balance": balance},
     )
 
-variant = Variant(api=1, options=UnusualOptions, build=build)
+variant = Variant(api=2, options=UnusualOptions, build=build)
 '''
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from gan_core import Batch, Game, Networks, Terms, adam
 from gan_core.errors import NotFiniteError
+from gan_core.testing import made_batch
 from gan_core.training.meter import Meter
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.phase_trainer import PhaseTrainer, Update
@@ -25,7 +26,7 @@ CONSTANT = Schedule(kind="constant", begin=0, end=1, final=0.0)
 def batch(*pixels: float) -> Batch:
     """Returns a batch with one image of one pixel per argument."""
     images = torch.tensor(pixels).view(-1, 1, 1, 1)
-    return Batch(images=images, labels=None, inputs={"z": torch.ones_like(images)}, random=None)  # type: ignore[arg-type]
+    return made_batch({"images": images}, {"z": torch.ones_like(images)})
 
 
 def trainer(
@@ -139,7 +140,7 @@ def test_schedules(kind: str, seen: int, factor: float) -> None:
 def test_after_receives_the_networks_and_the_terms_after_the_step() -> None:
     seen: dict[str, float] = {}
 
-    def clip(networks: Networks, terms: Terms) -> None:
+    def clip(networks: Networks, terms: Terms, batch: Batch) -> None:
         seen.update({name: float(term) for name, term in terms.items()})
         for parameter in networks["discriminator"].parameters():
             parameter.clamp_(-0.25, 0.25)

@@ -93,7 +93,7 @@ def build(options, data):
     game = vanilla.build(options, data)
     return replace(game, phases=[replace(game.phases[0], optimizer=make), *game.phases[1:]])
 
-variant = Variant(api=1, options=vanilla.options, build=build)
+variant = Variant(api=2, options=vanilla.options, build=build)
 """
 
 
@@ -143,7 +143,7 @@ def build(options, data):
         return game.phases[0].loss(networks, batch)
     return replace(game, state={"pool": pool}, phases=[replace(game.phases[0], loss=loss), *game.phases[1:]])
 
-variant = Variant(api=1, options=vanilla.options, build=build)
+variant = Variant(api=2, options=vanilla.options, build=build)
 """
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from gan_core import Batch, Game, Networks, Phase, Terms, sgd
+from gan_core import Batch, Game, Networks, Output, Phase, Terms, sgd
 
 Loss = Callable[[Networks, Batch], Terms]
 
@@ -33,6 +33,6 @@ def toy_game(*phases: Phase) -> Game:
     return Game(
         networks={"generator": Scale(), "discriminator": Scale()},
         phases=phases,
-        draw=lambda random, count, labels: {"z": torch.ones(count, 1, 2, 2)},
-        generate=lambda networks, inputs: networks["generator"](**inputs).clamp(-1, 1),
+        draw=lambda random, request: {"z": torch.ones(request.count, 1, 2, 2)},
+        outputs={"images": Output(generate=lambda n, inputs, options: n["generator"](**inputs).clamp(-1, 1))},
     )

@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from math import ceil
 from typing import Any
@@ -11,30 +11,41 @@ from typing import Any
 import torch
 
 from gan_core.app.data import described_data
+from gan_core.data.catalog import open_dataset
 from gan_core.data.dataset import Dataset
 from gan_core.distributed.world import on_cpu
 from gan_core.errors import UserError, did_you_mean
 from gan_core.features.load import load_features
 from gan_core.game.game import Game
 from gan_core.game.variant import Options
-from gan_core.plugins.load import LoadedVariant
+from gan_core.plugins.load import LoadedVariant, load_variant
 from gan_core.randomness import Streams
 from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.resume import comparable
 from gan_core.settings.flatten import dotted, flatten
+from gan_core.settings.resolve import Resolved
 from gan_core.settings.settings import Settings
 from gan_core.version import __version__
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to train. No data is read and nothing is on a device yet."""
+    """What to train. No data is read and nothing is on a device yet.
+
+    Attributes:
+        settings: The settings of the run.
+        loaded: The variant.
+        options: Its options.
+        dataset: The data set.
+        origins: Where settings come from that do not have their default: "flag", "file" or "variant".
+    """
 
     settings: Settings
     loaded: LoadedVariant
     options: Options
     dataset: Dataset
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def build(self) -> Game:
         """Builds the game on the CPU, with the initial weights of this seed.
@@ -71,6 +82,26 @@ class Job:
     def config(self) -> dict[str, Any]:
         """Returns every setting, including the variant's options, as plain values."""
         return self.settings.model_dump(mode="json") | {"options": self.options.model_dump(mode="json")}
+
+
+def make_job(resolved: Resolved) -> Job:
+    """Loads the variant and describes the data set.
+
+    Raises:
+        UserError: One of them does not exist or does not fit, or an option is not allowed.
+    """
+    loaded = load_variant(resolved.settings.variant)
+    resolved = resolved.with_defaults(loaded.variant.defaults)
+    settings = resolved.settings
+    options = resolved.options_as(loaded.variant.options)
+    dataset = open_dataset(
+        settings.dataset,
+        data_dir=settings.data_dir,
+        image_size=settings.image_size,
+        channels=settings.channels,
+        skip_bad=settings.skip_bad,
+    )
+    return Job(settings=settings, loaded=loaded, options=options, dataset=dataset, origins=resolved.origins)
 
 
 def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:

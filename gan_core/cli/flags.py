@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from typer.core import TyperCommand
 
 from gan_core.plugins.options import OptionRow, option_rows
-from gan_core.settings.flag import Flag
+from gan_core.settings.flag import flag_of
 
 Command = Callable[..., None]
 
@@ -59,8 +59,7 @@ class SectionedCommand(TyperCommand):
 def _parameters(model: type[BaseModel]) -> Iterator[Parameter]:
     for row in option_rows(model):
         field = model.model_fields[row["name"]]
-        flag = next((one for one in field.metadata if isinstance(one, Flag)), None)
-        assert flag is not None, f"{model.__name__}.{row['name']} has no Flag in its annotation"
+        flag = flag_of(field)
         option = typer.Option(
             help=_help(row),
             metavar=flag.metavar or "|".join(_word(part) for part in _parts(field.annotation)),

@@ -33,26 +33,12 @@ def train(
     accelerate: accelerate launch --config_file launch/cpu-2.yaml -m gan_core train --variant dcgan --kimg 100
     """
     resolved = resolve(given, assignments or (), config)
-    settings = resolved.settings
     check_launcher()
 
-    from gan_core.plugins.load import load_variant
-
-    loaded = load_variant(settings.variant)
-    options = resolved.options_as(loaded.variant.options)
-
-    from gan_core.app.job import Job
+    from gan_core.app.job import make_job
     from gan_core.console import PlainConsole
-    from gan_core.data.catalog import open_dataset
 
-    dataset_found = open_dataset(
-        settings.dataset,
-        data_dir=settings.data_dir,
-        image_size=settings.image_size,
-        channels=settings.channels,
-        skip_bad=settings.skip_bad,
-    )
-    job = Job(settings=settings, loaded=loaded, options=options, dataset=dataset_found)
+    job = make_job(resolved)
     console = PlainConsole()
     from gan_core.cli.tables.plan import print_plan, show_dry_run
 

@@ -154,13 +154,11 @@ class ResidentRows:
         }
 
 
-def resident(
-    fields: Mapping[str, Field], columns: Mapping[str, Tensor], *, limit: int = RESIDENT_BYTES
-) -> ResidentRows:
-    """Returns rows as `fields` describes them: converted now if they fit in `limit` bytes, else when gathered."""
+def resident(fields: Mapping[str, Field], columns: Mapping[str, Tensor]) -> ResidentRows:
+    """Returns rows as `fields` describes them: converted now if they fit in `RESIDENT_BYTES`, else when gathered."""
     size = sum(len(columns[name]) * _bytes(field) for name, field in fields.items())
     shapes = {name: (field.height, field.channels) for name, field in fields.items() if isinstance(field, ImageField)}
-    if size > limit:
+    if size > RESIDENT_BYTES:
         return ResidentRows(columns, shapes)
     return ResidentRows(
         {name: convert(column, *shapes[name]) if name in shapes else column for name, column in columns.items()}

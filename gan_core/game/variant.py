@@ -42,7 +42,7 @@ class Variant:
         needs: The fields that it needs of a data set; fields that must belong together row by row are a tuple of their
             own: (("images", "labels"),) for labelled images, (("a", "b"),) for pairs, ("a", "b") for two domains.
         defaults: Settings of a run that have another default for this variant: `{"batch": 1, "ema_kimg": 0}`. Only
-            settings of the length and the optimisation, and `mirror`.
+            those that `train --help` lists under length and optimisation.
         sampling: The class of the options with which samples are drawn, such as truncation: `sample --set` and
             `evaluate --set` are checked against it.
         small: Options of small networks, with which the conformance checks take seconds: `{"width": 8}`.

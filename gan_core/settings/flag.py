@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from pydantic.fields import FieldInfo
+
 Group = Literal["data", "length", "optimisation", "output", "evaluation", "machines"]
 """A section of `--help`."""
 
@@ -21,3 +23,8 @@ class Flag:
 
     group: Group
     metavar: str | None = None
+
+
+def flag_of(field: FieldInfo) -> Flag:
+    """Returns the `Flag` in the annotation of a setting's field."""
+    return next(one for one in field.metadata if isinstance(one, Flag))

@@ -1,7 +1,7 @@
 """Settings from a file and from flags, merged and checked, with errors that name the key and the fix."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from gan_core.documents import parse_yaml, read_yaml
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.variant import Options
+from gan_core.settings.flag import flag_of
 from gan_core.settings.settings import DEFAULT_KIMG, LENGTHS, Settings
 
 RUN_METADATA = "run.json"
@@ -25,10 +26,12 @@ class Resolved:
     Attributes:
         settings: Its settings, checked.
         options: The variant's options as they were given: they are checked once the variant is loaded.
+        origins: Where each setting comes from that has not its default: "flag", "file" or "variant".
     """
 
     settings: Settings
     options: Mapping[str, object]
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def options_as(self, kind: type[Options]) -> Options:
         """Checks the variant's options and fills in their defaults.
@@ -37,6 +40,31 @@ class Resolved:
             UserError: An option or its value is not allowed; all problems are listed.
         """
         return validated(kind, self.options, what=f"option of {self.settings.variant}")
+
+    def with_defaults(self, defaults: Mapping[str, object]) -> "Resolved":
+        """Returns the settings with the variant's own defaults where nothing else was given.
+
+        Args:
+            defaults: `Variant.defaults`.
+
+        Raises:
+            UserError: A variant may not set one of them, or its value is not allowed.
+        """
+        allowed = [key for key, info in Settings.model_fields.items() if flag_of(info).group in _OF_VARIANTS]
+        for key in (key for key in defaults if key not in allowed):
+            raise UserError(
+                f"variant {self.settings.variant!r}: its defaults name {key!r}.{did_you_mean(key, allowed)} "
+                f"Allowed: {', '.join(allowed)}"
+            )
+        taken = {*self.origins, *(LENGTHS if any(key in self.origins for key in LENGTHS) else ())}
+        mine = {key: value for key, value in defaults.items() if key not in taken}
+        given = {key: value for key, value in self.settings.model_dump().items() if key in self.origins}
+        settings = _with_length(validated(Settings, given | mine, what=f"default of {self.settings.variant}"))
+        return replace(self, settings=settings, origins={**self.origins, **dict.fromkeys(mine, "variant")})
+
+
+_OF_VARIANTS = ("length", "optimisation")
+"""The sections of settings of which a variant may set defaults."""
 
 
 def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config: Path | None = None) -> Resolved:
@@ -70,13 +98,21 @@ def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config
     if "variant" not in values | given:
         raise UserError("variant: missing. Name one with --variant; `python -m gan_core list` shows those installed")
     resolved = read_settings(values | given, f"--config {str(config)!r}")
-    settings = resolved.settings
-    lengths = [key for key in LENGTHS if getattr(settings, key) is not None]
+    lengths = [key for key in LENGTHS if getattr(resolved.settings, key) is not None]
     if len(lengths) > 1:
         raise UserError(f"length: {' and '.join(lengths)} are given. Use one of --kimg, --epochs or --steps")
-    if not lengths:
-        settings = settings.model_copy(update={"kimg": DEFAULT_KIMG})
-    return Resolved(settings=settings, options={**resolved.options, **options})
+    origins = dict.fromkeys(values, "file") | dict.fromkeys(given, "flag")
+    return Resolved(
+        settings=_with_length(resolved.settings),
+        options={**resolved.options, **options},
+        origins={key: origin for key, origin in origins.items() if getattr(resolved.settings, key, None) is not None},
+    )
+
+
+def _with_length(settings: Settings) -> Settings:
+    """Returns the settings with the default length where none is given."""
+    given = any(getattr(settings, key) is not None for key in LENGTHS)
+    return settings if given else settings.model_copy(update={"kimg": DEFAULT_KIMG})
 
 
 def read_settings(values: Mapping[str, object], source: str) -> Resolved:

@@ -11,6 +11,7 @@ from gan_core.app.job import Job, check_job
 from gan_core.console import printable
 from gan_core.distributed.invariance import depends_on_processes, with_batchnorm
 from gan_core.distributed.launcher import started_processes
+from gan_core.game.data_spec import LabelField, Table
 from gan_core.game.game import Game
 from gan_core.game.variant import Options
 
@@ -24,12 +25,11 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
     if micro and (normalised := with_batchnorm(game.networks)):
         micro += f", with separate batch statistics in {' and '.join(normalised)}"
     varies = depends_on_processes(game.networks, local_batchnorm=settings.batchnorm == "local")
-    colour = "grey" if spec.channels == 1 else "RGB"
     return {
         "variant": f"{plugin.name} ({plugin.distribution} {plugin.version}, {plugin.source})",
         "options": changed_options(job.options),
-        "data": f"{spec.name}: {spec.count:,} images, {spec.image_size} x {spec.image_size} {colour}, "
-        + (f"{spec.classes} classes" if spec.classes else "no labels"),
+        "settings": _origins(job),
+        "data": f"{spec.name}: " + "; ".join(_table(name, table) for name, table in spec.tables.items()),
         "networks": ", ".join(f"{name} {parameters(network):,}" for name, network in game.networks.items())
         + " parameters",
         "phases": ", ".join(
@@ -46,6 +46,29 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
         f"{length // step_images:,} steps{schedule}",
         "folder": str(settings.folder),
     }
+
+
+def _origins(job: Job) -> str:
+    """Returns the settings that do not have their default, with where they come from."""
+    values = job.settings.model_dump(mode="json")
+    shown = {key: origin for key, origin in job.origins.items() if key not in ("variant", "dataset", "out")}
+    return ", ".join(f"{key} {values[key]} ({origin})" for key, origin in shown.items()) or "all defaults"
+
+
+def _table(name: str, table: Table) -> str:
+    """Describes a table: "60,000 images, 28 x 28 grey, 10 classes"."""
+    parts = []
+    for key, field in table.fields.items():
+        if isinstance(field, LabelField):
+            parts.append(f"{field.classes} classes")
+        else:
+            what = "" if key == "images" else f"{key}: "
+            parts.append(f"{what}{field.width} x {field.height} {'grey' if field.channels == 1 else 'RGB'}")
+    if "images" in table.fields and len(parts) == 1:
+        parts.append("no labels")
+    return f"{table.count:,} {'images' if len(table.fields) == 1 or 'images' in table.fields else name}, " + ", ".join(
+        parts
+    )
 
 
 def _result(game: Game, varies: list[str]) -> str:

@@ -8,11 +8,12 @@ import torch
 from gan_core_acgan import AcganOptions, build
 from torch import Tensor, nn
 
-from gan_core import Batch, DataSpec
+from gan_core import DataSpec, Request
 from gan_core.errors import UserError
 from gan_core.plugins.load import load_variant
+from gan_core.testing import made_batch
 
-DIGITS = DataSpec(name="digits", image_size=8, channels=1, classes=10, count=1500)
+DIGITS = DataSpec.of_images(name="digits", image_size=8, channels=1, classes=10, count=1500)
 
 
 class Oracle(nn.Module):
@@ -28,7 +29,7 @@ def test_losses_are_equations_2_and_3() -> None:
     game = build(AcganOptions(width=4), DIGITS)
     networks = {"generator": game.networks["generator"], "discriminator": Oracle()}
     inputs = {"z": torch.randn(4, 100), "labels": torch.tensor([3, 3, 3, 0])}
-    batch = Batch(images=torch.randn(4, 1, 8, 8), labels=torch.tensor([3, 3, 0, 0]), inputs=inputs, random=None)  # type: ignore[arg-type]
+    batch = made_batch({"images": torch.randn(4, 1, 8, 8), "labels": torch.tensor([3, 3, 0, 0])}, inputs)
     terms = game.phases[0].loss(networks, batch)
     # Class 3 has the probability 81 / 90 = 0.9, every other class 1 / 90.
     right, wrong = -math.log(0.9), math.log(90)
@@ -43,10 +44,12 @@ def test_losses_are_equations_2_and_3() -> None:
 
 def test_labels_are_the_requested_ones_or_sampled() -> None:
     game = build(AcganOptions(width=4), DIGITS)
-    assert game.classes == 10
+    assert game.outputs["images"].given == ("labels",)
     requested = torch.tensor([1, 2, 3])
-    assert torch.equal(game.draw(np.random.default_rng(0), 3, requested)["labels"], requested)
-    sampled = game.draw(np.random.default_rng(0), 1000, None)["labels"]
+    assert torch.equal(
+        game.draw(np.random.default_rng(0), Request(count=3, given={"labels": requested}))["labels"], requested
+    )
+    sampled = game.draw(np.random.default_rng(0), Request(count=1000))["labels"]
     assert sampled.unique().tolist() == list(range(10))
     generator = game.networks["generator"].eval()
     z = torch.randn(1, 100)
@@ -54,13 +57,13 @@ def test_labels_are_the_requested_ones_or_sampled() -> None:
 
 
 def test_data_without_labels_is_rejected() -> None:
-    unlabelled = DataSpec(name="folder:cats", image_size=8, channels=1, classes=0, count=5)
+    unlabelled = DataSpec.of_images(name="folder:cats", image_size=8, channels=1, classes=0, count=5)
     with pytest.raises(UserError, match=r"variant 'acgan' .* needs labels, but 'folder:cats' has none"):
         load_variant("acgan").build(None, unlabelled)
 
 
 @pytest.mark.parametrize("size", [10, 6])
 def test_unsupported_sizes_are_rejected(size: int) -> None:
-    data = DataSpec(name="made up", image_size=size, channels=1, classes=2, count=5)
+    data = DataSpec.of_images(name="made up", image_size=size, channels=1, classes=2, count=5)
     with pytest.raises(ValueError, match="must be a multiple of 4, and at least 8"):
         build(AcganOptions(), data)

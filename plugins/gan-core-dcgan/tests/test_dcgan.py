@@ -11,7 +11,7 @@ from gan_core import DataSpec
 @pytest.mark.parametrize("size", [8, 12, 16, 20, 24, 28, 32, 36, 44, 48, 64, 96, 128])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_multiple_of_4_from_8_up_is_supported(size: int, channels: int) -> None:
-    data = DataSpec(name="made up", image_size=size, channels=channels, classes=0, count=1)
+    data = DataSpec.of_images(name="made up", image_size=size, channels=channels, classes=0, count=1)
     game = build(DcganOptions(latent=5, width=2, max_width=8), data)
     images = game.networks["generator"](z=torch.randn(3, 5))
     assert images.shape == (3, channels, size, size)
@@ -32,7 +32,7 @@ def test_other_sizes_are_rejected_with_a_suggestion(size: int) -> None:
 
 def test_the_paper_s_64_pixel_generator() -> None:
     # Figure 1: 4 x 4 x 1024 -> 8 x 8 x 512 -> 16 x 16 x 256 -> 32 x 32 x 128 -> 64 x 64 x 3, from 100 latents.
-    data = DataSpec(name="LSUN", image_size=64, channels=3, classes=0, count=1)
+    data = DataSpec.of_images(name="LSUN", image_size=64, channels=3, classes=0, count=1)
     game = build(DcganOptions(width=128), data)
     convolutions = [m for m in game.networks["generator"].modules() if isinstance(m, nn.ConvTranspose2d)]
     assert [(c.in_channels, c.out_channels) for c in convolutions] == [

@@ -5,9 +5,10 @@ import torch
 from gan_core_wgan import WganOptions, build, gradient_penalty
 from torch import Tensor, nn
 
-from gan_core import Batch, DataSpec
+from gan_core import DataSpec
+from gan_core.testing import made_batch
 
-DIGITS = DataSpec(name="digits", image_size=8, channels=1, classes=10, count=1500)
+DIGITS = DataSpec.of_images(name="digits", image_size=8, channels=1, classes=10, count=1500)
 
 
 class Linear(nn.Module):
@@ -81,7 +82,7 @@ def test_phases_and_optimizers_of_both_penalties(penalty: str) -> None:
         assert (type(optimizer).__name__, group["lr"]) == ("RMSprop", 5e-5)
     else:
         assert (type(optimizer).__name__, group["lr"], group["betas"]) == ("Adam", 1e-4, (0.0, 0.9))
-    batch = Batch(images=torch.randn(6, 1, 8, 8), labels=None, inputs={"z": torch.randn(6, 100)}, random=Halves())
+    batch = made_batch({"images": torch.randn(6, 1, 8, 8)}, {"z": torch.randn(6, 100)}, random=Halves())
     terms = critic_phase.loss(game.networks, batch)
     assert ("penalty" in terms) == (penalty == "gradient")
     assert float(terms["wasserstein"]) == pytest.approx(-float((terms["real"] + terms["fake"]).detach()))
