@@ -1,49 +1,12 @@
-"""Data sets by name: scikit-learn's digits, torchvision's data sets, Stacked-MNIST, and image folders."""
+"""Data sets by name, from the entry-point group `gan_core.datasets`."""
 
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from urllib.error import URLError
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from gan_core.data.cache import cache_folder
-from gan_core.data.dataset import Dataset, Rows, resident
-from gan_core.data.folder import open_folder
-from gan_core.data.stacked import stack
+from gan_core.data.dataset import Dataset
+from gan_core.data.source import API, DataRequest, DataSource
 from gan_core.errors import UserError, did_you_mean
-from gan_core.game.data_spec import DataSpec
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Known:
-    """A data set whose shape is known without reading it."""
-
-    image_size: int
-    channels: int
-    train: int
-    test: int
-    classes: tuple[str, ...] = tuple("0123456789")
-    torchvision: str = ""
-
-
-_CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-_KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
-_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-_KNOWN = {
-    "digits": _Known(image_size=8, channels=1, train=1500, test=297),
-    "mnist": _Known(image_size=28, channels=1, train=60_000, test=10_000, torchvision="MNIST"),
-    "fashion-mnist": _Known(
-        image_size=28, channels=1, train=60_000, test=10_000, classes=_CLOTHES, torchvision="FashionMNIST"
-    ),
-    "kmnist": _Known(image_size=28, channels=1, train=60_000, test=10_000, classes=_KUZUSHIJI, torchvision="KMNIST"),
-    "usps": _Known(image_size=16, channels=1, train=7291, test=2007, torchvision="USPS"),
-    "cifar10": _Known(image_size=32, channels=3, train=50_000, test=10_000, classes=_CIFAR10, torchvision="CIFAR10"),
-}
-_STACKED = "stacked-mnist"
+from gan_core.plugins.find import DATASETS, find_plugins
+from gan_core.plugins.load import load_plugin
 
 
 def open_dataset(
@@ -54,86 +17,49 @@ def open_dataset(
     channels: int | None = None,
     skip_bad: bool = False,
 ) -> Dataset:
-    """Describes the data set `name`; its images are read later.
+    """Describes the data set `name`; its rows are read later.
 
     Args:
-        name: "digits", "mnist", "fashion-mnist", "kmnist", "usps", "cifar10", "stacked-mnist", or
-            "folder:PATH".
-        data_dir: A torchvision root that already holds the files; None downloads them to the cache folder.
+        name: The name of an installed data set, such as "mnist", or NAME:PATH, such as "folder:cats".
+        data_dir: A folder that already holds the files of a data set that is downloaded otherwise.
         image_size: Pixels a side to resize to; None keeps the data's own size.
         channels: 1 converts to grey, 3 to RGB; None keeps the data's own channels.
-        skip_bad: Whether to leave out files of a folder that are not readable images.
+        skip_bad: Whether to leave out files that are not readable images.
 
     Raises:
-        UserError: The name is unknown, or the folder holds a file that is not an image.
+        UserError: No data set has that name, or it cannot be used.
     """
-    if name.removeprefix("folder:") and name.startswith("folder:"):
-        root = Path(name.removeprefix("folder:")).expanduser()
-        return open_folder(root, image_size=image_size, channels=channels, skip_bad=skip_bad)
-    if name == _STACKED:
-        digits = open_dataset("mnist", data_dir=data_dir, image_size=image_size)
-        return stack(name, digits, channels)
-    known = _KNOWN.get(name)
-    if known is None:
-        names = (*_KNOWN, _STACKED)
-        near = f" Did you mean 'folder:{name}'?" if Path(name).is_dir() else did_you_mean(name, names)
-        raise UserError(f"dataset: {name!r} is not known.{near} Allowed: {', '.join(names)}, folder:PATH")
-    size = image_size or known.image_size
-    depth = channels or known.channels
-    spec = DataSpec.of_images(
-        name=name,
-        image_size=size,
-        channels=depth,
-        classes=len(known.classes),
-        count=known.train,
-        class_names=known.classes,
+    kind, path = _split(name)
+    plugin, source = load_plugin(kind, DATASETS, DataSource, API)
+    if bool(path) != bool(source.path):
+        allowed = f"{kind}:{source.path}" if source.path else repr(kind)
+        raise UserError(f"dataset: {name!r} is not allowed. Write {allowed}")
+    request = DataRequest(
+        name=name, path=path, data_dir=data_dir, image_size=image_size, channels=channels, skip_bad=skip_bad
     )
-
-    def read(table: str, split: str) -> Rows:
-        images, labels = _read_torchvision(name, known, split, data_dir) if known.torchvision else _read_digits(split)
-        return resident(spec.tables[table].fields, {"images": images, "labels": labels})
-
-    return Dataset(spec=spec, splits={"train": {"images": known.train}, "test": {"images": known.test}}, read=read)
-
-
-def _read_digits(split: str) -> tuple[Tensor, Tensor]:
-    """Reads the UCI 8 x 8 digits from scikit-learn's own file; the last 297 images are the test split."""
-    # Importing scikit-learn, only to read this file, would take a third of the time of a short run.
-    package = find_spec("sklearn")
-    assert package is not None
-    assert package.submodule_search_locations is not None
-    file = Path(package.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
-    # A row has 64 pixels from 0 to 16, and the label.
-    rows = np.loadtxt(file, delimiter=",")[slice(None, 1500) if split == "train" else slice(1500, None)]
-    images = torch.from_numpy(rows[:, :64]).mul(255 / 16).round().to(torch.uint8)
-    return images.view(-1, 1, 8, 8), torch.from_numpy(rows[:, 64]).long()
-
-
-def _read_torchvision(name: str, known: _Known, split: str, data_dir: Path | None) -> tuple[Tensor, Tensor]:
-    from torchvision import datasets
-
-    root = (data_dir or cache_folder()).expanduser()
     try:
-        data = getattr(datasets, known.torchvision)(root, train=split == "train", download=data_dir is None)
-    except (RuntimeError, OSError, URLError, ValueError, EOFError, AssertionError) as error:
-        if data_dir is not None:
-            raise UserError(
-                f"data_dir: {str(root)!r} holds no {name} files that torchvision can read ({error}).\n"
-                f"Pass the folder that contains {_torchvision_path(known)} as --data-dir, omit it to download, "
-                "or use --dataset digits, which needs no files."
-            ) from error
-        raise UserError(
-            f"dataset: {name!r} could not be downloaded to {str(root)!r} ({error}).\n"
-            f"Pass a folder that contains {_torchvision_path(known)} as --data-dir, "
-            "or use --dataset digits, which needs no network."
-        ) from error
-    # MNIST and its variants hold tensors (N, H, W); USPS holds arrays (N, H, W); CIFAR holds arrays (N, H, W, C).
-    images = torch.as_tensor(data.data)
-    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
-    return images, torch.as_tensor(data.targets).long()
+        return source.open(request)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{plugin.label}: {error}") from error
 
 
-def _torchvision_path(known: _Known) -> str:
-    """Returns what torchvision looks for below its root."""
-    folders = {"USPS": "usps.bz2", "CIFAR10": "cifar-10-batches-py/"}
-    return folders.get(known.torchvision, f"{known.torchvision}/raw/")
+def _split(name: str) -> tuple[str, str]:
+    """Returns the name of the data set's plugin, and what follows it after a colon.
+
+    Raises:
+        UserError: No data set has that name.
+    """
+    plugins = find_plugins(DATASETS)
+    for plugin in plugins:
+        for known in (plugin.name, plugin.full_name):
+            head, colon, path = name[: len(known)], name[len(known) : len(known) + 1], name[len(known) + 1 :]
+            if head == known and colon in ("", ":"):
+                return known, path
+    names = [plugin.name for plugin in plugins]
+    near = f" Did you mean 'folder:{name}'?" if Path(name).is_dir() else did_you_mean(name.partition(":")[0], names)
+    raise UserError(
+        f"dataset: {name!r} is not known.{near} Installed: {', '.join(names)}. "
+        "`gan_core list --datasets` describes them"
+    )

@@ -10,6 +10,7 @@ import torch
 from gan_core.data.dataset import RESIDENT_BYTES, Dataset, ResidentRows, Rows
 from gan_core.data.folder_files import Problems, describe, list_files
 from gan_core.data.image_files import Header, StreamedRows, decode, read_files, read_header
+from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 
@@ -121,3 +122,15 @@ def _common_channels(headers: list[Header]) -> int:
                 "transparent images are composited on white"
             )
     return _CHANNELS[first.mode] or 1
+
+
+def _open(request: DataRequest) -> Dataset:
+    return open_folder(
+        Path(request.path).expanduser(),
+        image_size=request.image_size,
+        channels=request.channels,
+        skip_bad=request.skip_bad,
+    )
+
+
+folder = DataSource(api=1, open=_open, path="PATH")

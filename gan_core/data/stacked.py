@@ -8,13 +8,16 @@ trained on them; other variants ignore them.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gan_core.data.classics import mnist
 from gan_core.data.dataset import Dataset, RealRows, ResidentRows, Rows
+from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 from gan_core.randomness import Streams
@@ -24,19 +27,15 @@ CLASSES = 1000
 _COUNTS = {"train": 240_000, "test": 26_000}
 
 
-def stack(name: str, digits: Dataset, channels: int | None) -> Dataset:
-    """Returns the data set of images stacked from a grey data set with ten classes. No image is read yet.
-
-    Args:
-        name: The name of the stacked data set.
-        digits: The grey data set.
-        channels: The requested number of channels; None or 3.
+def open_stacked(request: DataRequest) -> Dataset:
+    """Returns the data set of images stacked from MNIST. No image is read yet.
 
     Raises:
-        UserError: `channels` is neither None nor 3.
+        UserError: The requested number of channels is neither None nor 3.
     """
-    if channels not in (None, 3):
-        raise UserError(f"channels: {channels} is not allowed for {name!r}. Its images have 3")
+    if request.channels not in (None, 3):
+        raise UserError(f"channels: {request.channels} is not allowed for {request.name!r}. Its images have 3")
+    name, digits = request.name, mnist.open(replace(request, name="mnist", channels=None))
     size = digits.spec.image_size
     spec = DataSpec.of_images(name=name, image_size=size, channels=3, classes=CLASSES, count=_COUNTS["train"])
 
@@ -88,3 +87,6 @@ class StackedRows:
             at = torch.tensor(chosen).to(self.chosen.device, non_blocking=True)
             digits = self.digits.gather(self.chosen[at].flatten())["images"]
             yield {"images": digits.unflatten(0, (-1, 3)).squeeze(2), "labels": self.labels["labels"][at]}
+
+
+stacked_mnist = DataSource(api=1, open=open_stacked)

@@ -35,6 +35,7 @@ class Kind:
 
 
 VARIANTS = Kind(group="gan_core.variants", noun="variant", flag="--variant")
+DATASETS = Kind(group="gan_core.datasets", noun="data set", flag="--dataset")
 FEATURES = Kind(group="gan_core.features", noun="feature space", flag="--features")
 
 

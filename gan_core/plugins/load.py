@@ -15,13 +15,10 @@ if TYPE_CHECKING:
 
 
 class _Exported(Protocol):
-    """An object that a plugin of any kind exports: it has an interface version and an options class."""
+    """An object that a plugin of any kind exports: it has an interface version, and perhaps a class of options."""
 
     @property
     def api(self) -> int: ...
-
-    @property
-    def options(self) -> type[Options]: ...
 
 
 T = TypeVar("T", bound=_Exported)
@@ -171,12 +168,12 @@ def _check(plugin: Plugin, found: object, expected: type[T], api: int) -> T:
     if found.api != api:
         raise UserError(
             f"{plugin.label} was written for plugin API {found.api}; this gan_core supports {api}.\n"
-            f"Upgrade one of the two: pip install -U {plugin.distribution} gan-core"
+            f"Upgrade one of the two: pip install -U {plugin.distribution} gan-core\n"
+            "If it is your own: plugins/README.md in gan_core's repository says what has changed"
         )
-    if not (isinstance(found.options, type) and issubclass(found.options, Options)):
-        raise UserError(
-            f"{plugin.label}: its `options` is {_type_of(found.options)}, not a subclass of gan_core.Options"
-        )
+    options = getattr(found, "options", Options)
+    if not (isinstance(options, type) and issubclass(options, Options)):
+        raise UserError(f"{plugin.label}: its `options` is {_type_of(options)}, not a subclass of gan_core.Options")
     return found
 
 

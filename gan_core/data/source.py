@@ -1,0 +1,47 @@
+"""The interface of data set plugins."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan_core.data.dataset import Dataset
+
+API = 1
+"""Version of the interface of data sets that this gan_core supports."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataRequest:
+    """What the settings say of the data set.
+
+    Attributes:
+        name: The data set as the user names it, such as "mnist" or "folder:cats".
+        path: What follows the colon, "" without one.
+        data_dir: The folder of `--data-dir`, or None.
+        image_size: Height and width in pixels to resize to; None keeps the data's own.
+        channels: 1 converts to grey, 3 to RGB; None keeps the data's own.
+        skip_bad: Whether to leave out files that are not readable images, and count them in `Dataset.skipped`.
+    """
+
+    name: str
+    path: str = ""
+    data_dir: Path | None = None
+    image_size: int | None = None
+    channels: int | None = None
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSource:
+    """One kind of data set: the object that an entry point in the group `gan_core.datasets` refers to.
+
+    Attributes:
+        api: Version of the interface that it was written for: `api=1`.
+        open: `open(request)` describes a data set and reads at most headers; `Dataset.read` reads its rows later. It
+            raises ValueError if there is no such data set, with what the user can do.
+        path: What the user writes after "NAME:", such as "PATH"; "" if nothing may follow the name.
+    """
+
+    api: int
+    open: Callable[[DataRequest], Dataset]
+    path: str = ""
