@@ -16,6 +16,7 @@ from gan_core.data.dataset import Dataset, ResidentRows, convert
 from gan_core.data.image_files import StreamedRows
 from gan_core.data.row_order import RowOrder
 from gan_core.errors import UserError
+from gan_core.plugins.load import load_variant
 from gan_core.randomness import Share, Streams
 from tests.conftest import gan_core, metrics
 
@@ -120,7 +121,7 @@ def test_a_folder_too_large_for_memory_is_streamed_with_the_same_result(
     dataset = open_dataset(f"folder:{tmp_path}", image_size=8, channels=1)
     order = [[4, 1], [0, 5], [3, 3]]
     resident = list(dataset.read("images", "train").batches(order))
-    monkeypatch.setattr("gan_core.data.folder.RESIDENT_BYTES", 100)
+    monkeypatch.setattr("gan_core.data.image_table.RESIDENT_BYTES", 100)
     streamed_images = dataset.read("images", "train")
     assert isinstance(streamed_images, StreamedRows)
     streamed = list(streamed_images.to(CPU).batches(order))
@@ -139,12 +140,6 @@ def test_images_too_large_when_converted_are_converted_batch_by_batch(monkeypatc
     assert late.columns["images"].shape == (1500, 1, 8, 8)
     (converted,) = late.to(CPU).batches([[5, 2]])
     assert torch.equal(resident["images"], converted["images"])
-
-
-def not_square(root: Path) -> str:
-    (root / "a.png").unlink()
-    picture(root / "a.png", (20, 16))
-    return r"a\.png is 20 x 16 pixels, not square: pass --image-size"
 
 
 def corrupt(root: Path) -> str:
@@ -178,14 +173,22 @@ def class_and_loose(root: Path) -> str:
     return "holds class folders \\(cat\\) and loose files \\(a.png\\)"
 
 
-@pytest.mark.parametrize(
-    "damage", [corrupt, not_an_image, not_square, odd_size, odd_mode, sixteen_bits, class_and_loose]
-)
+@pytest.mark.parametrize("damage", [corrupt, not_an_image, odd_size, odd_mode, sixteen_bits, class_and_loose])
 def test_problems_in_a_folder_are_reported(tmp_path: Path, damage: Callable[[Path], str]) -> None:
     picture(tmp_path / "a.png")
     message = damage(tmp_path)
     with pytest.raises(UserError, match=message):
         open_dataset(f"folder:{tmp_path}").read("images", "train")
+
+
+def test_images_that_are_not_square_are_refused_by_variants_that_need_square_ones(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", (20, 16))
+    dataset = open_dataset(f"folder:{tmp_path}")
+    assert dataset.spec.image().shape == (3, 16, 20)
+    (rows,) = dataset.read("images", "train").batches([[0, 0]])
+    assert rows["images"].shape == (2, 3, 16, 20)
+    with pytest.raises(UserError, match="images of 20 x 16 are not square: pass --image-size PIXELS"):
+        load_variant("dcgan").build(None, dataset.spec)
 
 
 def test_an_empty_folder_and_an_empty_class(tmp_path: Path) -> None:

@@ -6,42 +6,57 @@ from typing import Annotated
 import typer
 
 from gan_core.errors import UserError
+from gan_core.settings.resolve import options_of
 
 
 def sample(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
     *,
-    count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 64,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Number of images; by default 64, or every image of --from.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latents.")] = 0,
-    label: Annotated[int | None, typer.Option(help="Sample only this class (conditional variants).")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Sample only this class, by name or number (conditional variants).")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which output, if the variant has several.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="folder:PATH", help="Translate each of these images once, keeping their names."),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A sampling option; `gan_core show NAME` lists them."),
+    ] = None,
     out: Annotated[
-        Path, typer.Option(help="FILE.png for a grid, FILE.npz for arrays (arr_0, arr_1), or a folder of PNGs.")
+        Path, typer.Option(help="FILE.png for a grid, FILE.npz for arrays (arr_0, arr_1), or a folder of images.")
     ],
 ) -> None:
-    """Sample images from a run's averaged generator (EMA). They depend only on the run and the seed."""
+    """Sample images from a run's averaged generator (EMA). They depend only on the run, the seed and --from."""
     kind = out.suffix.lower()
     if kind not in ("", ".png", ".npz"):
         raise UserError(f"out: {str(out)!r} is not allowed. Use FILE.png, FILE.npz, or a new folder")
     if out.is_dir() or (out.exists() and not kind):
         raise UserError(f"out: {str(out)!r} already exists. Use FILE.png, FILE.npz, or a new folder")
+    options = options_of(assignments or ())
     from gan_core.app.load import load_run
+    from gan_core.app.sampling import open_samples
     from gan_core.console import PlainConsole
-    from gan_core.sampling.files import save_folder, save_grid, save_npz
+    from gan_core.sampling.files import drawn_grid, save_folder, save_image, save_npz
 
-    sampler = load_run(run).sampler(seed)
-    classes = sampler.classes
-    if label is not None and not 0 <= label < classes:
-        allowed = f"0 to {classes - 1}" if classes else "none (the generator of this run is not conditional)"
-        raise UserError(f"label: {label} is not allowed. Allowed: {allowed}")
-    blocks = sampler.draw(count, label)
+    samples = open_samples(load_run(run), seed=seed, label=label, output=output, source=source, options=options)
+    sampler, label_number = samples.sampler, samples.label
+    total = count or len(samples.names) or 64
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if kind == ".png":
-            save_grid(sampler.draw_all(count, label), classes if label is None else 0, out)
+            save_image(drawn_grid(sampler, total, label_number), out)
         elif kind == ".npz":
-            save_npz(blocks, sampler.labels(count, label), out)
+            save_npz(sampler.draw(total, label_number), sampler.labels(total, label_number), out)
         else:
-            save_folder(blocks, out)
+            save_folder(sampler.draw(total, label_number), out, samples.names)
     except OSError as error:
         raise UserError(f"out: {str(out)!r} cannot be written: {error}") from error
-    PlainConsole().print(f"{count} images: {out}", soft_wrap=True)
+    PlainConsole().print(f"{total} images: {out}", soft_wrap=True)

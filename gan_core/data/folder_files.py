@@ -62,6 +62,19 @@ def list_files(root: Path) -> FolderFiles:
     return FolderFiles(labels=labels, classes=folders, problems=problems)
 
 
+def list_loose(folder: Path, problems: Problems) -> list[Path]:
+    """Returns the files of a folder without subfolders; adds everything else to `problems`.
+
+    Raises:
+        UserError: It is no folder, cannot be read, is empty or has subfolders.
+    """
+    found = list_files(folder)
+    if found.classes:
+        raise UserError(f"dataset: {str(folder)!r} has the subfolder {found.classes[0].name!r}: move its images up")
+    problems |= found.problems
+    return list(found.labels)
+
+
 def describe(problems: Problems, files: int) -> str:
     """Returns the error for problems among `files` files, with the first 20 of them."""
     lines = [printable(f"{path}: {why}") for path, why in sorted(problems.items())]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from gan_core.cores import usable_cores
 from gan_core.data.dataset import RealRows
 from gan_core.data.folder_files import Problems
+from gan_core.game.data_spec import ImageField
 
 T = TypeVar("T")
 
@@ -35,8 +36,12 @@ def read_header(path: Path) -> Header:
         return Header(path, image.size, image.mode)
 
 
-def decode(path: Path, image_size: int, channels: int) -> Tensor:
-    """Decodes one file to (C, H, W) uint8.
+Half = Literal["", "left", "right"]
+"""The part of a file that an image is: all of it, or one half, where two images of a pair lie side by side."""
+
+
+def decode(path: Path, field: ImageField, half: Half = "") -> Tensor:
+    """Decodes one file to (C, H, W) uint8, the shape of `field`.
 
     Applies the EXIF orientation, composites transparent images on white, crops to the centre, and resizes (bicubic).
     """
@@ -45,10 +50,15 @@ def decode(path: Path, image_size: int, channels: int) -> Tensor:
         if image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("L" if channels == 1 else "RGB")
-        if image.size != (image_size, image_size):
-            image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)
-        return torch.from_numpy(np.array(image).reshape(image_size, image_size, channels)).permute(2, 0, 1).contiguous()
+        if half:
+            middle = image.width // 2
+            image = image.crop(
+                (0 if half == "left" else middle, 0, middle if half == "left" else 2 * middle, image.height)
+            )
+        image = image.convert("L" if field.channels == 1 else "RGB")
+        if image.size != (field.width, field.height):
+            image = ImageOps.fit(image, (field.width, field.height), Image.Resampling.BICUBIC)
+        return torch.from_numpy(np.array(image).reshape(field.height, field.width, -1)).permute(2, 0, 1).contiguous()
 
 
 def read_files(work: Callable[[Path], T], files: Iterable[Path], problems: Problems) -> dict[Path, T]:

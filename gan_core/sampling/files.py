@@ -1,7 +1,7 @@
 """Images as grids and files: a PNG, a folder of PNGs, or the array that common evaluation tools read."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,21 @@ _PADDING = 2
 
 def grid(images: Tensor, rows: int) -> Image.Image:
     """Arranges images (N, C, H, W) uint8 column by column in `rows` rows; enlarges small ones (bicubic)."""
-    count, channels, _, side = images.shape
-    columns = -(-count // rows)
-    shown = side * max(1, 64 // side)
-    cell = shown + _PADDING
-    canvas = Image.new("L" if channels == 1 else "RGB", (columns * cell + _PADDING, rows * cell + _PADDING), "white")
-    for number, image in enumerate(images):
-        corner = (number // rows * cell + _PADDING, number % rows * cell + _PADDING)
-        canvas.paste(picture(image).resize((shown, shown), Image.Resampling.BICUBIC), corner)
+    return arranged([picture(image) for image in images], rows)
+
+
+def arranged(pictures: Sequence[Image.Image], rows: int) -> Image.Image:
+    """Arranges pictures column by column in `rows` rows, in cells of the largest one's size."""
+    columns = -(-len(pictures) // rows)
+    width, height = (max(sizes) for sizes in zip(*(picture.size for picture in pictures), strict=True))
+    factor = max(1, 64 // max(width, height))
+    shown = (width * factor, height * factor)
+    across, down = (side + _PADDING for side in shown)
+    mode = "L" if all(picture.mode == "L" for picture in pictures) else "RGB"
+    canvas = Image.new(mode, (columns * across + _PADDING, rows * down + _PADDING), "white")
+    for number, picture in enumerate(pictures):
+        corner = (number // rows * across + _PADDING, number % rows * down + _PADDING)
+        canvas.paste(picture.resize(shown, Image.Resampling.BICUBIC), corner)
     return canvas
 
 
@@ -43,10 +50,29 @@ def rows_of(count: int, classes: int) -> int:
 
 
 def sample_grid(sampler: Sampler) -> Image.Image:
-    """Draws a grid of samples: 8 of each class in a row of its own for up to `MOST_ROWS` classes, otherwise 64."""
+    """Draws a grid of samples: 8 of each class in a row of its own for up to `MOST_ROWS` classes, otherwise 64.
+
+    Of an output with columns, it has 16 samples.
+    """
     classes = sampler.classes
-    count = classes * 8 if 0 < classes <= MOST_ROWS else 64
-    return grid(sampler.draw_all(count), rows_of(count, classes))
+    if sampler.output.columns:
+        return drawn_grid(sampler, 16)
+    return drawn_grid(sampler, classes * 8 if 0 < classes <= MOST_ROWS else 64)
+
+
+def drawn_grid(sampler: Sampler, count: int, label: int | None = None) -> Image.Image:
+    """Draws a grid of `count` samples, each with the columns of its output, of one class or of all in rotation."""
+    columns = sampler.output.columns or (sampler.name,)
+    plain = columns == (sampler.name,)
+    rows = rows_of(count, sampler.classes if label is None else 0) if plain else min(count, 8)
+    shown = sampler.shown(count, columns, rows, label)
+    cells = [
+        picture(shown[name][number])
+        for first in range(0, count, rows)
+        for name in columns
+        for number in range(first, min(first + rows, count))
+    ]
+    return arranged(cells, rows)
 
 
 def save_image(image: Image.Image, path: Path) -> None:
@@ -60,17 +86,21 @@ def save_grid(images: Tensor, classes: int, path: Path) -> None:
     save_image(grid(images, rows_of(len(images), classes)), path)
 
 
-def save_folder(blocks: Iterable[Tensor], path: Path) -> None:
-    """Writes 000000.png, 000001.png, ... to a new folder, which is called NAME.incomplete until all are there."""
+def save_folder(blocks: Iterable[Tensor], path: Path, names: Sequence[str] = ()) -> None:
+    """Writes images to a new folder, which is called NAME.incomplete until all are there.
+
+    Args:
+        blocks: Images (B, C, H, W) uint8.
+        path: The folder.
+        names: The files' names, by which Pillow knows their format; without them 000000.png, 000001.png, ...
+    """
     new = path.with_name(f"{path.name}.incomplete")
     if new.exists():
         shutil.rmtree(new)
     new.mkdir(parents=True)
-    number = 0
-    for block in blocks:
-        for image in block:
-            picture(image).save(new / f"{number:06d}.png")
-            number += 1
+    for number, image in enumerate(image for block in blocks for image in block):
+        name = names[number % len(names)] if names else f"{number:06d}.png"
+        picture(image).save(new / name, quality=95)
     new.rename(path)
 
 

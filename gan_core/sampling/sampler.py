@@ -1,6 +1,6 @@
 """Samples that depend only on the weights, the seed and the sample's number."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 
 import torch
@@ -126,6 +126,16 @@ class Sampler:
         for first in range(0, count, BLOCK):
             labels = self.labels(first + BLOCK, label)
             yield self.block(first // BLOCK, None if labels is None else labels[first:])[: count - first]
+
+    def shown(self, count: int, names: Iterable[str], grid: int, label: int | None = None) -> dict[str, Tensor]:
+        """Returns the images `names` of samples 0 to count - 1 for a grid of `grid` rows, as `drawn` does."""
+        self.prepare()
+        labels = self.labels(-(-count // BLOCK) * BLOCK, label)
+        blocks = [
+            self.drawn(first // BLOCK, None if labels is None else labels[first : first + BLOCK], grid)
+            for first in range(0, count, BLOCK)
+        ]
+        return {name: torch.cat([block[name] for block in blocks])[:count] for name in names}
 
     def draw_all(self, count: int, label: int | None = None) -> Tensor:
         """Returns samples 0 to count - 1 in one tensor: (count, C, H, W) uint8 on the CPU."""

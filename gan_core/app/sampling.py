@@ -1,0 +1,108 @@
+"""Sampling from a run: which output, from which rows, and with which options."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan_core.app.load import LoadedRun
+from gan_core.data.catalog import open_dataset
+from gan_core.data.folder_files import list_loose
+from gan_core.data.image_table import ImageColumn, ImageTable, usable
+from gan_core.data.source import DataRequest
+from gan_core.errors import UserError, did_you_mean
+from gan_core.sampling.given import GivenRows, given_images, given_rows
+from gan_core.sampling.sampler import Sampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """What is sampled.
+
+    Attributes:
+        sampler: Draws the samples.
+        names: The names of the files that the samples are made from, in order; empty without --from.
+        label: The class that was asked for, or None.
+    """
+
+    sampler: Sampler
+    names: tuple[str, ...]
+    label: int | None
+
+
+def open_samples(
+    run: LoadedRun,
+    *,
+    seed: int,
+    label: str | None,
+    output: str | None,
+    source: str | None,
+    options: Mapping[str, object],
+) -> Samples:
+    """Opens a sampler of a run.
+
+    Args:
+        run: The run.
+        seed: Seed of the samples.
+        label: The name or number of a class, or None for all.
+        output: The output's name; None is the first one.
+        source: "folder:PATH" with the images that the output is given; None takes those of the run's data set.
+        options: Sampling options, not yet checked.
+
+    Raises:
+        UserError: One of them does not exist or does not fit, or the data set cannot be read.
+    """
+    given = given_images(run.output(output), run.data.fields)
+    if source is not None and len(given) != 1:
+        raise UserError(f"from: this output is made from {' and '.join(given) or 'no images'}, so not from a folder")
+    names: tuple[str, ...] = ()
+    if source is not None:
+        rows, names = _files(run, given[0], source)
+    else:
+        rows = _own_rows(run, output) if given else {}
+    sampler = run.sampler(seed, output, options, rows)
+    return Samples(sampler=sampler, names=names, label=None if label is None else _class(sampler, label))
+
+
+def _class(sampler: Sampler, label: str) -> int:
+    """Returns the number of a class that is given by name or number."""
+    names = sampler.data.class_names if sampler.classes else ()
+    if label in names:
+        return names.index(label)
+    if label.isdecimal() and int(label) < len(names):
+        return int(label)
+    if not names:
+        raise UserError(f"label: {label} is not allowed. Allowed: none (the generator of this run is not conditional)")
+    allowed = f"0 to {len(names) - 1}" + ("" if names[0] == "0" else f", or {', '.join(names[:20])}")
+    raise UserError(f"label: {label} is not allowed.{did_you_mean(label, names)} Allowed: {allowed}")
+
+
+def _files(run: LoadedRun, field: str, source: str) -> tuple[dict[str, GivenRows], tuple[str, ...]]:
+    """Returns the images of a folder in the order of their names, each once, as the field that an output is given."""
+    kind, _, path = source.partition(":")
+    if kind != "folder" or not path:
+        raise UserError(f"from: {source!r} is not allowed. Write folder:PATH")
+    problems: dict[Path, str] = {}
+    files = list_loose(Path(path).expanduser(), problems)
+    usable(files, problems, DataRequest(name=source))
+    table = ImageTable(columns={field: ImageColumn(files=files, field=run.data.image(field))})
+    return {field: GivenRows(table.read(), range(len(files)))}, tuple(file.name for file in files)
+
+
+def _own_rows(run: LoadedRun, output: str | None) -> dict[str, GivenRows]:
+    """Returns the rows of the run's data set."""
+    settings = run.settings
+    try:
+        dataset = open_dataset(
+            settings.dataset,
+            data_dir=settings.data_dir,
+            image_size=settings.image_size,
+            channels=settings.channels,
+            skip_bad=settings.skip_bad,
+        )
+        rows = given_rows(dataset, run.output(output))
+    except UserError as error:
+        raise UserError(
+            f"samples of this run are made from the images of {settings.dataset!r}, which cannot be read. "
+            f"Pass others as --from folder:PATH.\n{error}"
+        ) from None
+    return rows
