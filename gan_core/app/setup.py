@@ -24,7 +24,7 @@ from gan_core.training.ema import Ema
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.phase_trainer import PhaseTrainer
 from gan_core.training.schedule import Schedule
-from gan_core.training.snapshot import snapshot
+from gan_core.training.snapshot import Snapshot
 from gan_core.training.state import TrainingState
 
 
@@ -41,15 +41,15 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, source: BatchSou
     if accelerator.num_processes > 1 and settings.batchnorm == "global":
         synchronise(networks, device)
     modules = [PhaseModule(phase, networks) for phase in game.phases]
-    take_snapshot = partial(snapshot, networks, extra_state)
-    restore = take_snapshot()
+    take_snapshot = partial(Snapshot, networks, extra_state)
+    before = take_snapshot()
     _find_unused(modules, source)
-    restore()
+    before.restore(torch.zeros((), dtype=torch.bool, device=device))
     _check_metrics(job, modules)
     schedule = Schedule(
         kind=settings.lr_schedule, begin=int(settings.lr_decay_from * length), end=length, final=settings.lr_final
     )
-    skipping = take_snapshot if settings.on_nan == "skip" else None
+    skipping = take_snapshot if settings.on_nan == "skip" or accelerator.scaler is not None else None
     trainers: dict[str, PhaseTrainer] = {}
     for module in sorted(modules, key=lambda module: isinstance(module.phase.optimizer, str)):  # Owners first.
         owner = module.phase.optimizer

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_core.game.data_spec import DataSpec
+from gan_core.transfer import to_device
 
 RESIDENT_BYTES = 2 << 30
 """Up to this size, converted images are kept on the device; above it, images are converted batch by batch."""
@@ -83,7 +84,7 @@ class ResidentImages:
     def batches(self, indices: Iterable[list[int]]) -> Iterator[RealBatch]:
         """Gathers the images at each list of indices."""
         for chosen in indices:
-            at = torch.tensor(chosen).to(self.images.device, non_blocking=True)
+            at = to_device(torch.tensor(chosen), self.images.device)
             yield self.gather(at), None if self.labels is None else self.labels[at]
 
     def gather(self, at: Tensor) -> Tensor:
@@ -95,7 +96,7 @@ def convert(images: Tensor, image_size: int, channels: int) -> Tensor:
     """Resizes (bicubic, antialiased) and converts between grey and RGB: (N, C, H, W) uint8 to the given shape."""
     if images.shape[1] == 3 and channels == 1:
         # ITU-R 601 luma, as Pillow computes its mode "L".
-        luma = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
+        luma = to_device(torch.tensor([0.299, 0.587, 0.114]), images.device).view(1, 3, 1, 1)
         images = torch.cat([(part * luma).sum(1, keepdim=True).round().to(torch.uint8) for part in images.split(1024)])
     if images.shape[-1] != image_size:
         size = (image_size, image_size)

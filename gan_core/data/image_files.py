@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from gan_core.cores import usable_cores
 from gan_core.data.dataset import RealBatch
 from gan_core.data.folder_files import Problems
+from gan_core.transfer import to_device
 
 T = TypeVar("T")
 
@@ -98,8 +99,8 @@ class StreamedImages:
             pin_memory=self.device.type == "cuda",
         )
         for images, at in loader:
-            labels = None if self.labels is None else self.labels[at].to(self.device)
-            yield images.to(self.device, non_blocking=True), labels
+            labels = None if self.labels is None else to_device(self.labels[at], self.device)
+            yield to_device(images, self.device), labels
 
 
 class _Decoded(Dataset[tuple[Tensor, int]]):

@@ -18,6 +18,7 @@ from gan_core.data.dataset import Dataset, Images, RealBatch, ResidentImages
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 from gan_core.randomness import Streams
+from gan_core.transfer import to_device
 
 CLASSES = 1000
 
@@ -87,5 +88,5 @@ class StackedImages:
         """Yields the images (B, 3, H, W) uint8 and labels (B,) int64 at each list of indices."""
         labels = self.labels
         for chosen in indices:
-            at = torch.tensor(chosen).to(self.chosen.device, non_blocking=True)
+            at = to_device(torch.tensor(chosen), self.chosen.device)
             yield self.digits.gather(self.chosen[at].flatten()).unflatten(0, (-1, 3)).squeeze(2), labels[at]

@@ -48,7 +48,8 @@ class Game:
         classes: Number of classes that `draw` accepts as labels; 0 for an unconditional game.
         state: Extra state by name, saved in checkpoints. Only the main process's copy is saved, so it must be identical
             on all processes: change it only in `Phase.after`, which receives averages over all processes, or by numbers
-            from `Batch.random`.
+            from `Batch.random`. Tensors on the device are better than plain values: with precision fp16, an update that
+            changes a plain value waits for the device, to learn whether its gradient was finite.
 
     Raises:
         ValueError: A name is not allowed, phases share a name or there are none, `ema` or `Phase.trains` names a
