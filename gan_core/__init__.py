@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gan_core.blocks.losses import ObjectiveOptions as ObjectiveOptions
     from gan_core.blocks.losses import RelativisticPairing as RelativisticPairing
     from gan_core.blocks.losses import logistic_terms as logistic_terms
+    from gan_core.blocks.losses import precise_mean as precise_mean
     from gan_core.blocks.optimizers import adam as adam
     from gan_core.blocks.optimizers import rmsprop as rmsprop
     from gan_core.blocks.optimizers import sgd as sgd
@@ -61,6 +62,7 @@ _HOME = {
     "ObjectiveOptions": "blocks.losses",
     "RelativisticPairing": "blocks.losses",
     "logistic_terms": "blocks.losses",
+    "precise_mean": "blocks.losses",
     "OptimizerOptions": "blocks.options",
     "PenaltyOptions": "blocks.options",
     "LayerListOptions": "blocks.options",

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_core.transfer import to_device
+
 
 @dataclass(frozen=True, slots=True)
 class Streams:
@@ -76,4 +78,4 @@ class UpdateRandomness:
         return self._slice(self.random.standard_normal((self.batch, *shape), dtype=np.float32))
 
     def _slice(self, drawn: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Tensor:
-        return torch.from_numpy(drawn[self.part]).to(self.device, self.dtype)
+        return to_device(torch.from_numpy(drawn[self.part]), self.device, self.dtype)

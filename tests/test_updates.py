@@ -17,7 +17,7 @@ from gan_core.training.meter import Meter
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.phase_trainer import PhaseTrainer, Update
 from gan_core.training.schedule import Schedule
-from gan_core.training.snapshot import snapshot
+from gan_core.training.snapshot import Snapshot
 from tests.toys import Scale, toy_game, toy_phase
 
 CONSTANT = Schedule(kind="constant", begin=0, end=1, final=0.0)
@@ -101,7 +101,7 @@ def test_a_skipped_update_changes_nothing() -> None:
 
     game = toy_game(toy_phase("discriminator", loss, optimizer=adam(0.1)))
     game.networks["discriminator"].add_module("normal", normal)
-    first = trainer(game, skips=partial(snapshot, game.networks, {}))
+    first = trainer(game, skips=partial(Snapshot, game.networks, {}))
     healthy = 1.0
     assert not first.update([batch(1.0, 3.0)], 0).skipped
     before = deepcopy((game.networks["discriminator"].state_dict(), first.optimizer.state_dict()))

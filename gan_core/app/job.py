@@ -114,7 +114,7 @@ def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
     if settings.precision == "fp16" and on_cpu():
         raise UserError("precision: 'fp16' needs a GPU; on a CPU use fp32 or bf16")
     if settings.precision == "fp16" and settings.on_nan == "skip":
-        raise UserError("on_nan: 'skip' is not allowed with precision 'fp16', whose scaler skips updates itself")
+        raise UserError("on_nan: 'skip' is not allowed with precision 'fp16', which always skips them: leave it out")
     _check_batch(settings, processes)
     if settings.track is not None and find_spec(settings.track) is None:
         # accelerate would ignore the tracker without an error.

@@ -25,7 +25,7 @@ from gan_core.training.ema import Ema
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.phase_trainer import PhaseTrainer
 from gan_core.training.schedule import Schedule
-from gan_core.training.snapshot import snapshot
+from gan_core.training.snapshot import Snapshot
 from gan_core.training.state import TrainingState
 
 
@@ -43,13 +43,13 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, source: BatchSou
     if accelerator.num_processes > 1 and settings.batchnorm == "global":
         synchronise(networks, device)
     modules = [PhaseModule(phase, networks) for phase in game.phases]
-    take_snapshot = partial(snapshot, networks, extra_state)
-    _probe(modules, source, take_snapshot())
+    take_snapshot = partial(Snapshot, networks, extra_state)
+    _probe(modules, source, take_snapshot(weights=True))
     _check_metrics(job, modules)
     schedule = Schedule(
         kind=settings.lr_schedule, begin=int(settings.lr_decay_from * length), end=length, final=settings.lr_final
     )
-    skipping = take_snapshot if settings.on_nan == "skip" else None
+    skipping = take_snapshot if settings.on_nan == "skip" or accelerator.scaler is not None else None
     trainers: dict[str, PhaseTrainer] = {}
     for module in sorted(modules, key=lambda module: isinstance(module.phase.optimizer, str)):  # Owners first.
         owner = module.phase.optimizer
@@ -77,18 +77,13 @@ def _half_life(job: Job, game: Game, length: int) -> Callable[[int], float]:
     return lambda seen: own(Moment(images_seen=seen, progress=min(1.0, seen / length), batch=settings.batch))
 
 
-def _probe(modules: list[PhaseModule], source: BatchSource, restore: Callable[[], None]) -> None:
+def _probe(modules: list[PhaseModule], source: BatchSource, before: Snapshot) -> None:
     """Runs one backward and `after` of every phase on its first batch, to find its terms and unused parameters."""
-    parameters = [p for module in modules for p in module.networks.parameters()]
-    weights = [parameter.detach().clone() for parameter in parameters]
     by_name = {module.phase.name: module for module in modules}
     for phase, batches in source.step(0):
         if module := by_name.pop(phase.name, None):
             module.find_unused(batches[0])
-    restore()
-    with torch.no_grad():
-        for parameter, weight in zip(parameters, weights, strict=True):
-            parameter.copy_(weight)
+    before.restore(torch.zeros((), dtype=torch.bool, device=source.device))
 
 
 def _check_metrics(job: Job, modules: list[PhaseModule]) -> None:

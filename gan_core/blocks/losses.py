@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
@@ -22,6 +23,14 @@ LabelSmoothing = Annotated[
 """The type of the option `label_smoothing`, for variants with a cross-entropy between real and fake."""
 
 
+def precise_mean(values: Tensor) -> Tensor:
+    """Returns the mean of all values in float32, or in float64 for float64 values, also under autocast.
+
+    A mean in float16 is rounded to 11 bits, and its gradient, the scale of the loss, is infinite from 65,520 on.
+    """
+    return values.mean(dtype=torch.promote_types(values.dtype, torch.float32))
+
+
 def logistic_terms(logits_real: Tensor, logits_fake: Tensor, smoothing: float = 0.0) -> Terms:
     """The negative of equation 1 of Goodfellow et al. 2014: -log D(x) - log(1 - D(G(z))), where D = sigmoid(l).
 
@@ -38,10 +47,10 @@ def logistic_terms(logits_real: Tensor, logits_fake: Tensor, smoothing: float = 
         "D(fake)" in [0, 1].
     """
     return {
-        "real": (F.softplus(-logits_real) + smoothing * logits_real).mean(),
-        "fake": F.softplus(logits_fake).mean(),
-        "D(real)": logits_real.detach().sigmoid().mean(),
-        "D(fake)": logits_fake.detach().sigmoid().mean(),
+        "real": precise_mean(F.softplus(-logits_real) + smoothing * logits_real),
+        "fake": precise_mean(F.softplus(logits_fake)),
+        "D(real)": precise_mean(logits_real.detach().sigmoid()),
+        "D(fake)": precise_mean(logits_fake.detach().sigmoid()),
     }
 
 
@@ -68,8 +77,8 @@ class Logistic:
         del real
         logits = D(fake)
         if self.objective == "minimax":
-            return {"adversarial": -F.softplus(logits).mean()}
-        return {"adversarial": F.softplus(-logits).mean()}
+            return {"adversarial": -precise_mean(F.softplus(logits))}
+        return {"adversarial": precise_mean(F.softplus(-logits))}
 
 
 class RelativisticPairing:
@@ -83,14 +92,14 @@ class RelativisticPairing:
         """E[softplus(l(G(z)) - l(x))], which is -log of the probability sigmoid(l(x) - l(G(z)))."""
         on_real, on_fake = D(real), D(fake)
         return {
-            "relativistic": F.softplus(on_fake - on_real).mean(),
-            "D(real)": on_real.detach().mean(),
-            "D(fake)": on_fake.detach().mean(),
+            "relativistic": precise_mean(F.softplus(on_fake - on_real)),
+            "D(real)": precise_mean(on_real.detach()),
+            "D(fake)": precise_mean(on_fake.detach()),
         }
 
     def generator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
         """E[softplus(l(x) - l(G(z)))]."""
-        return {"adversarial": F.softplus(D(real) - D(fake)).mean()}
+        return {"adversarial": precise_mean(F.softplus(D(real) - D(fake)))}
 
 
 class ObjectiveOptions(Options):

@@ -1,5 +1,9 @@
 """Optimizers for `Phase.optimizer`: torch's, with its fused kernels where it has them."""
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from torch import optim
 
 from gan_core.game.phase import MakeOptimizer
@@ -38,7 +42,7 @@ def rmsprop(lr: float, alpha: float = 0.99) -> MakeOptimizer:
         lr: Learning rate, above 0.
         alpha: Decay rate of the mean of squared gradients, in [0, 1).
     """
-    return lambda parameters: optim.RMSprop(parameters, lr=lr, alpha=alpha)
+    return lambda parameters: RMSprop(parameters, lr=lr, alpha=alpha)
 
 
 def sgd(lr: float, momentum: float = 0.0, nesterov: bool = False) -> MakeOptimizer:
@@ -50,3 +54,28 @@ def sgd(lr: float, momentum: float = 0.0, nesterov: bool = False) -> MakeOptimiz
         nesterov: Whether to use Nesterov momentum; needs a momentum above 0.
     """
     return lambda parameters: optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
+
+
+class RMSprop(optim.RMSprop):
+    """torch's RMSprop, whose step a gradient scaler can cancel on the device, like those of torch's fused optimizers.
+
+    For torch's own class the scaler waits for the device in every step, to decide whether to take it. Only the count of
+    steps in its state, which RMSprop does not use, includes the cancelled ones.
+    """
+
+    _step_supports_amp_scaling = True  # The scaler sets the attribute `found_inf`, a tensor, for the time of the step.
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Takes one step, or none where `found_inf` is not 0."""
+        found_inf = getattr(self, "found_inf", None)
+        if found_inf is None:
+            return super().step(closure)
+        parameters = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        means = [self.state[p].get("square_avg", torch.zeros((), device=p.device)) for p in parameters]
+        before = [tensor.clone() for tensor in (*parameters, *means)]
+        loss = super().step(closure)
+        means = [self.state[p]["square_avg"] for p in parameters]
+        for tensor, old in zip((*parameters, *means), before, strict=True):
+            tensor.copy_(torch.where(found_inf == 0, tensor, old))
+        return loss

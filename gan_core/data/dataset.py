@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_core.game.data_spec import DataSpec, Field, ImageField, LabelField, Table
+from gan_core.transfer import to_device
 
 RESIDENT_BYTES = 2 << 30
 """Up to this size, converted images are kept on the device; above it, images are converted batch by batch."""
@@ -144,7 +145,7 @@ class ResidentRows:
         """Gathers the rows at each list of indices."""
         device = next(iter(self.columns.values())).device
         for chosen in indices:
-            yield self.gather(torch.tensor(chosen).to(device, non_blocking=True))
+            yield self.gather(to_device(torch.tensor(chosen), device))
 
     def gather(self, at: Tensor) -> RealRows:
         """Returns the rows at indices (B,), converted."""
@@ -173,7 +174,7 @@ def convert(images: Tensor, image_size: int, channels: int) -> Tensor:
     """Resizes (bicubic, antialiased) and converts between grey and RGB: (N, C, H, W) uint8 to the given shape."""
     if images.shape[1] == 3 and channels == 1:
         # ITU-R 601 luma, as Pillow computes its mode "L".
-        luma = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
+        luma = to_device(torch.tensor([0.299, 0.587, 0.114]), images.device).view(1, 3, 1, 1)
         images = torch.cat([(part * luma).sum(1, keepdim=True).round().to(torch.uint8) for part in images.split(1024)])
     if images.shape[-1] != image_size:
         size = (image_size, image_size)

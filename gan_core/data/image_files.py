@@ -17,6 +17,7 @@ from gan_core.cores import usable_cores
 from gan_core.data.dataset import RealRows
 from gan_core.data.folder_files import Problems
 from gan_core.game.data_spec import ImageField
+from gan_core.transfer import to_device
 
 T = TypeVar("T")
 
@@ -114,7 +115,7 @@ class StreamedRows:
             pin_memory=self.device.type == "cuda",
         )
         for rows in loader:
-            yield {name: column.to(self.device, non_blocking=True) for name, column in rows.items()}
+            yield {name: to_device(column, self.device) for name, column in rows.items()}
 
 
 class _Decoded(Dataset[dict[str, Tensor]]):

@@ -21,6 +21,7 @@ from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 from gan_core.randomness import Streams
+from gan_core.transfer import to_device
 
 CLASSES = 1000
 
@@ -84,7 +85,7 @@ class StackedRows:
     def batches(self, indices: Iterable[list[int]]) -> Iterator[RealRows]:
         """Yields images (B, 3, H, W) uint8 and labels (B,) int64 at each list of indices."""
         for chosen in indices:
-            at = torch.tensor(chosen).to(self.chosen.device, non_blocking=True)
+            at = to_device(torch.tensor(chosen), self.chosen.device)
             digits = self.digits.gather(self.chosen[at].flatten())["images"]
             yield {"images": digits.unflatten(0, (-1, 3)).squeeze(2), "labels": self.labels["labels"][at]}
 

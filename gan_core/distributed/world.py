@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, GradScalerKwargs
 from torch import distributed
 
 from gan_core.cores import usable_cores
@@ -60,8 +60,12 @@ def join_world(
         mixed_precision=_MIXED[precision],
         log_with=tracker,
         project_dir=folder,
-        # Buffers need no broadcast before each forward: they are already equal, or local on purpose.
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        kwargs_handlers=[
+            # Buffers need no broadcast before each forward: they are already equal, or local on purpose.
+            DistributedDataParallelKwargs(broadcast_buffers=False),
+            # The gradient of a mean in float16 is the scale itself; the default of 65,536 is infinite there.
+            GradScalerKwargs(init_scale=2.0**15),
+        ],
     )
     if accelerator.num_processes != started_processes():
         raise UserError(

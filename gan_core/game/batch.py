@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gan_core.transfer import to_device
+
 Inputs = Mapping[str, Tensor]
 """Keyword arguments of the generator, `generator(**inputs)`; the first dimension of each is the batch."""
 
@@ -90,6 +92,6 @@ class Batch:
 def place(inputs: Inputs, device: torch.device, dtype: torch.dtype) -> Inputs:
     """Returns the inputs on `device`, floating-point tensors converted to `dtype`."""
     return {
-        name: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype, non_blocking=True)
+        name: to_device(tensor, device, dtype if tensor.is_floating_point() else tensor.dtype)
         for name, tensor in inputs.items()
     }

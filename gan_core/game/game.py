@@ -44,7 +44,8 @@ class Game:
         state: Extra state by name, saved in checkpoints; modules are moved to the run's device, other objects stay as
             they are. Only the main process's copy is saved, so it must be identical on all processes: compute it from
             gathered rows, means over processes, the terms that `Phase.after` receives, and `Batch.random`. It changes
-            in losses and in `Phase.after`.
+            in losses and in `Phase.after`. Tensors on the device are better than plain values: with precision fp16, an
+            update that changes a plain value waits for the device, to learn whether its gradient was finite.
 
     Raises:
         ValueError: A name is not allowed, phases share a name or there are none, there is no output, or a name refers

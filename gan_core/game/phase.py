@@ -31,7 +31,8 @@ class Phase:
         name: Unique name of the phase; it prefixes the phase's terms in the log ("discriminator/real").
         trains: Names of the networks that the phase trains, at least one. All others are frozen during its updates.
         loss: `loss(networks, batch)` returns named scalar terms; the names must be the same in every update.
-        optimizer: Makes the optimizer from the trained parameters; see `gan_core.adam`. Or the name of another phase,
+        optimizer: Makes the optimizer from the trained parameters; see `gan_core.adam`. With precision fp16, those of
+            torch without `fused=True` wait for the device in every update. Or the name of another phase,
             whose optimizer also takes this phase's steps: one set of moments, saved once. This phase then trains the
             same networks, or some of them.
         repeats: Consecutive updates per training step, each on a new batch (the critic steps of WGAN).
@@ -47,7 +48,8 @@ class Phase:
             they may depend on the game's state. Learning rates also follow the run's `lr_schedule`.
         after: `after(networks, terms, batch)` is called after each optimizer step under `torch.no_grad()`, with the
             terms averaged over all processes and the update's last micro-batch (the weight clipping of WGAN, the update
-            of k in BEGAN). The terms that it returns, if any, are logged.
+            of k in BEGAN). The terms that it returns, if any, are logged. With precision fp16 it is also called where
+            the gradient is not finite; then its changes of weights, buffers and `Game.state` are undone.
 
     Raises:
         ValueError: `repeats`, `every` or `fakes` is below 1, or `trains` is empty.

@@ -50,7 +50,7 @@ class Settings(BaseModel):
     on_nan: Annotated[Literal["stop", "skip"], Flag("optimisation")] = "stop"
     """Where a gradient is NaN or infinite: stop, or skip that update on all processes and count it."""
     nan_limit: Annotated[int, Flag("optimisation")] = Field(10, ge=1, le=10**9)
-    """With `skip`: how many updates of a phase may be skipped in a row; one more stops the run."""
+    """With `skip` or fp16: how many updates of a phase may be skipped in a row; one more stops the run."""
     lr_schedule: Annotated[Literal["constant", "linear", "cosine"], Flag("optimisation")] = "constant"
     """How the learning rates fall between lr_decay_from and the end of the run."""
     lr_decay_from: Annotated[float, Flag("optimisation", "FRACTION")] = Field(0.5, ge=0, lt=1)

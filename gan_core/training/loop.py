@@ -1,6 +1,5 @@
 """The training loop, the same for every kind of GAN."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +12,7 @@ from gan_core.runs.folder import RunFolder
 from gan_core.runs.retention import prune
 from gan_core.settings.settings import Settings
 from gan_core.training.batch_source import BatchSource
+from gan_core.training.clock import Clock
 from gan_core.training.meter import Meter
 from gan_core.training.observer import Observer
 from gan_core.training.state import TrainingState, cadence, due
@@ -64,7 +64,7 @@ def train(run: Training) -> Status:
     checkpoint_every = cadence(settings.checkpoint_every, run.length // 20)
     evaluate_every = None if run.evaluate is None else cadence(settings.evaluate_every, run.length)
     meter = Meter(accelerator, settings.nan_limit)
-    resumed_at, logged_at, clock = state.images_seen, state.images_seen, time.monotonic()
+    resumed_at, logged_at, clock = state.images_seen, state.images_seen, Clock(accelerator.device)
 
     with StopRequests(accelerator) as stop:
         while True:
@@ -77,12 +77,13 @@ def train(run: Training) -> Status:
 
             # Log. Always before a checkpoint, so that no NaN is saved and a resumed run has the same log points.
             if state.images_seen > logged_at and (saving or due(log_every, state.images_seen, step_images)):
-                rate = (state.images_seen - logged_at) / (time.monotonic() - clock)
+                terms = meter.read()  # Waits for the device, which the rate must include.
+                rate = (state.images_seen - logged_at) / clock.seconds()
                 line = {
                     "images_seen": state.images_seen,
                     "step": step,
                     "images_per_second": round(rate, 1),
-                    **meter.read(),
+                    **terms,
                     **{
                         f"{name}/learning rate": trainer.optimizer.learning_rate
                         for name, trainer in state.trainers.items()
@@ -97,9 +98,10 @@ def train(run: Training) -> Status:
             # Draw samples, also of the untrained networks. A resumed run has already drawn the grid at its checkpoint.
             new = state.images_seen > resumed_at or state.images_seen == 0
             if new and observers and (done or due(sample_every, state.images_seen, step_images)):
-                grid = run.draw_grid()
-                for observer in observers:
-                    observer.sample(state.images_seen, grid)
+                with clock.paused():
+                    grid = run.draw_grid()
+                    for observer in observers:
+                        observer.sample(state.images_seen, grid)
 
             # Save.
             if saving and state.images_seen > resumed_at:
@@ -112,7 +114,7 @@ def train(run: Training) -> Status:
             if done or stopping:
                 return "finished" if done else "interrupted"
             if logged_at == state.images_seen:
-                clock = time.monotonic()  # The rate excludes sampling, evaluation and saving.
+                clock.restart()  # The rate excludes sampling, evaluation and saving.
 
             # Take one step: the updates of every phase in order, each on fresh images.
             for phase, batches in source.step(state.images_seen):

@@ -16,6 +16,7 @@ from gan_core.game.batch import Batch
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.schedule import Schedule
 from gan_core.training.scheduled_optimizer import ScheduledOptimizer
+from gan_core.training.snapshot import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,12 +26,13 @@ class Update:
     Attributes:
         terms: The phase's terms on this process, detached, and "gradient norm", over all processes.
         finite: Whether this process's share of the gradient was finite: a bool on the device.
-        skipped: Whether the update was skipped, with nothing changed, because the gradient was not finite.
+        skipped: Whether the update was skipped, with nothing changed, because the gradient was not finite: with a
+            gradient scaler (precision fp16) a bool on the device, because nothing waits for it.
     """
 
     terms: dict[str, Tensor]
     finite: Tensor
-    skipped: bool = False
+    skipped: bool | Tensor = False
 
 
 class PhaseTrainer:
@@ -42,7 +44,7 @@ class PhaseTrainer:
         accelerator: Accelerator,
         lr: Schedule,
         clip_norm: float | None,
-        snapshot: Callable[[], Callable[[], None]] | None = None,
+        snapshot: Callable[..., Snapshot] | None = None,
         shared: ScheduledOptimizer | None = None,
     ) -> None:
         """Wraps the phase and makes its optimizer.
@@ -52,12 +54,13 @@ class PhaseTrainer:
             accelerator: The run's accelerator.
             lr: The factor on the optimizer's learning rates, by images seen.
             clip_norm: The maximum gradient norm, or None.
-            snapshot: Copies the other state that an update changes, and returns the function that restores it. If
-                given, updates whose gradient is not finite are skipped; each update then synchronises with the device.
+            snapshot: Copies the other state that an update changes. If given, updates whose gradient is not finite are
+                skipped; without a gradient scaler each update then waits for the device. With one it is required.
             shared: The optimizer of the phase that `Phase.optimizer` names.
         """
         self.phase, self.plain, self.accelerator = module.phase, module, accelerator
         self.clip_norm, self.snapshot = clip_norm, snapshot
+        assert accelerator.scaler is None or snapshot is not None
         module.freeze_others()
         with warnings.catch_warnings():
             # torch 2.14 renamed the argument; accelerate still passes the old name.
@@ -74,12 +77,13 @@ class PhaseTrainer:
         self._finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
 
     def update(self, micro_batches: Sequence[Batch], images_seen: int) -> Update:
-        """Takes one optimizer step. Synchronises with the device only if updates may be skipped.
+        """Takes one optimizer step. Waits for the device only if updates may be skipped and there is no scaler.
 
         Gradients are averaged over the micro-batches, and reduced over processes only after the last one.
         """
         self.plain.freeze_others()
-        restore = self.snapshot() if self.snapshot is not None else None
+        scaled, after = self.accelerator.scaler is not None, self.phase.after
+        before = None if self.snapshot is None else self.snapshot(weights=scaled and after is not None)
         self._finite.fill_(True)
         tune = self.phase.tune
         self.optimizer.begin(images_seen, {} if tune is None else tune(micro_batches[-1].moment))
@@ -91,22 +95,23 @@ class PhaseTrainer:
                 self.accelerator.backward(total / len(micro_batches))
             parts.append(terms)
         terms = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
-        # With fp16 an overflow is normal: the scaler skips that step and lowers its scale.
-        norm = self._gradient_norm()
-        if self.accelerator.scaler is None:
-            terms["gradient norm"] = norm
-        if restore is not None and not norm.isfinite():
-            restore()
+        terms["gradient norm"] = norm = self._gradient_norm()
+        finite = norm.isfinite()
+        if before is not None and not scaled and not finite:
+            before.restore(finite)
             return Update(terms=terms, finite=self._finite, skipped=True)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.plain.trained, self.clip_norm, norm)
-        self.optimizer.step()
-        if self.phase.after is not None:
+        self.optimizer.step(finite)
+        if after is not None:
             reduced = {name: self.accelerator.reduce(term, "mean") for name, term in terms.items()}
             with torch.no_grad():
-                more = self.phase.after(dict(self.plain.networks.items()), reduced, micro_batches[-1]) or {}
+                more = after(dict(self.plain.networks.items()), reduced, micro_batches[-1]) or {}
             terms = {**{name: term.detach().reshape(()) for name, term in more.items()}, **terms}
-        return Update(terms=terms, finite=self._finite)
+        if before is None or not scaled:
+            return Update(terms=terms, finite=self._finite)
+        before.restore(finite)
+        return Update(terms=terms, finite=self._finite, skipped=~finite)
 
     def _gradient_norm(self) -> Tensor:
         self.optimizer.unscale()

@@ -4,13 +4,17 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from gan_core.errors import UserError
 from gan_core.game.phase import MakeOptimizer
 from gan_core.training.optimizer_state import check_shapes, merged, settings_of
 from gan_core.training.schedule import Schedule
+
+LEAST_SCALE = 1.0
+"""A gradient scaler below this scale is an error: below it, gradients become smaller than they are without one."""
 
 
 class ScheduledOptimizer:
@@ -31,6 +35,7 @@ class ScheduledOptimizer:
         self.prepared = accelerator.prepare(make(parameters))
         self._made = deepcopy(settings_of(self.prepared))
         self._base_lrs = [group["lr"] for group in self._made]
+        self._started = False
 
     def begin(self, images_seen: int, tuned: Mapping[str, Any]) -> None:
         """Clears the gradients, and sets the learning rates and what `Phase.tune` returned for an update."""
@@ -45,9 +50,24 @@ class ScheduledOptimizer:
         """Divides the gradients by the scale of the loss (precision fp16); needed before they are read."""
         self.accelerator.unscale_gradients(self.prepared)
 
-    def step(self) -> None:
-        """Takes one step."""
-        self.prepared.step()
+    def step(self, finite: Tensor) -> None:
+        """Takes one step; with a gradient scaler only if `finite`, a bool on the device, and adapts the scale."""
+        scaler = self.accelerator.scaler
+        if scaler is None:
+            self.prepared.step()
+            return
+        # The scaler looks at the gradients before it divides them by the scale, and does not see their norm overflow.
+        for found in scaler._found_inf_per_device(self.prepared.optimizer).values():
+            found.copy_(~finite)
+        # torch's fused SGD leaves its momentum uninitialised if its first step is skipped. So no optimizer gets to see
+        # a gradient that is not finite before its first step; until then, each update waits for the device.
+        self._started = self._started or bool(finite)
+        if self._started:
+            self.prepared.step()
+        else:
+            scaler.update()
+        # A phase whose gradients are never finite must not halve the scale of all phases to 0 until that is noticed.
+        scaler.update(scaler.scale(torch.ones_like(finite, dtype=torch.float32)).clamp(min=LEAST_SCALE / 2))
 
     @property
     def learning_rate(self) -> float:

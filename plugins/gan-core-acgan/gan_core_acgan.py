@@ -30,6 +30,7 @@ from gan_core import (
     gradient_penalties,
     initialise,
     logistic_terms,
+    precise_mean,
 )
 
 
@@ -163,7 +164,7 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
     def generator_loss(networks: Networks, batch: Batch) -> Terms:
         source, category = networks["discriminator"](networks["generator"](**batch.inputs))
         return {
-            "adversarial": F.softplus(-source).mean(),
+            "adversarial": precise_mean(F.softplus(-source)),
             "class": options.class_weight * F.cross_entropy(category, batch.inputs["labels"]),
         }
 

@@ -18,6 +18,7 @@ from gan_core import (
     Terms,
     Variant,
     normal_latents,
+    precise_mean,
     two_player,
 )
 
@@ -53,16 +54,16 @@ class LeastSquares:
         """(1/2) E[(D(x) - b)²] + (1/2) E[(D(G(z)) - a)²]."""
         on_real, on_fake = D(real), D(fake)
         return {
-            "real": 0.5 * (on_real - self.b).square().mean(),
-            "fake": 0.5 * (on_fake - self.a).square().mean(),
-            "D(real)": on_real.detach().mean(),
-            "D(fake)": on_fake.detach().mean(),
+            "real": 0.5 * precise_mean((on_real - self.b).square()),
+            "fake": 0.5 * precise_mean((on_fake - self.a).square()),
+            "D(real)": precise_mean(on_real.detach()),
+            "D(fake)": precise_mean(on_fake.detach()),
         }
 
     def generator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
         """(1/2) E[(D(G(z)) - c)²]."""
         del real
-        return {"adversarial": 0.5 * (D(fake) - self.c).square().mean()}
+        return {"adversarial": 0.5 * precise_mean((D(fake) - self.c).square())}
 
 
 def build(options: LsganOptions, data: DataSpec) -> Game:

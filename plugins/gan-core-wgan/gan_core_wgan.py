@@ -11,7 +11,20 @@ from gan_core_dcgan import DcganNetworkOptions, dcgan_networks
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from gan_core import Batch, DataSpec, Game, Networks, Phase, Terms, Variant, adam, generated, normal_latents, rmsprop
+from gan_core import (
+    Batch,
+    DataSpec,
+    Game,
+    Networks,
+    Phase,
+    Terms,
+    Variant,
+    adam,
+    generated,
+    normal_latents,
+    precise_mean,
+    rmsprop,
+)
 
 
 class WganOptions(DcganNetworkOptions):
@@ -74,7 +87,7 @@ def build(options: WganOptions, data: DataSpec) -> Game:
     def critic_loss(networks: Networks, batch: Batch) -> Terms:
         """E[D(x̃)] - E[D(x)], the negative of the distance's estimate, plus λ times the penalty of WGAN-GP."""
         fake = networks["generator"](**batch.inputs)
-        on_real, on_fake = networks["critic"](batch.images).mean(), networks["critic"](fake).mean()
+        on_real, on_fake = precise_mean(networks["critic"](batch.images)), precise_mean(networks["critic"](fake))
         terms = {"real": -on_real, "fake": on_fake, "wasserstein": (on_real - on_fake).detach()}
         if options.penalty == "gradient":
             epsilon = batch.random.uniform(1, 1, 1)
@@ -83,7 +96,7 @@ def build(options: WganOptions, data: DataSpec) -> Game:
 
     def generator_loss(networks: Networks, batch: Batch) -> Terms:
         """-E[D(G(z))]."""
-        return {"adversarial": -networks["critic"](networks["generator"](**batch.inputs)).mean()}
+        return {"adversarial": -precise_mean(networks["critic"](networks["generator"](**batch.inputs)))}
 
     def clip_weights(networks: Networks, terms: Terms, batch: Batch) -> None:
         del terms, batch
