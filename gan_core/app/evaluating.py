@@ -74,6 +74,7 @@ def _evaluate(
         channels=settings.channels,
         skip_bad=settings.skip_bad,
     )
+    loaded.check(dataset.spec, "--features")
     run = load_run(folder, request.seed, accelerator.device)
     data = RealData(dataset, accelerator.device)
     with accelerator.local_main_process_first():  # It may have to download.

@@ -18,6 +18,7 @@ from gan_core.evaluation.metrics import Metric, MetricInputs, measure
 from gan_core.evaluation.neighbours import nearest
 from gan_core.evaluation.reference import Reference
 from gan_core.evaluation.source import Source
+from gan_core.features.space import unreliable
 from gan_core.sampling.sampler import BLOCK
 from gan_core.version import __version__
 
@@ -89,6 +90,7 @@ def evaluate(
         fakes=found,
         floor=floor,
         notes=_notes(reference, count, compared, found.measured),
+        unreliable=unreliable(reference.space),
         closest=closest,
     )
 
@@ -148,7 +150,7 @@ def _protocol(reference: Reference, count: int, compared: int) -> dict[str, Any]
 
 
 def _notes(reference: Reference, count: int, compared: int, measured: Container[str]) -> tuple[str, ...]:
-    notes = []
+    notes = [f"Metrics marked as unreliable: {doubt}."] if (doubt := unreliable(reference.space)) else []
     if compared < count:
         tested, held = len(reference.test.digests), len(reference.held_out.digests)
         notes.append(

@@ -45,7 +45,8 @@ def print_metrics(written: dict[str, Any], console: Console) -> None:
             table.add_row(title, f"skipped: {metric['skipped']}", "", "")
             continue
         where = _MEASURED_IN.get(name, space)
-        table.add_row(Text(title, style="bold"), Text(shown(metric), style="bold"), f"{metric['samples']:,}", where)
+        value = shown(metric) + (" (unreliable)" if metric.get("unreliable") else "")
+        table.add_row(Text(title, style="bold"), Text(value, style="bold"), f"{metric['samples']:,}", where)
         if "floor" in metric:
             table.add_row("  real images", shown(metric["floor"]), f"{metric['floor']['samples']:,}", where)
     console.print(table)
