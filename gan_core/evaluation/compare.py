@@ -13,12 +13,16 @@ from statistics import fmean, stdev
 from typing import Any
 
 from gan_core.errors import UserError
+from gan_core.evaluation.protocol import STANDARD
 from gan_core.evaluation.record import read_evaluation
 from gan_core.runs.folder import RunFolder
 from gan_core.settings.flatten import dotted
 from gan_core.settings.settings import FREE
 
-_PROTOCOL = ("dataset", "image_size", "channels", "data", "samples", "compared", "features", "features_hash", "k")
+_PROTOCOL = (
+    *("name", "dataset", "image_size", "channels", "data", "samples", "compared"),
+    *("features", "features_hash", "k"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,7 +169,7 @@ def _read(path: Path) -> EvaluatedRun:
     return EvaluatedRun(
         folder=path,
         settings=dotted(settings),
-        protocol=written["protocol"],
+        protocol={"name": STANDARD} | written["protocol"],  # Files of earlier versions have no name.
         images_seen=int(written["images_seen"]),
         metrics=metrics,
         unreliable=frozenset(name for name in metrics if written["metrics"][name].get("unreliable")),

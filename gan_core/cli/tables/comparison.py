@@ -14,7 +14,9 @@ def print_comparison(groups: Groups, found: Sequence[Difference], console: Conso
     """Prints a table with a column per group and a row per metric, then a table of differences per pair of groups."""
     protocol = next(iter(groups.values()))[0].protocol
     space = f"{protocol['features']} {(protocol['features_hash'] or '')[:8]}"
-    console.print(f"{protocol['dataset']}, {protocol['samples']:,} samples, {space}", soft_wrap=True)
+    console.print(
+        f"{protocol['dataset']}, protocol {protocol['name']}, {protocol['samples']:,} samples, {space}", soft_wrap=True
+    )
     doubtful = unreliable_metrics(groups)
     titles = {name: f"{title} (unreliable)" if name in doubtful else title for name, title in TITLES.items()}
     table = _table("metric", *groups)
