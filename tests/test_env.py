@@ -74,14 +74,21 @@ def test_a_torch_that_cannot_be_imported_and_garbage_in_a_plugin_s_metadata_are_
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("content", ["hub_token: hf_hidden: x", "a: 1\na: 2", "b: &x [1]\na: *x", "#" * 100_001, None])
+@pytest.mark.parametrize(
+    "content", ["hub_token: hf_hidden: x", "a: 1\na: 2", "b: &x [1]\na: *x", "#" * 100_001, "pipe", None]
+)
 def test_a_config_of_accelerate_that_is_not_as_it_writes_it_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str | None
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     config = tmp_path / "accelerate" / "default_config.yaml"
     config.parent.mkdir()
-    config.mkdir() if content is None else config.write_text(content)
+    if content == "pipe":
+        os.mkfifo(config)
+    elif content is None:
+        config.mkdir()
+    else:
+        config.write_text(content)
     env(as_json=True)
     shown = json.loads(capsys.readouterr().out)["accelerate_config"]
     assert shown.keys() == {"error"}
