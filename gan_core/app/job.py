@@ -14,6 +14,7 @@ from gan_core.data.dataset import Dataset
 from gan_core.distributed.world import on_cpu
 from gan_core.errors import UserError, did_you_mean
 from gan_core.features.load import load_features
+from gan_core.features.real_data import RealData
 from gan_core.game.game import Game
 from gan_core.game.variant import Options
 from gan_core.plugins.load import LoadedVariant
@@ -88,7 +89,8 @@ def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
         # accelerate would ignore the tracker without an error.
         raise UserError(f"track: {settings.track!r} is not installed: pip install {settings.track}")
     if settings.evaluate_every is not None:
-        load_features(settings.evaluate_features, {})
+        load_features(settings.evaluate_features, {}).check(job.dataset.spec, "--evaluate-features")
+        RealData(job.dataset, torch.device("cpu"))  # Checks the number of images.
     keys = comparable(flatten(job.config(), {}))
     for key in allowed:
         if key not in keys:

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import psutil
 import typer
-import yaml
 
 from gan_core.console import printable
 from gan_core.cores import usable_cores
 from gan_core.distributed.launcher import default_config
+from gan_core.documents import read_yaml
+from gan_core.errors import UserError
 from gan_core.plugins.find import FEATURES, VARIANTS, Kind, find_plugins, status
 from gan_core.version import __version__
 
@@ -110,13 +111,12 @@ def _accelerate_config() -> Section:
     """Returns the settings that `accelerate launch` uses when it is given no file."""
     file = default_config()
     try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        return {"cannot be read": f"{type(error).__name__}: {error}"}
+        settings = read_yaml(file) if file.exists() else {}
+    except (OSError, UserError) as error:
+        # An error of YAML quotes the line where it is.
+        return {"error": f"{str(file)!r} cannot be read" if _SECRET.search(str(error)) else str(error)}
     if not isinstance(settings, dict):
-        return {"cannot be read": "it holds no `key: value` lines"}
+        return {"error": f"{str(file)!r} holds no `key: value` lines"}
     return {str(key): value for key, value in settings.items() if not _SECRET.search(f"{key} {value}")}
 
 

@@ -36,11 +36,24 @@ def kernel_distance(fake: Tensor, real: Tensor) -> tuple[float, float]:
     KID is the mean over ten blocks of the data, or over more than ten blocks of 1,000 images each. Because the blocks
     share no image, their spread gives a correct standard error, unlike that of the usual overlapping subsets.
     """
-    size = min(_BLOCK, len(fake) // BLOCKS)
-    blocks = len(fake) // size
-    pairs = zip(fake[: blocks * size].split(size), real[: blocks * size].split(size), strict=True)
-    estimates = torch.tensor([squared_mmd(x, y) for x, y in pairs], dtype=torch.float64)
-    return float(estimates.mean()), float(estimates.std() / blocks**0.5)
+    return mean_and_error(block_distances(fake, real, block_size(len(fake))))
+
+
+def block_size(count: int) -> int:
+    """Returns the number of images in each block of `count` images."""
+    return min(_BLOCK, count // BLOCKS)
+
+
+def block_distances(fake: Tensor, real: Tensor, size: int) -> list[float]:
+    """Returns the squared MMD of each block of fake features with the same block of real ones, whole blocks only."""
+    count = min(len(fake), len(real)) // size * size
+    return [squared_mmd(x, y) for x, y in zip(fake[:count].split(size), real[:count].split(size), strict=True)]
+
+
+def mean_and_error(distances: list[float]) -> tuple[float, float]:
+    """Returns the mean of the blocks' distances, and its standard error."""
+    found = torch.tensor(distances, dtype=torch.float64)
+    return float(found.mean()), float(found.std() / len(found) ** 0.5)
 
 
 class Standardiser:

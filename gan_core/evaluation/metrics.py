@@ -30,6 +30,9 @@ SCALARS = (
 )
 """The scalar metrics, which can be logged as terms."""
 
+FEATURELESS = ("unique", "gan_train")
+"""The metrics that do not depend on the feature space."""
+
 MIN_FID_SAMPLES = 2000
 """FID on fewer samples is mostly bias: on 1,000 images it is three times as large as on 10,000."""
 

@@ -1,7 +1,7 @@
 """The real images of an evaluation: embedded once, and compared with any number of generators."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -11,10 +11,10 @@ from torch import Tensor
 from gan_core.errors import UserError
 from gan_core.evaluation.embed import Embedded, embed
 from gan_core.evaluation.neighbours import nearest
+from gan_core.evaluation.source import real_blocks
 from gan_core.features.load import LoadedFeatures
 from gan_core.features.real_data import RealData, Subset
 from gan_core.features.space import FeatureSpace, SpaceUnavailableError
-from gan_core.sampling.sampler import BLOCK
 
 _MAX_TRAINING_IMAGES = 50_000
 """The maximum number of training images that are searched for a fake's nearest neighbour."""
@@ -111,7 +111,7 @@ def make_reference(
 
     def embedded(images: Subset, what: str) -> Embedded:
         count = min(len(images), _MAX_TRAINING_IMAGES)
-        return embed(lambda numbers: _blocks(images, numbers), count, opened, accelerator, what=what, console=console)
+        return embed(partial(real_blocks, images), count, opened, accelerator, what=what, console=console)
 
     classes = data.dataset.spec.classes
     if opened is not None:
@@ -141,9 +141,3 @@ def make_reference(
 def _distances(queries: Tensor, references: Tensor | None) -> Tensor:
     assert references is not None
     return nearest(queries, references)[0].cpu()
-
-
-def _blocks(images: Subset, numbers: range) -> Iterator[Tensor]:
-    """Yields blocks of real images; after the last image it starts from the first again."""
-    positions = [[position % len(images) for position in range(n * BLOCK, (n + 1) * BLOCK)] for n in numbers]
-    return (block for block, _ in images.batches(positions))
