@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gan_core.data.dataset import Dataset
-from gan_core.distributed.world import on_cpu
+from gan_core.distributed.world import check_float64, on_cpu
 from gan_core.errors import UserError, did_you_mean
 from gan_core.features.load import load_features
 from gan_core.features.real_data import RealData
@@ -84,6 +84,7 @@ def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
         raise UserError("precision: 'fp16' needs a GPU; on a CPU use fp32 or bf16")
     if settings.precision == "fp16" and settings.on_nan == "skip":
         raise UserError("on_nan: 'skip' is not allowed with precision 'fp16', which always skips them: leave it out")
+    check_float64(settings.precision)
     _check_batch(settings, processes)
     if settings.track is not None and find_spec(settings.track) is None:
         # accelerate would ignore the tracker without an error.

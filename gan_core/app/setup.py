@@ -39,7 +39,7 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, source: BatchSou
     # normalisation is synchronised, because only the main process draws samples.
     averages = {name: Ema(networks[name], settings.ema_kimg * 1000, settings.ema_ramp_up) for name in game.ema}
     if accelerator.num_processes > 1 and settings.batchnorm == "global":
-        synchronise(networks, device)
+        synchronise(networks)
     modules = [PhaseModule(phase, networks) for phase in game.phases]
     take_snapshot = partial(Snapshot, networks, extra_state)
     before = take_snapshot()

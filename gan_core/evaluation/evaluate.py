@@ -55,10 +55,10 @@ def evaluate(
     Returns:
         The evaluation on the main process, None on the others.
     """
-    compared = min(count, _MAX_COMPARED, len(reference.held_out.digests))  # The test split is at least as large.
+    compared = min(count, _MAX_COMPARED, len(reference.data.held_out))  # The test split is at least as large.
     labels = reference.data.train.labels if source.classes else None
     draw = partial(drawn_blocks, source, labels)
-    moments = None if reference.test.features is None else Moments(reference.test.features.mean(0))
+    moments = None if reference.about is None else Moments(reference.about)
     what = f"drawing and embedding {count:,} samples"
     fakes = embed(
         draw, count, reference.space, accelerator, what=what, console=console, moments=moments, moments_count=compared

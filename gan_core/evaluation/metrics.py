@@ -124,7 +124,7 @@ def _distances(metrics: Metrics, inputs: MetricInputs, moments: Moments, referen
         )
         metrics.skip(why, "fid", "fid_per_trace")
     standardise = Standardiser(reference.train.features)
-    distance, error = kernel_distance(standardise(fake[:count]), standardise(real[:count]))
+    distance, error = kernel_distance(fake[:count], real[:count], standardise)
     metrics.measured["kid"] = Metric(value=distance, samples=count, error=error)
 
 

@@ -72,4 +72,4 @@ def accuracy(network: SmallCnn, images: LabelledImages) -> float:
     assert images.labels is not None
     indices = [part.tolist() for part in torch.arange(len(images.labels)).split(_EVALUATION_BATCH)]
     correct = [(network(real)[1].argmax(1) == labels) for real, labels in images.batches(indices)]
-    return float(torch.cat(correct).double().mean())
+    return float(torch.cat(correct).cpu().double().mean())
