@@ -15,8 +15,9 @@ test: $(INSTALLED)  ## Install, and run all tests except those marked slow.
 test-slow: $(INSTALLED)  ## Run the tests that take minutes each.
 	$(BIN)/python -m pytest -m slow
 
-test-faults: $(INSTALLED)  ## Run 30 kills of each kind, a full disk, and two machines in full. Needs root.
-	$(BIN)/python -m pytest tests/test_kills.py tests/test_full_disk.py tests/test_two_machines.py
+# Needs root, and for SLURM: apt-get install slurm-wlm munge. What is missing is skipped, with the reason.
+test-faults: $(INSTALLED)  ## Run 30 kills of each kind, a full disk, two machines, and a real SLURM.
+	$(BIN)/python -m pytest tests/test_kills.py tests/test_full_disk.py tests/test_two_machines.py tests/test_slurm.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
