@@ -54,7 +54,9 @@ class Standardiser:
     def __init__(self, reference: Tensor) -> None:
         """Takes the reference features (N, d)."""
         values = reference.double()
-        differing = (values != values.median(0).values).sum(0)
+        # Not `median(0)`, which torch refuses on GPUs where only deterministic algorithms are allowed.
+        median = values.sort(0).values[(len(values) - 1) // 2]
+        differing = (values != median).sum(0)
         kept = differing >= max(_LEAST, _SHARE * len(values))
         self.mean, self.spread = values.mean(0), torch.where(kept, values.std(0), torch.inf)
 
