@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from gan_core.game.two_player import two_player as two_player
     from gan_core.game.variant import Options as Options
     from gan_core.game.variant import Variant as Variant
+    from gan_core.precision import precise as precise
 
 _HOME = {
     "LabelSmoothing": "blocks.losses",
@@ -86,6 +87,7 @@ _HOME = {
     "Loss": "game.protocols",
     "Options": "game.variant",
     "Variant": "game.variant",
+    "precise": "precision",
 }
 
 _FORMER = {

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from gan_core.cli.env import env
+from gan_core.distributed import hardware
 from gan_core.distributed.launcher import requested_processes
 from tests.conftest import gan_core
 from tests.test_plugin_loading import install
@@ -106,3 +107,19 @@ def test_what_is_missing_is_not_installed(monkeypatch: pytest.MonkeyPatch, capsy
     lines = capsys.readouterr().out.splitlines()
     assert "  wandb           not installed" in lines
     assert {"accelerate config: none", "variants: none", "feature spaces: none"} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19\nGCC version: 12.3.0 \n",
+            "535.104.05",
+        ),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\n", "580.65.06"),
+        ("", None),
+    ],
+)
+def test_the_version_of_nvidia_s_driver(text: str, version: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "_read", lambda path: text)
+    assert hardware.nvidia_driver() == version

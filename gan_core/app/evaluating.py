@@ -22,6 +22,7 @@ from gan_core.evaluation.source import Source
 from gan_core.features.load import LoadedFeatures, load_features
 from gan_core.features.real_data import RealData
 from gan_core.features.space import SpaceUnavailableError
+from gan_core.precision import arithmetic
 from gan_core.runs.folder import RunFolder
 from gan_core.settings.evaluation import EvaluationSettings
 from gan_core.settings.resolve import read_settings
@@ -59,7 +60,8 @@ def evaluate_run(
         )
         heard = console if accelerator.is_main_process else Console(quiet=True)
         try:
-            return _evaluate(run, request, settings, loaded, accelerator, heard)
+            with arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
+                return _evaluate(run, request, settings, loaded, accelerator, heard)
         finally:
             accelerator.end_training()
 

@@ -9,8 +9,10 @@ from math import ceil
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
 from gan_core.data.dataset import Dataset
+from gan_core.distributed.hardware import describe_device
 from gan_core.distributed.world import check_float64, on_cpu
 from gan_core.errors import UserError, did_you_mean
 from gan_core.features.load import load_features
@@ -18,6 +20,7 @@ from gan_core.features.real_data import RealData
 from gan_core.game.game import Game
 from gan_core.game.variant import Options
 from gan_core.plugins.load import LoadedVariant
+from gan_core.precision import WORKSPACE, WORKSPACES
 from gan_core.randomness import Streams
 from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
@@ -85,6 +88,8 @@ def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
     if settings.precision == "fp16" and settings.on_nan == "skip":
         raise UserError("on_nan: 'skip' is not allowed with precision 'fp16', which always skips them: leave it out")
     check_float64(settings.precision)
+    if settings.deterministic and (given := os.environ.get(WORKSPACE, WORKSPACES[0])) not in WORKSPACES:
+        raise UserError(f"deterministic: {WORKSPACE} is {given!r}. Unset it, or set it to {' or '.join(WORKSPACES)}")
     _check_batch(settings, processes)
     if settings.track is not None and find_spec(settings.track) is None:
         # accelerate would ignore the tracker without an error.
@@ -119,7 +124,7 @@ def _check_batch(settings: Settings, processes: int) -> None:
         )
 
 
-def run_metadata(job: Job, length: int, fingerprint: str, processes: int) -> dict[str, Any]:
+def run_metadata(job: Job, length: int, fingerprint: str, accelerator: Accelerator) -> dict[str, Any]:
     """Returns what defines a run besides its settings, for run.json and for the check on resume."""
     plugin = job.loaded.plugin
     return {
@@ -135,7 +140,10 @@ def run_metadata(job: Job, length: int, fingerprint: str, processes: int) -> dic
             "fingerprint": fingerprint,
         },
         "skipped_files": job.dataset.skipped,
-        "processes": processes,
+        "processes": accelerator.num_processes,
+        "device": describe_device(accelerator.device),
+        "tf32": job.settings.tf32,
+        "deterministic": job.settings.deterministic,
         "gan_core": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -89,22 +89,14 @@ def _torch() -> Section:
     except (ImportError, OSError) as error:  # OSError: a shared library is missing or of another version.
         return {"cannot be imported": f"{type(error).__name__}: {error}"}
 
-    found: Section = {
-        "built with CUDA": torch.version.cuda or "no",
-        "cuDNN": torch.backends.cudnn.version() or "none",
+    from gan_core.distributed.hardware import accelerators, libraries, nvidia_driver
+
+    return {
+        **{f"built with {library}": version for library, version in libraries().items()},
+        "NVIDIA driver": nvidia_driver() or "none",
         "threads": torch.get_num_threads(),
+        **(accelerators() or {"accelerator": "none"}),
     }
-    if torch.version.hip:
-        found["built with ROCm"] = torch.version.hip
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None:
-        return found | {"accelerator": "none"}
-    properties = getattr(torch.get_device_module(accelerator), "get_device_properties", None)
-    for index in range(torch.accelerator.device_count()):
-        device = properties(index) if properties else None  # MPS has none.
-        described = f"{device.name}, {_gib(device.total_memory)}" if device else "no properties known"
-        found[f"{accelerator.type}:{index}"] = described
-    return found
 
 
 def _accelerate_config() -> Section:

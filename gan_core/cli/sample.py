@@ -26,9 +26,11 @@ def sample(
         raise UserError(f"out: {str(out)!r} already exists. Use FILE.png, FILE.npz, or a new folder")
     from gan_core.app.load import load_run
     from gan_core.console import PlainConsole
+    from gan_core.precision import arithmetic
     from gan_core.sampling.files import save_folder, save_grid, save_npz
 
-    sampler = load_run(run, seed).sampler
+    loaded = load_run(run, seed)
+    sampler, settings = loaded.sampler, loaded.settings
     classes = sampler.game.classes
     if label is not None and not 0 <= label < classes:
         allowed = f"0 to {classes - 1}" if classes else "none (the generator of this run is not conditional)"
@@ -36,12 +38,13 @@ def sample(
     blocks = sampler.draw(count, label)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if kind == ".png":
-            save_grid(sampler.draw_all(count, label), classes if label is None else 0, out)
-        elif kind == ".npz":
-            save_npz(blocks, sampler.labels(count, label), out)
-        else:
-            save_folder(blocks, out)
+        with arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
+            if kind == ".png":
+                save_grid(sampler.draw_all(count, label), classes if label is None else 0, out)
+            elif kind == ".npz":
+                save_npz(blocks, sampler.labels(count, label), out)
+            else:
+                save_folder(blocks, out)
     except OSError as error:
         raise UserError(f"out: {str(out)!r} cannot be written: {error}") from error
     PlainConsole().print(f"{count} images: {out}", soft_wrap=True)

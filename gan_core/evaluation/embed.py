@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gan_core.evaluation.frechet import Moments
 from gan_core.features.space import FeatureSpace
+from gan_core.precision import without_tf32
 from gan_core.progress import progress
 from gan_core.sampling.sampler import BLOCK
 
@@ -79,7 +80,8 @@ def embed(
     for number, images in zip(block_numbers, progress(blocks(block_numbers), share, what, console), strict=True):
         part = [_digests(images).to(accelerator.device)]
         if space is not None:
-            embedding = space(images.to(accelerator.device))
+            with without_tf32():
+                embedding = space(images.to(accelerator.device))
             part.append(embedding.features)
             if embedding.probabilities is not None:
                 confidence, predicted = embedding.probabilities.max(1)

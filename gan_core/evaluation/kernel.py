@@ -82,7 +82,9 @@ class Standardiser:
 
     @staticmethod
     def _of(values: Tensor) -> tuple[Tensor, Tensor]:
-        differing = (values != values.median(0).values).sum(0)
+        # Not `median(0)`, which torch refuses on GPUs where only deterministic algorithms are allowed.
+        median = values.sort(0).values[(len(values) - 1) // 2]
+        differing = (values != median).sum(0)
         kept = differing >= max(_LEAST, _SHARE * len(values))
         return values.mean(0), torch.where(kept, values.std(0), torch.inf)
 

@@ -21,7 +21,8 @@ def kth_distance(points: Tensor, k: int) -> Tensor:
         part = torch.cat(list(_tiles(points[first : first + CHUNK], points, centre)), dim=1)
         rows = torch.arange(len(part), device=part.device)
         part[rows, rows + first] = torch.inf
-        found.append(part.kthvalue(k, dim=1).values)
+        # Not kthvalue, which torch refuses on GPUs where only deterministic algorithms are allowed.
+        found.append(part.topk(k, dim=1, largest=False).values[:, -1])
     return torch.cat(found)
 
 

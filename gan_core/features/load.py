@@ -15,6 +15,7 @@ from gan_core.game.data_spec import DataSpec
 from gan_core.game.variant import Options
 from gan_core.plugins.find import FEATURES, Plugin
 from gan_core.plugins.load import load_plugin
+from gan_core.precision import without_tf32
 from gan_core.settings.resolve import validated
 
 
@@ -48,7 +49,7 @@ class LoadedFeatures:
         """
         space, missing = None, ""
         try:
-            with accelerator.main_process_first():
+            with accelerator.main_process_first(), without_tf32():
                 try:
                     space = self.features.open(self.options, data, accelerator.device, console)
                 except SpaceUnavailableError as error:  # Caught inside the block: all processes synchronise at its end.

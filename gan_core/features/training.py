@@ -49,7 +49,8 @@ def train_classifier(
     network.to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=_LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LR, total_steps=steps)
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+    # Left out, `allow_tf32` would be True.
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         for step, (real, labels) in enumerate(progress(images.batches(indices), steps, what, console)):
             assert labels is not None
             _, logits = network(jitter(real, streams.at("classifier's jitter", step)))

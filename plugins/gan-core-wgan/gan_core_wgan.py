@@ -11,7 +11,20 @@ from gan_core_dcgan import DcganNetworkOptions, dcgan_networks
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from gan_core import Batch, DataSpec, Game, Networks, Phase, Terms, Variant, adam, normal_latents, precise_mean, rmsprop
+from gan_core import (
+    Batch,
+    DataSpec,
+    Game,
+    Networks,
+    Phase,
+    Terms,
+    Variant,
+    adam,
+    normal_latents,
+    precise,
+    precise_mean,
+    rmsprop,
+)
 
 
 class WganOptions(DcganNetworkOptions):
@@ -58,9 +71,9 @@ def gradient_penalty(critic: torch.nn.Module, real: Tensor, fake: Tensor, epsilo
         epsilon: ε ~ U[0, 1), one number per image: (B, 1, 1, 1).
 
     Returns:
-        A scalar in the dtype of `real`, float32 or float64, also under autocast.
+        A scalar in the dtype of `real`, float32 (without TF32) or float64, also under autocast.
     """
-    with torch.autocast(real.device.type, enabled=False):
+    with precise(real.device):
         between = torch.lerp(fake.to(real), real, epsilon).requires_grad_()
         (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
         penalty: Tensor = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
