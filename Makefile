@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: train test test-slow test-faults lint format clean
+.PHONY: train test test-slow test-faults test-gpu lint format clean
 
 train: $(INSTALLED)  ## Install, and train DCGAN on scikit-learn's digits.
 	$(BIN)/accelerate launch -m gan_core train --config configs/dcgan-digits.yaml
@@ -15,8 +15,12 @@ test: $(INSTALLED)  ## Install, and run all tests except those marked slow.
 test-slow: $(INSTALLED)  ## Run the tests that take minutes each.
 	$(BIN)/python -m pytest -m slow
 
-test-faults: $(INSTALLED)  ## Run 30 kills of each kind, a full disk, and two machines in full. Needs root.
-	$(BIN)/python -m pytest tests/test_kills.py tests/test_full_disk.py tests/test_two_machines.py
+# Needs root, and for SLURM: apt-get install slurm-wlm munge. What is missing is skipped, with the reason.
+test-faults: $(INSTALLED)  ## Run 30 kills of each kind, a full disk, two machines, and a real SLURM.
+	$(BIN)/python -m pytest tests/test_kills.py tests/test_full_disk.py tests/test_two_machines.py tests/test_slurm.py
+
+test-gpu: $(INSTALLED)  ## Check and measure on one GPU, up to 9 minutes; the report is in build/gpu.
+	$(BIN)/python -m tests.gpu --out build/gpu
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from gan_core.game.phase import Terms as Terms
     from gan_core.game.variant import Options as Options
     from gan_core.game.variant import Variant as Variant
+    from gan_core.precision import precise as precise
 
 _HOME = {
     "LabelSmoothing": "blocks.losses",
@@ -102,6 +103,7 @@ _HOME = {
     "Loss": "blocks.protocols",
     "Options": "game.variant",
     "Variant": "game.variant",
+    "precise": "precision",
 }
 
 _FORMER = {

@@ -3,13 +3,11 @@
 import atexit
 import gc
 import importlib
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 # Threads that wait must not keep the cores from processes that work: tests start many of them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -18,15 +16,14 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 from rich.console import Console
-from safetensors.torch import load_file
-from torch import Tensor
 
-from gan_core.app import job
-from gan_core.app.job import Job
 from gan_core.app.training import start
 from gan_core.cores import usable_cores
-from gan_core.settings.resolve import resolve
 from tests import forked
+from tests.runs import difference as difference
+from tests.runs import make_job as make_job
+from tests.runs import metrics as metrics
+from tests.runs import weights as weights
 
 ROOT = Path(__file__).parent.parent
 
@@ -89,11 +86,6 @@ def _end_of_fork_server() -> Iterator[None]:
     """The server of forked commands, if a test has started it, ends with the tests."""
     yield
     forked.end_server()
-
-
-def make_job(*assignments: str, config: Path | None = None, **flags: object) -> Job:
-    """Resolves settings as the command line does."""
-    return job.make_job(resolve(flags, assignments, config))
 
 
 @pytest.fixture
@@ -166,27 +158,6 @@ def start_gan_core(
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     line = command(*words, processes=processes, **({} if real else {"folder": forked.stand_ins()}))
     return subprocess.Popen(line, cwd=folder, env=whole, **pipes, text=True, start_new_session=True)
-
-
-def weights(run: Path, images_seen: int | None = None) -> dict[str, Tensor]:
-    """Returns every tensor of a run's checkpoint, by file and name; the newest one unless told."""
-    folders = sorted(path for path in (run / "checkpoints").iterdir() if path.name.isdecimal())
-    folder = folders[-1] if images_seen is None else run / "checkpoints" / f"{images_seen:09d}"
-    files = sorted(folder.glob("*.safetensors"))
-    assert files
-    # Cloned, for the file is mapped into memory and tests spoil it.
-    return {f"{file.stem}/{name}": tensor.clone() for file in files for name, tensor in load_file(file).items()}
-
-
-def metrics(run: Path) -> list[dict[str, Any]]:
-    """Returns the lines that a run has logged."""
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    """Returns the largest absolute difference between two runs' tensors, which must have the same names."""
-    assert one.keys() == other.keys()
-    return max(float((one[name].double() - other[name].double()).abs().max()) for name in one)
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from gan_core.cli.env import env
+from gan_core.distributed import hardware
+from gan_core.distributed.launcher import requested_processes
 from tests.conftest import gan_core
 from tests.test_plugin_loading import install
 
@@ -67,9 +69,33 @@ def test_a_torch_that_cannot_be_imported_and_garbage_in_a_plugin_s_metadata_are_
     output = gan_core("env", PYTHONPATH=str(tmp_path), HF_HOME=str(tmp_path))
     assert "cannot be imported  ImportError: libcudart.so.13: cannot open shared object file" in output
     assert "variants\n  cannot be read  UnicodeDecodeError: " in output
-    assert "accelerate config\n  cannot be read  ScannerError: " in output
+    assert "accelerate config\n  error  " in output
+    assert "default_config.yaml' cannot be read: mapping values are not allowed here" in output
     assert "gan-core:classifier" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    "content", ["hub_token: hf_hidden: x", "a: 1\na: 2", "b: &x [1]\na: *x", "#" * 100_001, "pipe", None]
+)
+def test_a_config_of_accelerate_that_is_not_as_it_writes_it_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    config = tmp_path / "accelerate" / "default_config.yaml"
+    config.parent.mkdir()
+    if content == "pipe":
+        os.mkfifo(config)
+    elif content is None:
+        config.mkdir()
+    else:
+        config.write_text(content)
+    env(as_json=True)
+    shown = json.loads(capsys.readouterr().out)["accelerate_config"]
+    assert shown.keys() == {"error"}
+    assert "default_config.yaml' cannot be read" in shown["error"]
+    assert "hidden" not in shown["error"]
+    assert requested_processes(["accelerate", "launch", "-m", "gan_core", "train"]) == 1
 
 
 def test_what_is_missing_is_not_installed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,3 +107,19 @@ def test_what_is_missing_is_not_installed(monkeypatch: pytest.MonkeyPatch, capsy
     lines = capsys.readouterr().out.splitlines()
     assert "  wandb           not installed" in lines
     assert {"accelerate config: none", "variants: none", "feature spaces: none"} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19\nGCC version: 12.3.0 \n",
+            "535.104.05",
+        ),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\n", "580.65.06"),
+        ("", None),
+    ],
+)
+def test_the_version_of_nvidia_s_driver(text: str, version: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "_read", lambda path: text)
+    assert hardware.nvidia_driver() == version

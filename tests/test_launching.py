@@ -1,4 +1,7 @@
-"""Every file in launch/ works as documented. SLURM and Kubernetes are emulated; the processes they start are real."""
+"""Every file in launch/ works as documented. SLURM and Kubernetes are emulated; the processes they start are real.
+
+tests/test_slurm.py uses a real SLURM.
+"""
 
 import os
 import re
@@ -101,11 +104,12 @@ SLURM = {
     """,
     # Signals the tasks, but not the batch shell.
     "scancel": """
-        [[ $# == 2 && $2 == "$SLURM_JOB_ID" ]] && kill -s "${1#--signal=}" $(<"$STEP")
+        [[ $# == 2 && $2 == "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" ]] && kill -s "${1#--signal=}" $(<"$STEP")
     """,
     "scontrol": """
         case "$1 $2" in
-            "show hostnames") [[ $3 == "$SLURM_JOB_NODELIST" ]] && printf '127.0.0.1\\n127.0.0.1\\n' ;;
+            "show hostnames") [[ $3 == "$SLURM_JOB_NODELIST" ]] && printf 'node01\\nnode02\\n' ;;
+            "show node") [[ $3 == node01 ]] && printf 'NodeName=node01\\n   NodeAddr=127.0.0.1 NodeHostName=here\\n' ;;
             *) echo "$*" >>"$REQUEUED" ;;
         esac
     """,
@@ -119,10 +123,12 @@ def test_the_slurm_job_saves_requeues_itself_and_resumes_exactly(
     for name, body in SLURM.items():
         (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}")
         (tmp_path / name).chmod(0o755)
-    job, run, requeued = str(os.getpid()), tmp_path / "run", tmp_path / "requeued"
+    job, run, requeued = str(os.getpid()), tmp_path / "run-3", tmp_path / "requeued"
     environment = {
         "PATH": f"{tmp_path}:{PATH}",
         "SLURM_JOB_ID": job,
+        "SLURM_ARRAY_JOB_ID": job,
+        "SLURM_ARRAY_TASK_ID": "3",
         "SLURM_JOB_NODELIST": "node[01-02]",
         "SLURM_NNODES": "2",
         "STEP": str(tmp_path / "step"),
@@ -132,13 +138,13 @@ def test_the_slurm_job_saves_requeues_itself_and_resumes_exactly(
     directives = re.findall(r"^#SBATCH (.*)$", script.read_text(), flags=re.MULTILINE)
     assert "--requeue" in directives
     (signal_name,) = re.findall(r"^--signal=B:(\w+)@\d+$", "\n".join(directives), flags=re.MULTILINE)
-    command = ["bash", str(script), *LONG, "--out", str(run)]
+    command = ["bash", str(script), *LONG, "--out", str(tmp_path / "run-%a")]
 
     with started(tmp_path / "first", command, **environment) as (batch,):
         wait_until_training(run, [batch])
         batch.send_signal(signal.Signals[f"SIG{signal_name}"])
         finished([batch])
-    assert requeued.read_text() == f"requeue {job}\n"
+    assert requeued.read_text() == f"requeue {job}_3\n"
     first = metadata(run)
     assert first["status"] == "interrupted"
     assert (run / "checkpoints" / f"{first['images_seen']:09d}" / "manifest.json").exists()
@@ -148,7 +154,7 @@ def test_the_slurm_job_saves_requeues_itself_and_resumes_exactly(
         assert finished(batches) == [0]
     assert "resuming at" in (tmp_path / "second" / "0.log").read_text()
     assert metadata(run)["status"] == "finished"
-    assert requeued.read_text() == f"requeue {job}\n"
+    assert requeued.read_text() == f"requeue {job}_3\n"
     assert difference(weights(run), weights(undisturbed())) < 1e-9
 
 

@@ -9,6 +9,7 @@ import yaml
 from torch import nn
 
 from gan_core import Options, Request
+from gan_core.app.job import check_job
 from gan_core.blocks.layer_list import build_layers, initialise, parse
 from gan_core.cli.tables.plan import parameters
 from gan_core.errors import UserError
@@ -48,6 +49,29 @@ def test_every_recipe_is_valid_and_named_after_its_data_set(path: Path) -> None:
     assert path.read_text().startswith("# ")
     assert job.settings.dataset in path.stem or path.stem.startswith("tutorial-")
     assert job.length(job.settings.batch) > 0
+
+
+GPU_RECIPES = sorted((ROOT / "configs").glob("*-gpu.yaml"))
+
+
+@pytest.mark.parametrize("path", GPU_RECIPES, ids=lambda path: path.stem)
+def test_the_gpu_recipes_evaluate_while_they_train(path: Path) -> None:
+    job = make_job(config=path, out="nowhere")
+    every = job.settings.evaluate_every
+    assert every is not None
+    assert 5 <= job.length(job.settings.batch) / 1000 / every <= 20
+    check_job(job, 1, ())
+
+
+def test_one_gpu_recipe_is_large_enough_to_fill_a_gpu() -> None:
+    job = make_job(config=ROOT / "configs" / "dcgan-cifar10-gpu.yaml")
+    spec = job.dataset.spec
+    assert (spec.image_size, spec.channels, job.settings.precision) == (64, 3, "bf16")
+    with torch.device("meta"):
+        networks = job.loaded.build(job.options, spec).networks
+    for network in networks.values():
+        # 4 x 4 kernels between 256, 512, 1024 and 2048 feature maps.
+        assert sum(p.numel() for p in network.parameters()) > 16 * (256 * 512 + 512 * 1024 + 1024 * 2048)
 
 
 def test_the_vanilla_tutorial_s_discriminator_receives_images_in_0_1() -> None:

@@ -101,7 +101,7 @@ def test_global_batch_norm_of_one_process_equals_torch_up_to_second_derivatives(
     from copy import deepcopy
 
     twin = nn.Sequential(deepcopy(norm))
-    synchronise({"n": twin}, torch.device("cpu"))
+    synchronise({"n": twin})
     assert isinstance(twin.get_submodule("0"), GlobalBatchNorm)
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):

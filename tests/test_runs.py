@@ -298,7 +298,7 @@ def test_a_dry_run_checks_settings(tmp_path: Path) -> None:
 def test_finding_unused_parameters_restores_extra_state_that_holds_lists(tmp_path: Path) -> None:
     from accelerate import Accelerator
 
-    from gan_core.app.setup import build_state, make_batch_source, read_images
+    from gan_core.app.setup import build_state, make_batch_source, read_tables
     from tests.conftest import make_job
 
     class Pool:
@@ -322,6 +322,6 @@ def test_finding_unused_parameters_restores_extra_state_that_holds_lists(tmp_pat
     job = make_job(variant="dcgan", steps=1, batch=8, out=tmp_path)
     game = replace(toy_game(toy_phase("discriminator", loss)), state={"pool": pool})
     accelerator = Accelerator(cpu=True)
-    source = make_batch_source(job, accelerator, game, read_images(job, accelerator))
+    source = make_batch_source(job, accelerator, game, read_tables(job, accelerator), 1000)
     build_state(job, accelerator, game, source, 8)
     assert pool.images == []

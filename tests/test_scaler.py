@@ -178,7 +178,7 @@ def test_after_running_statistics_and_state_take_effect_in_applied_updates_only(
             networks=game.networks,
             phases=game.phases,
             draw=game.draw,
-            generate=game.generate,
+            outputs=game.outputs,
             state={"balance": balance, "pool": pool},
         )
         (trainer,) = trainers(made, accelerator)
@@ -284,14 +284,16 @@ def test_a_run_in_fp16_is_finite_logs_its_scale_and_resumes_exactly(
 def test_losses_are_means_in_float32(name: str) -> None:
     variant, *assignments = GAMES[name]
     job = make_job(*assignments, variant=variant, batch=64)
-    game, images = job.build(), job.dataset.read("train")
+    game, images = job.build(), job.dataset.read("images", "train")
     share = Share(rank=0, world=1)
     source = BatchSource(
         game=game,
-        images=images,
-        count=job.dataset.spec.count,
+        data=job.dataset.spec,
+        tables={"images": images},
+        mirror=False,
         batch=64,
         accumulate=1,
+        length=64,
         seed=0,
         share=share,
         device=torch.device("cpu"),

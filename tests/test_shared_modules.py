@@ -18,8 +18,6 @@ from tests.test_plugin_loading import install
 from tests.test_updates import CONSTANT, batch
 from tests.toys import Scale, toy_game, toy_phase
 
-CPU = torch.device("cpu")
-
 
 def test_a_parameter_of_two_networks_is_trained_once() -> None:
     shared = Scale()
@@ -50,7 +48,7 @@ def test_only_the_exact_types_are_synchronised_and_everything_else_stays() -> No
     norm.register_forward_hook(lambda *_: heard.append("norm"))
     keys = list(network.state_dict())
     assert not_synchronised({"n": network}) == {"n": ["Doubled"]}
-    synchronise({"n": network}, CPU)
+    synchronise({"n": network})
     assert type(norm) is GlobalBatchNorm
     assert network["again"][0] is network["first"] is norm  # type: ignore[index]
     assert type(own) is Doubled

@@ -14,9 +14,16 @@ from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.distributed.world import join_world
 from gan_core.errors import UserError
 from gan_core.evaluation.evaluate import evaluate
+from gan_core.evaluation.evaluation import Evaluation
+from gan_core.evaluation.fid50k import SAMPLES, evaluate_fid50k
+from gan_core.evaluation.protocol import FID50K
 from gan_core.evaluation.record import record
 from gan_core.evaluation.reference import open_reference
+from gan_core.evaluation.source import Source
 from gan_core.features.load import LoadedFeatures, load_features
+from gan_core.features.real_data import RealData
+from gan_core.features.space import SpaceUnavailableError
+from gan_core.precision import arithmetic
 from gan_core.runs.folder import RunFolder
 from gan_core.sampling.given import given_rows
 from gan_core.settings.evaluation import EvaluationSettings
@@ -43,6 +50,7 @@ def evaluate_run(
     Raises:
         UserError: Something is wrong that the user can fix.
     """
+    _check_protocol(request)
     folder = RunFolder(run)
     settings = read_settings(folder.read_config(), str(folder.config)).settings
     loaded = load_features(request.features, options)
@@ -54,9 +62,48 @@ def evaluate_run(
         )
         heard = console if accelerator.is_main_process else Console(quiet=True)
         try:
-            return _evaluate(run, request, settings, loaded, accelerator, heard)
+            with arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
+                return _evaluate(run, request, settings, loaded, accelerator, heard)
         finally:
             accelerator.end_training()
+
+
+def _check_protocol(request: EvaluationSettings) -> None:
+    """Checks that a named protocol is not changed by other settings.
+
+    Raises:
+        UserError: It is.
+    """
+    if request.protocol != FID50K:
+        return
+    if request.features not in ("inception", "gan-core:inception"):
+        raise UserError(
+            f"protocol: 'fid50k' compares features of Inception, but features is {request.features!r}. Pass --features "
+            "inception --set weights=FILE, or omit --protocol"
+        )
+    if request.samples not in (None, SAMPLES):
+        raise UserError(
+            f"samples: protocol 'fid50k' draws {SAMPLES:,} samples, not {request.samples:,}. Omit --samples"
+        )
+    for key in ("small_fid", "gan_train"):
+        if getattr(request, key):
+            flag = f"--{key.replace('_', '-')}"
+            raise UserError(f"{key}: protocol 'fid50k' computes only FID, KID and unique images. Omit {flag}")
+
+
+def _fid50k(
+    source: Source,
+    data: RealData,
+    name: str,
+    loaded: LoadedFeatures,
+    accelerator: Accelerator,
+    console: Console,
+) -> Evaluation | None:
+    try:
+        space = loaded.open(data, accelerator, console)
+    except SpaceUnavailableError as error:
+        raise UserError(f"protocol: 'fid50k' is not possible: {error}") from None
+    return evaluate_fid50k(source, data, name, space, accelerator, console)
 
 
 def _evaluate(
@@ -77,23 +124,28 @@ def _evaluate(
     )
     run = load_run(folder, accelerator.device)
     output = run.output(request.output)
+    loaded.check(dataset.images_of(output.like).spec, "--features")
     with accelerator.local_main_process_first():  # It may have to download.
         tables = {table: dataset.read(table, "train") for table in dataset.spec.tables}
     found = {table: rows.fingerprint for table, rows in tables.items()}
     if found != fingerprints_of(run.metadata["data"]):
         raise UserError(f"{str(folder)!r} was trained on other data than {name!r} is now")
     data = real_data(dataset, output.like, accelerator.device, tables)
-    reference = open_reference(loaded, request.features, data, accelerator, console)
-    samples = request.samples or (_SAMPLES if dataset.channel is None else _STACKED_SAMPLES)
-    evaluation = evaluate(
-        run.sampler(request.seed, request.output, rows=given_rows(dataset, output)),
-        samples,
-        reference,
-        accelerator,
-        console,
-        small_fid=request.small_fid,
-        with_gan_train=request.gan_train,
-    )
+    sampler = run.sampler(request.seed, request.output, rows=given_rows(dataset, output))
+    if request.protocol == FID50K:
+        evaluation = _fid50k(sampler, data, request.features, loaded, accelerator, console)
+    else:
+        reference = open_reference(loaded, request.features, data, accelerator, console)
+        samples = request.samples or (_SAMPLES if dataset.channel is None else _STACKED_SAMPLES)
+        evaluation = evaluate(
+            sampler,
+            samples,
+            reference,
+            accelerator,
+            console,
+            small_fid=request.small_fid,
+            with_gan_train=request.gan_train,
+        )
     metadata = {"images_seen": run.images_seen, "seed": request.seed}
     written = None if evaluation is None else record(evaluation, metadata, run.folder)
     accelerator.wait_for_everyone()

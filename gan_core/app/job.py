@@ -9,16 +9,20 @@ from math import ceil
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
 from gan_core.app.data import described_data
 from gan_core.data.catalog import open_dataset
 from gan_core.data.dataset import Dataset
-from gan_core.distributed.world import on_cpu
+from gan_core.distributed.hardware import describe_device
+from gan_core.distributed.world import check_float64, on_cpu
 from gan_core.errors import UserError, did_you_mean
 from gan_core.features.load import load_features
+from gan_core.features.real_data import RealData
 from gan_core.game.game import Game
 from gan_core.game.variant import Options
 from gan_core.plugins.load import LoadedVariant, load_variant
+from gan_core.precision import WORKSPACE, WORKSPACES
 from gan_core.randomness import Streams
 from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
@@ -115,12 +119,16 @@ def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
         raise UserError("precision: 'fp16' needs a GPU; on a CPU use fp32 or bf16")
     if settings.precision == "fp16" and settings.on_nan == "skip":
         raise UserError("on_nan: 'skip' is not allowed with precision 'fp16', which always skips them: leave it out")
+    check_float64(settings.precision)
+    if settings.deterministic and (given := os.environ.get(WORKSPACE, WORKSPACES[0])) not in WORKSPACES:
+        raise UserError(f"deterministic: {WORKSPACE} is {given!r}. Unset it, or set it to {' or '.join(WORKSPACES)}")
     _check_batch(settings, processes)
     if settings.track is not None and find_spec(settings.track) is None:
         # accelerate would ignore the tracker without an error.
         raise UserError(f"track: {settings.track!r} is not installed: pip install {settings.track}")
     if settings.evaluate_every is not None:
-        load_features(settings.evaluate_features, {})
+        load_features(settings.evaluate_features, {}).check(job.dataset.spec, "--evaluate-features")
+        RealData(job.dataset, torch.device("cpu"))  # Checks the number of images.
     keys = comparable(flatten(job.config(), {}))
     for key in allowed:
         if key not in keys:
@@ -148,7 +156,7 @@ def _check_batch(settings: Settings, processes: int) -> None:
         )
 
 
-def run_metadata(job: Job, length: int, fingerprints: Mapping[str, str], processes: int) -> dict[str, Any]:
+def run_metadata(job: Job, length: int, fingerprints: Mapping[str, str], accelerator: Accelerator) -> dict[str, Any]:
     """Returns what defines a run besides its settings, for run.json and for the check on resume."""
     plugin = job.loaded.plugin
     return {
@@ -158,7 +166,10 @@ def run_metadata(job: Job, length: int, fingerprints: Mapping[str, str], process
         "variant_source": plugin.source,
         "data": described_data(job.dataset.spec, fingerprints),
         "skipped_files": job.dataset.skipped,
-        "processes": processes,
+        "processes": accelerator.num_processes,
+        "device": describe_device(accelerator.device),
+        "tf32": job.settings.tf32,
+        "deterministic": job.settings.deterministic,
         "gan_core": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),

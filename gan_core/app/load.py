@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gan_core.app.data import spec_of
-from gan_core.distributed.world import dtype_of
+from gan_core.distributed.world import check_float64, dtype_of, on_cpu
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.data_spec import DataSpec
 from gan_core.game.game import Game
@@ -97,11 +97,13 @@ def load_run(run: Path, device: torch.device | None = None) -> LoadedRun:
         device: The device of the networks; None uses an accelerator if there is one.
 
     Raises:
-        UserError: The folder contains no run or no intact checkpoint, or the checkpoint does not fit the variant.
+        UserError: The folder contains no run or no intact checkpoint, the checkpoint does not fit the variant, or the
+            device does not have the run's precision.
     """
     folder = RunFolder(run)
     resolved = read_settings(folder.read_config(), str(folder.config))
     settings = resolved.settings
+    check_float64(settings.precision, device)
     checkpoint, averages = _newest(folder)
     metadata = folder.read_metadata()
     if "data" not in metadata:
@@ -109,7 +111,7 @@ def load_run(run: Path, device: torch.device | None = None) -> LoadedRun:
     spec = spec_of(settings.dataset, metadata["data"])
     loaded = load_variant(settings.variant)
     game = loaded.build(resolved.options_as(loaded.variant.options), spec)
-    if device is None and torch.accelerator.is_available():
+    if device is None and not on_cpu():
         device = torch.accelerator.current_accelerator()
     device, dtype = device or torch.device("cpu"), dtype_of(settings.precision)
     networks = {name: game.networks[name].to(device, dtype).eval().requires_grad_(False) for name in game.ema}

@@ -18,8 +18,9 @@ from gan_core.game.batch import Moment
 from gan_core.game.game import Game
 from gan_core.runs.checkpoint import Checkpoint
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.resume import check_resume, checkpoint_to_resume
+from gan_core.runs.resume import check_resume, checkpoint_to_resume, note_other_device
 from gan_core.settings.flatten import flatten
+from gan_core.settings.settings import Settings
 from gan_core.training.batch_source import BatchSource
 from gan_core.training.ema import Ema
 from gan_core.training.phase_module import PhaseModule
@@ -41,7 +42,7 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, source: BatchSou
     half_life = _half_life(job, game, length)
     averages = {name: Ema(networks[name], half_life) for name in game.ema}
     if accelerator.num_processes > 1 and settings.batchnorm == "global":
-        synchronise(networks, device)
+        synchronise(networks)
     modules = [PhaseModule(phase, networks) for phase in game.phases]
     take_snapshot = partial(Snapshot, networks, extra_state)
     _probe(modules, source, take_snapshot(weights=True))
@@ -116,15 +117,23 @@ def find_checkpoint(
             # The same images may lie in another folder now.
             moved = {"dataset"} if before.get("data") == metadata["data"] else set()
             check_resume(
-                flatten(folder.read_config(), before),
+                flatten(_defaults(job) | folder.read_config(), before),
                 flatten(job.config(), metadata),
                 allowed={*allowed, *moved},
                 schedule_uses_length=job.settings.lr_schedule != "constant",
             )
-        return None if found is None else found.path.name
+        if found is None:
+            return None
+        note_other_device(before, metadata)
+        return found.path.name
 
     name = rendezvous.from_main("checkpoint", find)
     return None if name is None else Checkpoint(path=folder.checkpoints / name, images_seen=int(name))
+
+
+def _defaults(job: Job) -> dict[str, Any]:
+    """Returns the defaults of all settings: the values of those that the version of an earlier run did not have."""
+    return Settings(variant=job.settings.variant).model_dump(mode="json")
 
 
 def read_tables(job: Job, accelerator: Accelerator) -> dict[str, Rows]:

@@ -21,6 +21,7 @@ from gan_core.game.game import Game
 from gan_core.observers.live import LiveView
 from gan_core.observers.recorder import Recorder
 from gan_core.observers.trackers import Tracker
+from gan_core.precision import arithmetic
 from gan_core.runs.checkpoint import set_aside
 from gan_core.runs.disk import explain_full_disk
 from gan_core.runs.folder import RunFolder
@@ -73,7 +74,8 @@ def _join(
     )
     try:
         heard = console if accelerator.is_main_process else Console(quiet=True)
-        with ExitStack() as locks:
+        # After `join_world`: accelerate sets such flags too.
+        with ExitStack() as locks, arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
             rendezvous.from_main("lock", partial(_lock, RunFolder(settings.folder), locks))
             return _run(job, allowed, accelerator, rendezvous, heard, show_plan, locks)
     finally:
@@ -102,7 +104,7 @@ def _run(
     if show_plan is not None:
         show_plan(job, game, length, console)
 
-    metadata = run_metadata(job, length, fingerprints, accelerator.num_processes)
+    metadata = run_metadata(job, length, fingerprints, accelerator)
     saved = find_checkpoint(job, folder, rendezvous, metadata, allowed)
     state = build_state(job, accelerator, game, source, length)
     if saved is not None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gan_core.blocks.protocols import Discriminator, Loss
 from gan_core.game.phase import Terms
+from gan_core.precision import precise
 
 LogitFunction = Callable[[Tensor], Tensor]
 """Maps images (B, C, H, W) to logits (B,), each of which depends on its own image only: no batch normalisation."""
@@ -22,10 +23,10 @@ def squared_gradient_norm(discriminator: LogitFunction, images: Tensor) -> Tenso
         images: x, (B, C, H, W). They are detached: no gradient reaches the network that generated them.
 
     Returns:
-        A scalar, differentiable by D's parameters. It is computed in float32, or in float64 for float64 images, also
-        under autocast.
+        A scalar, differentiable by D's parameters. It is computed in float32 without TF32, or in float64 for float64
+        images, also under autocast.
     """
-    with torch.autocast(images.device.type, enabled=False):
+    with precise(images.device):
         images = images.detach().to(torch.promote_types(images.dtype, torch.float32)).requires_grad_()
         (gradient,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
         return gradient.square().flatten(1).sum(1).mean()

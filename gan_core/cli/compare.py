@@ -21,7 +21,7 @@ def compare(
     """
     if len(runs) < 2:
         raise UserError("compare: only one run is given. Pass two or more")
-    from gan_core.evaluation.compare import common_metrics, differences, group, read_runs
+    from gan_core.evaluation.compare import common_metrics, differences, group, read_runs, unreliable_metrics
 
     groups = group(read_runs(runs))
     found = differences(groups)
@@ -33,6 +33,7 @@ def compare(
         return
     described = {
         "protocol": next(iter(groups.values()))[0].protocol,
+        "unreliable": sorted(unreliable_metrics(groups)),
         "groups": {
             name: {
                 "runs": [str(run.folder) for run in members],

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import psutil
 import typer
-import yaml
 
 from gan_core.console import printable
 from gan_core.cores import usable_cores
 from gan_core.distributed.launcher import default_config
+from gan_core.documents import read_yaml
+from gan_core.errors import UserError
 from gan_core.plugins.find import FEATURES, VARIANTS, Kind, find_plugins, status
 from gan_core.version import __version__
 
@@ -88,35 +89,26 @@ def _torch() -> Section:
     except (ImportError, OSError) as error:  # OSError: a shared library is missing or of another version.
         return {"cannot be imported": f"{type(error).__name__}: {error}"}
 
-    found: Section = {
-        "built with CUDA": torch.version.cuda or "no",
-        "cuDNN": torch.backends.cudnn.version() or "none",
+    from gan_core.distributed.hardware import accelerators, libraries, nvidia_driver
+
+    return {
+        **{f"built with {library}": version for library, version in libraries().items()},
+        "NVIDIA driver": nvidia_driver() or "none",
         "threads": torch.get_num_threads(),
+        **(accelerators() or {"accelerator": "none"}),
     }
-    if torch.version.hip:
-        found["built with ROCm"] = torch.version.hip
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None:
-        return found | {"accelerator": "none"}
-    properties = getattr(torch.get_device_module(accelerator), "get_device_properties", None)
-    for index in range(torch.accelerator.device_count()):
-        device = properties(index) if properties else None  # MPS has none.
-        described = f"{device.name}, {_gib(device.total_memory)}" if device else "no properties known"
-        found[f"{accelerator.type}:{index}"] = described
-    return found
 
 
 def _accelerate_config() -> Section:
     """Returns the settings that `accelerate launch` uses when it is given no file."""
     file = default_config()
     try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        return {"cannot be read": f"{type(error).__name__}: {error}"}
+        settings = read_yaml(file) if file.exists() else {}
+    except (OSError, UserError) as error:
+        # An error of YAML quotes the line where it is.
+        return {"error": f"{str(file)!r} cannot be read" if _SECRET.search(str(error)) else str(error)}
     if not isinstance(settings, dict):
-        return {"cannot be read": "it holds no `key: value` lines"}
+        return {"error": f"{str(file)!r} holds no `key: value` lines"}
     return {str(key): value for key, value in settings.items() if not _SECRET.search(f"{key} {value}")}
 
 

@@ -44,19 +44,22 @@ def sample(
     from gan_core.app.load import load_run
     from gan_core.app.sampling import open_samples
     from gan_core.console import PlainConsole
+    from gan_core.precision import arithmetic
     from gan_core.sampling.files import drawn_grid, save_folder, save_image, save_npz
 
-    samples = open_samples(load_run(run), seed=seed, label=label, output=output, source=source, options=options)
-    sampler, label_number = samples.sampler, samples.label
+    loaded = load_run(run)
+    samples = open_samples(loaded, seed=seed, label=label, output=output, source=source, options=options)
+    sampler, number = samples.sampler, samples.label
     total = count or len(samples.names) or 64
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if kind == ".png":
-            save_image(drawn_grid(sampler, total, label_number), out)
-        elif kind == ".npz":
-            save_npz(sampler.draw(total, label_number), sampler.labels(total, label_number), out)
-        else:
-            save_folder(sampler.draw(total, label_number), out, samples.names)
+        with arithmetic(tf32=loaded.settings.tf32, deterministic=loaded.settings.deterministic):
+            if kind == ".png":
+                save_image(drawn_grid(sampler, total, number), out)
+            elif kind == ".npz":
+                save_npz(sampler.draw(total, number), sampler.labels(total, number), out)
+            else:
+                save_folder(sampler.draw(total, number), out, samples.names)
     except OSError as error:
         raise UserError(f"out: {str(out)!r} cannot be written: {error}") from error
     PlainConsole().print(f"{total} images: {out}", soft_wrap=True)

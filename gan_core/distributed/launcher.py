@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
-import yaml
 
+from gan_core.documents import read_yaml
 from gan_core.errors import UserError
 
 
@@ -61,8 +61,8 @@ def requested_processes(command: Sequence[str]) -> int:
 def _from_config(flags: Sequence[str]) -> str | None:
     file = _value(flags, "--config_file") or _value(flags, "--config-file") or default_config()
     try:
-        config = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        config = read_yaml(Path(file))
+    except UserError:
         return None
     return str(config.get("num_processes", 1)) if isinstance(config, dict) else None
 

@@ -24,6 +24,21 @@ def on_cpu() -> bool:
     return requested or not torch.accelerator.is_available()
 
 
+def check_float64(precision: str, device: torch.device | None = None) -> None:
+    """Checks that the device has float64 if the precision is fp64; None is the device on which networks would run.
+
+    Raises:
+        UserError: It has not.
+    """
+    if device is None and not on_cpu():
+        device = torch.accelerator.current_accelerator()
+    if precision == "fp64" and device is not None and device.type == "mps":
+        raise UserError(
+            "precision: 'fp64' is not allowed on an Apple GPU (MPS), which has no float64. Use fp32, or train on the "
+            "CPU with ACCELERATE_USE_CPU=1"
+        )
+
+
 def join_world(
     rendezvous: Rendezvous, *, precision: str, threads: int | None, tracker: str | None, folder: Path
 ) -> Accelerator:

@@ -13,23 +13,28 @@ from statistics import fmean, stdev
 from typing import Any
 
 from gan_core.errors import UserError
+from gan_core.evaluation.protocol import STANDARD
 from gan_core.evaluation.record import read_evaluation
 from gan_core.runs.folder import RunFolder
 from gan_core.settings.flatten import dotted
 from gan_core.settings.settings import FREE
 
-_PROTOCOL = ("dataset", "image_size", "channels", "data", "samples", "compared", "features", "features_hash", "k")
+_PROTOCOL = (
+    *("name", "dataset", "image_size", "channels", "data", "samples", "compared"),
+    *("features", "features_hash", "k"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluatedRun:
-    """A run's settings, the protocol of its evaluation, and its scalar metrics by name."""
+    """A run's settings, the protocol of its evaluation, its scalar metrics, and the names of unreliable ones."""
 
     folder: Path
     settings: dict[str, Any]
     protocol: dict[str, Any]
     images_seen: int
     metrics: dict[str, float]
+    unreliable: frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +153,11 @@ def common_metrics(runs: Sequence[EvaluatedRun]) -> list[str]:
     return [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
 
 
+def unreliable_metrics(groups: Groups) -> set[str]:
+    """Returns the names of the metrics that are unreliable in any run."""
+    return {name for members in groups.values() for run in members for name in run.unreliable}
+
+
 def _read(path: Path) -> EvaluatedRun:
     folder = RunFolder(path)
     settings, written = folder.read_config(), read_evaluation(folder)
@@ -159,7 +169,8 @@ def _read(path: Path) -> EvaluatedRun:
     return EvaluatedRun(
         folder=path,
         settings=dotted(settings),
-        protocol=written["protocol"],
+        protocol={"name": STANDARD} | written["protocol"],  # Files of earlier versions have no name.
         images_seen=int(written["images_seen"]),
         metrics=metrics,
+        unreliable=frozenset(name for name in metrics if written["metrics"][name].get("unreliable")),
     )

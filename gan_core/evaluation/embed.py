@@ -1,4 +1,4 @@
-"""Embedding of images: each process embeds its share, then all processes gather all of them.
+"""Embedding of images: each process embeds its share, and the main process gathers all of them.
 
 Images are embedded in consecutive blocks of 64, so a block does not depend on the number of processes.
 """
@@ -15,13 +15,14 @@ from torch import Tensor
 
 from gan_core.evaluation.frechet import Moments
 from gan_core.features.space import FeatureSpace
+from gan_core.precision import without_tf32
 from gan_core.progress import progress
 from gan_core.sampling.given import BLOCK
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Embedded:
-    """The embedding of N images: everything that metrics need.
+    """The embedding of N images: everything that metrics need. Only the main process has it: N is 0 on the others.
 
     Attributes:
         digests: A hash of each image's pixels, (N,) int64.
@@ -79,7 +80,8 @@ def embed(
     for number, images in zip(block_numbers, progress(blocks(block_numbers), share, what, console), strict=True):
         part = [_digests(images).to(accelerator.device)]
         if space is not None:
-            embedding = space(images.to(accelerator.device))
+            with without_tf32():
+                embedding = space(images.to(accelerator.device))
             part.append(embedding.features)
             if embedding.probabilities is not None:
                 confidence, predicted = embedding.probabilities.max(1)
@@ -89,13 +91,24 @@ def embed(
         parts.append(tuple(part))
     if moments is not None and accelerator.num_processes > 1:
         moments.gram = accelerator.reduce(moments.gram.to(accelerator.device), "sum").cpu()
-    gathered: list[Tensor] = [accelerator.gather(torch.cat(column))[:count] for column in zip(*parts, strict=True)]
+    gathered = [_gather(torch.cat(column), accelerator)[:count] for column in zip(*parts, strict=True)]
     return Embedded(
         digests=gathered[0].cpu(),
         features=None if len(gathered) == 1 else gathered[1] if gathered[1].is_cuda else gathered[1].cpu(),
         predicted=gathered[2].cpu() if len(gathered) > 2 else None,
         confidence=gathered[3].cpu() if len(gathered) > 2 else None,
     )
+
+
+def _gather(share: Tensor, accelerator: Accelerator) -> Tensor:
+    """Returns all processes' rows on the main process, and none on the others, for which they would be too large."""
+    if accelerator.num_processes == 1:
+        return share
+    whole = share.new_empty(
+        len(share) * accelerator.num_processes if accelerator.is_main_process else 0, *share.shape[1:]
+    )
+    torch.distributed.gather(share, list(whole.split(len(share))) if accelerator.is_main_process else None)
+    return whole
 
 
 def _digests(images: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Evaluation of a source of images, with the same result on any number of processes."""
 
 from collections.abc import Callable, Container, Iterator
-from typing import Any
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -16,10 +16,11 @@ from gan_core.evaluation.gan_train import gan_train
 from gan_core.evaluation.manifold import K
 from gan_core.evaluation.metrics import Metric, MetricInputs, measure
 from gan_core.evaluation.neighbours import nearest
+from gan_core.evaluation.protocol import STANDARD, protocol
 from gan_core.evaluation.reference import Reference
-from gan_core.evaluation.source import Source
+from gan_core.evaluation.source import Source, drawn_blocks
+from gan_core.features.space import unreliable
 from gan_core.sampling.given import BLOCK
-from gan_core.version import __version__
 
 _CLOSEST_PAIRS = 16
 _MAX_COMPARED = 10_000
@@ -54,13 +55,10 @@ def evaluate(
     Returns:
         The evaluation on the main process, None on the others.
     """
-    compared = min(count, _MAX_COMPARED, len(reference.held_out.digests))  # The test split is at least as large.
+    compared = min(count, _MAX_COMPARED, len(reference.data.held_out))  # The test split is at least as large.
     labels = reference.data.train.labels if source.classes else None
-
-    def draw(numbers: range) -> Iterator[Tensor]:
-        return (source.block(number, _block_labels(labels, number)) for number in numbers)
-
-    moments = None if reference.test.features is None else Moments(reference.test.features.mean(0))
+    draw = partial(drawn_blocks, source, labels)
+    moments = None if reference.about is None else Moments(reference.about)
     what = f"drawing and embedding {count:,} samples"
     fakes = embed(
         draw, count, reference.space, accelerator, what=what, console=console, moments=moments, moments_count=compared
@@ -85,17 +83,21 @@ def evaluate(
         found.measured["gan_train"] = Metric(value=fake, samples=count)
         floor.measured["gan_train"] = Metric(value=real, samples=min(count, len(reference.data.train)))
     return Evaluation(
-        protocol=_protocol(reference, count, compared),
+        protocol=protocol(
+            STANDARD,
+            reference.data,
+            reference.name,
+            reference.missing if reference.space is None else reference.space,
+            samples=count,
+            compared=compared,
+            k=K,
+        ),
         fakes=found,
         floor=floor,
         notes=_notes(reference, count, compared, found.measured),
+        unreliable=unreliable(reference.space),
         closest=closest,
     )
-
-
-def _block_labels(labels: Tensor | None, number: int) -> Tensor | None:
-    """Returns the labels of one block's samples: the training images' labels, repeated cyclically."""
-    return None if labels is None else labels[torch.arange(number * BLOCK, (number + 1) * BLOCK) % len(labels)]
 
 
 def _floor_inputs(reference: Reference, inputs: MetricInputs, count: int) -> MetricInputs:
@@ -130,25 +132,8 @@ def _pairs(
     return torch.stack([image for pair in zip(fakes, reals, strict=True) for image in pair])
 
 
-def _protocol(reference: Reference, count: int, compared: int) -> dict[str, Any]:
-    spec, space = reference.data.dataset.spec, reference.space
-    return {
-        "dataset": spec.name,
-        "image_size": spec.image_size,
-        "channels": spec.channels,
-        "data": reference.data.read("train").fingerprint,
-        "samples": count,
-        "compared": compared,
-        "features": reference.name,
-        "features_hash": None if space is None else space.fingerprint,
-        "provenance": reference.missing if space is None else space.provenance,
-        "k": K,
-        "gan_core": __version__,
-    }
-
-
 def _notes(reference: Reference, count: int, compared: int, measured: Container[str]) -> tuple[str, ...]:
-    notes = []
+    notes = [f"Metrics marked as unreliable: {doubt}."] if (doubt := unreliable(reference.space)) else []
     if compared < count:
         tested, held = len(reference.test.digests), len(reference.held_out.digests)
         notes.append(

@@ -6,13 +6,15 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from gan_core.data.dataset import Dataset
+from gan_core.errors import UserError
 from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.metrics import MIN_FID_SAMPLES, SCALARS
 from gan_core.evaluation.record import as_terms
-from gan_core.evaluation.reference import Reference, open_reference
+from gan_core.evaluation.reference import Reference, make_reference
 from gan_core.evaluation.source import Source
 from gan_core.features.load import load_features
 from gan_core.features.real_data import RealData, fold_size
+from gan_core.features.space import SpaceUnavailableError, unreliable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +48,21 @@ def make_evaluator(
 ) -> Evaluator:
     """Opens the feature space, training it first if necessary, and embeds the real images.
 
-    Every process must call it.
+    Every process must call it. It prints where the features come from, and why they are unreliable if they are.
 
     Raises:
-        UserError: The feature space does not exist, or does not support this data.
+        UserError: The feature space does not exist, is not available, or does not support this data.
     """
-    reference = open_reference(load_features(features, {}), features, data, accelerator, console)
+    try:
+        space = load_features(features, {}).open(data, accelerator, console)
+    except SpaceUnavailableError as error:
+        raise UserError(
+            f"evaluate_features: {features!r} is not available while training ({error}). Use --evaluate-features random"
+        ) from None
+    doubt = unreliable(space)
+    warning = f"\nwarning: all metrics evaluation@{samples} except unique are unreliable: {doubt}" if doubt else ""
+    console.print(f"evaluation features {features}: {space.provenance}{warning}", soft_wrap=True)
+    reference = make_reference(data, features, space, accelerator, console)
     return Evaluator(source=source, samples=samples, reference=reference, accelerator=accelerator)
 
 

@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+CHUNK = 1000
+"""Rows that are copied to float64 at a time."""
+
 
 class Moments:
     """Accumulates the count, sum and products of features in float64. Sums of several processes can be added.
@@ -20,13 +23,14 @@ class Moments:
     """
 
     def __init__(self, about: Tensor) -> None:
-        self.about = about.double().cpu()
+        self.about = about.cpu().double()  # In this order, because some GPUs have no float64.
         self.gram = torch.zeros(len(about) + 1, len(about) + 1, dtype=torch.float64)
 
     def add(self, features: Tensor) -> "Moments":
         """Adds features (N, d) and returns self."""
-        rows = F.pad(features.double().cpu() - self.about, (1, 0), value=1.0)
-        self.gram += rows.T @ rows
+        for part in features.split(CHUNK):
+            rows = F.pad(part.cpu().double() - self.about, (1, 0), value=1.0)
+            self.gram += rows.T @ rows
         return self
 
     def gaussian(self) -> tuple[Tensor, Tensor]:

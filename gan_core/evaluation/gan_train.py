@@ -11,6 +11,7 @@ from gan_core.data.dataset import ResidentRows
 from gan_core.features.network import SmallCnn
 from gan_core.features.real_data import LabelledRows, RealData
 from gan_core.features.training import LabelledImages, accuracy, train_classifier
+from gan_core.precision import without_tf32
 from gan_core.randomness import Streams
 
 
@@ -34,6 +35,7 @@ def gan_train(images: Tensor, labels: Tensor, data: RealData, console: Console) 
     )
 
 
+@without_tf32()
 def _accuracy_after_training(images: LabelledImages, data: RealData, what: str, console: Console) -> float:
     spec = data.dataset.spec
     Streams(0).seed_modules("GAN-train", 0, 0)

@@ -3,6 +3,8 @@
 Bińkowski et al. 2018, Demystifying MMD GANs, section 4; the estimator is equation 4 (Gretton et al. 2012, lemma 6).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ BLOCKS = 10
 """The minimum number of blocks of the data; the standard error is computed from their spread."""
 
 _BLOCK = 1000
+_COLUMNS = 64
 _LEAST, _SHARE = 10, 0.01
 
 
@@ -30,17 +33,38 @@ def squared_mmd(fake: Tensor, real: Tensor) -> float:
     )
 
 
-def kernel_distance(fake: Tensor, real: Tensor) -> tuple[float, float]:
-    """Returns KID and its standard error from fake and real features, (N, d) each, N at least 20.
+def kernel_distance(
+    fake: Tensor, real: Tensor, scale: Callable[[Tensor], Tensor] = torch.Tensor.double
+) -> tuple[float, float]:
+    """Returns KID and its standard error from fake and real features, (N, d) each, N at least 20, scaled by block.
 
     KID is the mean over ten blocks of the data, or over more than ten blocks of 1,000 images each. Because the blocks
     share no image, their spread gives a correct standard error, unlike that of the usual overlapping subsets.
     """
-    size = min(_BLOCK, len(fake) // BLOCKS)
-    blocks = len(fake) // size
-    pairs = zip(fake[: blocks * size].split(size), real[: blocks * size].split(size), strict=True)
-    estimates = torch.tensor([squared_mmd(x, y) for x, y in pairs], dtype=torch.float64)
-    return float(estimates.mean()), float(estimates.std() / blocks**0.5)
+    return mean_and_error(block_distances(fake, real, block_size(len(fake)), scale))
+
+
+def block_size(count: int) -> int:
+    """Returns the number of images in each block of `count` images."""
+    return min(_BLOCK, count // BLOCKS)
+
+
+def block_distances(
+    fake: Tensor, real: Tensor, size: int, scale: Callable[[Tensor], Tensor] = torch.Tensor.double
+) -> list[float]:
+    """Returns the squared MMD of each block of fake features with the same block of real ones, whole blocks only.
+
+    Features are scaled block by block.
+    """
+    count = min(len(fake), len(real)) // size * size
+    pairs = zip(fake[:count].split(size), real[:count].split(size), strict=True)
+    return [squared_mmd(scale(x), scale(y)) for x, y in pairs]
+
+
+def mean_and_error(distances: list[float]) -> tuple[float, float]:
+    """Returns the mean of the blocks' distances, and its standard error."""
+    found = torch.tensor(distances, dtype=torch.float64)
+    return float(found.mean()), float(found.std() / len(found) ** 0.5)
 
 
 class Standardiser:
@@ -53,10 +77,16 @@ class Standardiser:
 
     def __init__(self, reference: Tensor) -> None:
         """Takes the reference features (N, d)."""
-        values = reference.double()
-        differing = (values != values.median(0).values).sum(0)
+        means, spreads = zip(*(self._of(part.double()) for part in reference.split(_COLUMNS, dim=1)), strict=True)
+        self.mean, self.spread = torch.cat(means), torch.cat(spreads)
+
+    @staticmethod
+    def _of(values: Tensor) -> tuple[Tensor, Tensor]:
+        # Not `median(0)`, which torch refuses on GPUs where only deterministic algorithms are allowed.
+        median = values.sort(0).values[(len(values) - 1) // 2]
+        differing = (values != median).sum(0)
         kept = differing >= max(_LEAST, _SHARE * len(values))
-        self.mean, self.spread = values.mean(0), torch.where(kept, values.std(0), torch.inf)
+        return values.mean(0), torch.where(kept, values.std(0), torch.inf)
 
     def __call__(self, features: Tensor) -> Tensor:
         """Returns the scaled features (N, d) in float64."""

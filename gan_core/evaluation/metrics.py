@@ -30,6 +30,9 @@ SCALARS = (
 )
 """The scalar metrics, which can be logged as terms."""
 
+FEATURELESS = ("unique", "gan_train")
+"""The metrics that do not depend on the feature space."""
+
 MIN_FID_SAMPLES = 2000
 """FID on fewer samples is mostly bias: on 1,000 images it is three times as large as on 10,000."""
 
@@ -121,7 +124,7 @@ def _distances(metrics: Metrics, inputs: MetricInputs, moments: Moments, referen
         )
         metrics.skip(why, "fid", "fid_per_trace")
     standardise = Standardiser(reference.train.features)
-    distance, error = kernel_distance(standardise(fake[:count]), standardise(real[:count]))
+    distance, error = kernel_distance(fake[:count], real[:count], standardise)
     metrics.measured["kid"] = Metric(value=distance, samples=count, error=error)
 
 

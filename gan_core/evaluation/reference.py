@@ -1,20 +1,21 @@
 """The real images of an evaluation: embedded once, and compared with any number of generators."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from rich.console import Console
 from torch import Tensor
 
 from gan_core.errors import UserError
 from gan_core.evaluation.embed import Embedded, embed
 from gan_core.evaluation.neighbours import nearest
+from gan_core.evaluation.source import real_blocks
 from gan_core.features.load import LoadedFeatures
 from gan_core.features.real_data import RealData, Subset
 from gan_core.features.space import FeatureSpace, SpaceUnavailableError
-from gan_core.sampling.given import BLOCK
 
 _MAX_TRAINING_IMAGES = 50_000
 """The maximum number of training images that are searched for a fake's nearest neighbour."""
@@ -22,7 +23,7 @@ _MAX_TRAINING_IMAGES = 50_000
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """Real images in a feature space.
+    """Real images in a feature space. Only the main process has their embeddings; those of the others are empty.
 
     Attributes:
         data: The images.
@@ -34,8 +35,10 @@ class Reference:
             generator's samples, are the real images' own score (the floor).
         test: The images that samples are compared with.
         counts: The number of images of each class in the training split, (K,) int64, or None without labels.
-        held_out_distances: Distances of the fold to the nearest image of `train`, (N,) float64, or None without
-            features. Fakes, and for the floor the second half, are compared with the first half.
+        about: The mean of the features of `test`, (d,), on every process; None without features.
+        held_out_distances: Distances of the fold to the nearest image of `train`, (N,) float64, on the main process;
+            None on the others and without features. Fakes, and for the floor the second half, are compared with the
+            first half.
     """
 
     data: RealData
@@ -46,6 +49,7 @@ class Reference:
     held_out: Embedded
     test: Embedded
     counts: Tensor | None
+    about: Tensor | None
     held_out_distances: Tensor | None
 
     @property
@@ -111,7 +115,7 @@ def make_reference(
 
     def embedded(images: Subset, what: str) -> Embedded:
         count = min(len(images), _MAX_TRAINING_IMAGES)
-        return embed(lambda numbers: _blocks(images, numbers), count, opened, accelerator, what=what, console=console)
+        return embed(partial(real_blocks, images), count, opened, accelerator, what=what, console=console)
 
     classes = data.dataset.spec.classes
     if opened is not None:
@@ -124,6 +128,7 @@ def make_reference(
             )
     train = embedded(data.train, "embedding training images")
     held_out = embedded(data.held_out, "embedding held-out images")
+    test = embedded(data.test, "embedding test images")
     labels = data.read("train").labels
     return Reference(
         data=data,
@@ -132,18 +137,20 @@ def make_reference(
         missing=space if isinstance(space, str) else "",
         train=train,
         held_out=held_out,
-        test=embedded(data.test, "embedding test images"),
+        test=test,
         counts=None if labels is None else torch.bincount(labels.cpu(), minlength=classes),
-        held_out_distances=None if held_out.features is None else _distances(held_out.features, train.features),
+        about=None if test.features is None else _mean(test.features, accelerator),
+        held_out_distances=_distances(held_out, train) if accelerator.is_main_process else None,
     )
 
 
-def _distances(queries: Tensor, references: Tensor | None) -> Tensor:
-    assert references is not None
-    return nearest(queries, references)[0].cpu()
+def _mean(features: Tensor, accelerator: Accelerator) -> Tensor:
+    """Returns the mean (d,) of the main process's features on every process."""
+    mean: Tensor = broadcast(features.mean(0) if accelerator.is_main_process else features.new_empty(features.shape[1]))
+    return mean
 
 
-def _blocks(images: Subset, numbers: range) -> Iterator[Tensor]:
-    """Yields blocks of real images; after the last image it starts from the first again."""
-    positions = [[position % len(images) for position in range(n * BLOCK, (n + 1) * BLOCK)] for n in numbers]
-    return (block for block, _ in images.batches(positions))
+def _distances(queries: Embedded, references: Embedded) -> Tensor | None:
+    if queries.features is None or references.features is None:
+        return None
+    return nearest(queries.features, references.features)[0].cpu()

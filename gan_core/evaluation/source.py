@@ -1,8 +1,13 @@
-"""The interface of what is evaluated: a source of images."""
+"""The interface of what is evaluated: a source of images; and blocks of images of it, and of real images."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
+import torch
 from torch import Tensor
+
+from gan_core.features.real_data import Subset
+from gan_core.sampling.given import BLOCK
 
 
 class Source(Protocol):
@@ -20,3 +25,16 @@ class Source(Protocol):
 
         Labels are (64,) int64, or None for images of any class.
         """
+
+
+def drawn_blocks(source: Source, labels: Tensor | None, numbers: range) -> Iterator[Tensor]:
+    """Yields blocks of the source: sample i has the label at i of `labels` (N,), which are repeated cyclically."""
+    for number in numbers:
+        positions = torch.arange(number * BLOCK, (number + 1) * BLOCK)
+        yield source.block(number, None if labels is None else labels[positions % len(labels)])
+
+
+def real_blocks(images: Subset, numbers: range) -> Iterator[Tensor]:
+    """Yields blocks of real images; after the last image it starts from the first again."""
+    positions = [[position % len(images) for position in range(n * BLOCK, (n + 1) * BLOCK)] for n in numbers]
+    return (block for block, _ in images.batches(positions))

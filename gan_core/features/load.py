@@ -11,9 +11,11 @@ from rich.console import Console
 from gan_core.errors import UserError
 from gan_core.features.real_data import RealData
 from gan_core.features.space import FEATURES_API, Features, FeatureSpace, SpaceUnavailableError
+from gan_core.game.data_spec import DataSpec
 from gan_core.game.variant import Options
 from gan_core.plugins.find import FEATURES, Plugin
 from gan_core.plugins.load import load_plugin
+from gan_core.precision import without_tf32
 from gan_core.settings.resolve import validated
 
 
@@ -25,6 +27,19 @@ class LoadedFeatures:
     features: Features
     options: Options
 
+    def check(self, data: DataSpec, flag: str) -> None:
+        """Checks what is known of the data before it is read. `flag` chooses the feature space, for the error.
+
+        Raises:
+            UserError: The space needs labels and the data set has none.
+        """
+        if self.features.needs_labels and not data.classes:
+            key = flag.removeprefix("--").replace("-", "_")
+            raise UserError(
+                f"{key}: {self.plugin.name!r} needs labels, but {data.name!r} has none. Use {flag} random, or one "
+                "subfolder per class"
+            )
+
     def open(self, data: RealData, accelerator: Accelerator, console: Console) -> FeatureSpace:
         """Opens the space for this data on every process, the main one first.
 
@@ -34,7 +49,7 @@ class LoadedFeatures:
         """
         space, missing = None, ""
         try:
-            with accelerator.main_process_first():
+            with accelerator.main_process_first(), without_tf32():
                 try:
                     space = self.features.open(self.options, data, accelerator.device, console)
                 except SpaceUnavailableError as error:  # Caught inside the block: all processes synchronise at its end.

@@ -76,6 +76,7 @@ class RealData:
             No classifier is trained on it, and no sample is compared with it.
         test: The test split. If the data set has none, another fold of the training split: train, held_out and test
             then have about 4/6, 1/6 and 1/6 of its images.
+        whole: All images of the training split.
     """
 
     def __init__(self, dataset: Dataset, device: torch.device, train: Rows | None = None) -> None:
@@ -93,6 +94,7 @@ class RealData:
                 f"{_MIN_IMAGES}"
             )
         order = Streams(0).at("held-out images", 0).permutation(count)
+        self.whole = Subset(self, "train", order)
         fold = fold_size(dataset)
         if "test" in dataset.splits:
             tests = dataset.splits["test"]["images"]

@@ -37,7 +37,10 @@ class Embedding:
 
 
 class FeatureSpace(Protocol):
-    """Maps images to features, deterministically. Implementations need not inherit from this protocol."""
+    """Maps images to features, deterministically. Implementations need not inherit from this protocol.
+
+    A space may also have `unreliable: str`, a reason for which its metrics are marked as unreliable.
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -51,6 +54,11 @@ class FeatureSpace(Protocol):
         """Embeds images (N, C, H, W) uint8 on the device that the space was opened for, without gradients."""
 
 
+def unreliable(space: FeatureSpace | None) -> str:
+    """Returns why metrics in this space are unreliable, or "" if they are not or there is no space."""
+    return str(getattr(space, "unreliable", ""))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Features:
     """One kind of feature space: the target of an entry point in the group `gan_core.features`.
@@ -62,8 +70,10 @@ class Features:
             ValueError, before any expensive work, if the options do not fit the data, and `SpaceUnavailableError` if
             something that it needs is missing. The console shows progress. The main process calls it first, so that
             the other processes find what it cached.
+        needs_labels: Whether the data set must have labels; if it has none, this is an error before it is read.
     """
 
     api: int
     options: type[Options]
     open: Callable[[Any, "RealData", torch.device, "Console"], FeatureSpace]
+    needs_labels: bool = False

@@ -49,7 +49,8 @@ def train_classifier(
     network.to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=_LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LR, total_steps=steps)
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+    # Left out, `allow_tf32` would be True.
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         for step, (real, labels) in enumerate(progress(images.batches(indices), steps, what, console)):
             assert labels is not None
             _, logits = network(jitter(real, streams.at("classifier's jitter", step)))
@@ -72,4 +73,4 @@ def accuracy(network: SmallCnn, images: LabelledImages) -> float:
     assert images.labels is not None
     indices = [part.tolist() for part in torch.arange(len(images.labels)).split(_EVALUATION_BATCH)]
     correct = [(network(real)[1].argmax(1) == labels) for real, labels in images.batches(indices)]
-    return float(torch.cat(correct).double().mean())
+    return float(torch.cat(correct).cpu().double().mean())

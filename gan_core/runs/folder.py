@@ -29,6 +29,7 @@ _METADATA = {
     "images_saved": int,
     "process": dict,
     "data": dict,
+    "device": dict,
 }
 """The types of the run metadata that gan_core reads."""
 _ALL, _END = 2**40, 100_000

@@ -89,6 +89,25 @@ def check_resume(
     )
 
 
+def note_other_device(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Prints what has changed of a run's device and the versions that compute on it. They change the last digits.
+
+    Args:
+        before: The run metadata of the run that is resumed.
+        now: The run metadata of this command.
+    """
+    if "device" not in before:
+        return  # A run of an earlier version.
+    old, new = ({"torch": metadata.get("torch"), **metadata["device"]} for metadata in (before, now))
+    changed = [f"{key} {old.get(key)}, now {new.get(key)}" for key in old | new if old.get(key) != new.get(key)]
+    if changed:
+        print(
+            f"note: the run is not continued bit for bit, because its device or versions have changed: "
+            f"{'; '.join(changed)}",
+            file=sys.stderr,
+        )
+
+
 def comparable(flat: Mapping[str, Any]) -> list[str]:
     """Returns the keys that a resumed run may change only with `--allow-change`."""
     return [key for key in flat if key not in FREE and key not in LENGTHS]

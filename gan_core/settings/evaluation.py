@@ -1,7 +1,7 @@
 """The settings of an evaluation: each one's type, bounds, default, meaning, and section in `evaluate --help`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,6 +26,9 @@ class EvaluationSettings(BaseModel):
     """Which of the game's outputs to evaluate; without it the first one."""
     features: Annotated[str, Flag("evaluation", "NAME")] = "classifier"
     """The feature space: classifier, inception, random, or one that a plugin offers."""
+    protocol: Annotated[Literal["standard", "fid50k"], Flag("evaluation")] = "standard"
+    """standard: all metrics, against held-out images; fid50k: FID and KID of 50,000 samples against the training split,
+    as in most papers, with --features inception."""
     small_fid: Annotated[bool, Flag("evaluation")] = False
     """Compute FID also on fewer than 2,000 samples."""
     gan_train: Annotated[bool, Flag("evaluation")] = False

@@ -43,6 +43,11 @@ class Settings(BaseModel):
     """Seed of every random number of the run."""
     precision: Annotated[Literal["fp32", "bf16", "fp16", "fp64"], Flag("optimisation")] = "fp32"
     """Arithmetic of the networks; bf16 and fp16 keep float32 weights. fp16 needs a GPU."""
+    tf32: Annotated[bool, Flag("optimisation")] = False
+    """Let GPUs compute float32 convolutions and matrix products in TF32: faster, with 10 bits of mantissa in place of
+    23. Penalties and evaluation stay without."""
+    deterministic: Annotated[bool, Flag("optimisation")] = False
+    """On GPUs use only algorithms that give the same bits every time; slower. CPUs need no such setting."""
     batchnorm: Annotated[Literal["global", "local"], Flag("optimisation")] = "global"
     """Batch normalisation over the global batch, the same on any number of processes, or over each process's share."""
     clip_norm: Annotated[float | None, Flag("optimisation")] = Field(None, gt=0)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gan_core.errors import UserError
 from gan_core.game.batch import Batch
 from gan_core.game.phase import Networks, Phase
+from gan_core.precision import tf32_restored
 
 
 class PhaseModule(nn.Module):
@@ -57,6 +58,7 @@ class PhaseModule(nn.Module):
         for parameter in self.networks.parameters():
             parameter.requires_grad_(id(parameter) in trained)
 
+    @tf32_restored()
     def find_unused(self, batch: Batch) -> None:
         """Records the phase's terms and unused parameters, from one backward pass before the phase is wrapped.
 

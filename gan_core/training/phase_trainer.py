@@ -13,6 +13,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from gan_core.game.batch import Batch
+from gan_core.precision import tf32_restored
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.schedule import Schedule
 from gan_core.training.scheduled_optimizer import ScheduledOptimizer
@@ -76,6 +77,7 @@ class PhaseTrainer:
             self.optimizer = ScheduledOptimizer(make, module.trained, accelerator, lr)
         self._finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
 
+    @tf32_restored()
     def update(self, micro_batches: Sequence[Batch], images_seen: int) -> Update:
         """Takes one optimizer step. Waits for the device only if updates may be skipped and there is no scaler.
 

@@ -22,6 +22,7 @@ from gan_core import (
     adam,
     generated,
     normal_latents,
+    precise,
     precise_mean,
     rmsprop,
 )
@@ -71,9 +72,9 @@ def gradient_penalty(critic: torch.nn.Module, real: Tensor, fake: Tensor, epsilo
         epsilon: ε ~ U[0, 1), one number per image: (B, 1, 1, 1).
 
     Returns:
-        A scalar in the dtype of `real`, float32 or float64, also under autocast.
+        A scalar in the dtype of `real`, float32 (without TF32) or float64, also under autocast.
     """
-    with torch.autocast(real.device.type, enabled=False):
+    with precise(real.device):
         between = torch.lerp(fake.to(real), real, epsilon).requires_grad_()
         (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
         penalty: Tensor = (gradient.flatten(1).norm(dim=1) - 1).square().mean()

@@ -7,20 +7,24 @@ from rich.console import Console
 from rich.table import Table
 
 from gan_core.cli.tables.metrics import TITLES
-from gan_core.evaluation.compare import Difference, Groups, common_metrics
+from gan_core.evaluation.compare import Difference, Groups, common_metrics, unreliable_metrics
 
 
 def print_comparison(groups: Groups, found: Sequence[Difference], console: Console) -> None:
     """Prints a table with a column per group and a row per metric, then a table of differences per pair of groups."""
     protocol = next(iter(groups.values()))[0].protocol
     space = f"{protocol['features']} {(protocol['features_hash'] or '')[:8]}"
-    console.print(f"{protocol['dataset']}, {protocol['samples']:,} samples, {space}", soft_wrap=True)
+    console.print(
+        f"{protocol['dataset']}, protocol {protocol['name']}, {protocol['samples']:,} samples, {space}", soft_wrap=True
+    )
+    doubtful = unreliable_metrics(groups)
+    titles = {name: f"{title} (unreliable)" if name in doubtful else title for name, title in TITLES.items()}
     table = _table("metric", *groups)
     table.add_row("seeds", *(_counted(len(members), "seed") for members in groups.values()))
     table.add_row("kimg", *(_range([run.images_seen / 1000 for run in members]) for members in groups.values()))
     for name in common_metrics([run for members in groups.values() for run in members]):
         table.add_row(
-            TITLES.get(name, name),
+            titles.get(name, name),
             *(_mean_and_spread([run.metrics[name] for run in members]) for members in groups.values()),
         )
     console.print(table)
@@ -31,7 +35,7 @@ def print_comparison(groups: Groups, found: Sequence[Difference], console: Conso
         for each in of_pair:
             spread = "unknown" if each.spread is None else f"{each.spread:.3g}"
             verdict = "larger than the spread" if each.larger else ""
-            table.add_row(TITLES.get(each.metric, each.metric), f"{each.difference:+.4g}", spread, verdict)
+            table.add_row(titles.get(each.metric, each.metric), f"{each.difference:+.4g}", spread, verdict)
         console.print(table)
 
 

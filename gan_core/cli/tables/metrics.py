@@ -10,6 +10,8 @@ TITLES = {
     "fid": "FID",
     "fid_per_trace": "FID / trace",
     "kid": "KID",
+    "fid50k": "FID-50k",
+    "kid50k": "KID-50k",
     "precision": "precision",
     "recall": "recall",
     "density": "density",
@@ -32,7 +34,8 @@ _MAX_CLASSES_SHOWN = 20
 def print_metrics(written: dict[str, Any], console: Console) -> None:
     """Prints an evaluation as `gan_core.evaluation.record` returns it."""
     protocol, metrics = written["protocol"], written["metrics"]
-    console.print(f"{protocol['dataset']} at {written['images_seen'] / 1000:g} kimg", soft_wrap=True)
+    seen = f"{protocol['dataset']} at {written['images_seen'] / 1000:g} kimg"
+    console.print(f"{seen}, protocol {protocol['name']}", soft_wrap=True)
     space = f"{protocol['features']} {(protocol['features_hash'] or '')[:8]}"
     console.print(f"feature space {space}: {protocol['provenance']}", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -45,7 +48,8 @@ def print_metrics(written: dict[str, Any], console: Console) -> None:
             table.add_row(title, f"skipped: {metric['skipped']}", "", "")
             continue
         where = _MEASURED_IN.get(name, space)
-        table.add_row(Text(title, style="bold"), Text(shown(metric), style="bold"), f"{metric['samples']:,}", where)
+        value = shown(metric) + (" (unreliable)" if metric.get("unreliable") else "")
+        table.add_row(Text(title, style="bold"), Text(value, style="bold"), f"{metric['samples']:,}", where)
         if "floor" in metric:
             table.add_row("  real images", shown(metric["floor"]), f"{metric['floor']['samples']:,}", where)
     console.print(table)

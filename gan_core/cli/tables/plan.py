@@ -14,6 +14,7 @@ from gan_core.distributed.launcher import started_processes
 from gan_core.game.data_spec import LabelField, Table
 from gan_core.game.game import Game
 from gan_core.game.variant import Options
+from gan_core.settings.settings import Settings
 
 
 def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
@@ -39,7 +40,7 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
             + (f" (by the optimizer of {phase.optimizer})" if isinstance(phase.optimizer, str) else "")
             for phase in game.phases
         ),
-        "precision": f"{settings.precision}, {settings.batchnorm} batch normalisation",
+        "precision": _precision(settings),
         "batch": f"{settings.batch}{micro}",
         "result": _result(game, varies),
         "length": f"{length / 1000:g} kimg = {length / spec.count:.4g} epochs = "
@@ -69,6 +70,16 @@ def _table(name: str, table: Table) -> str:
     return f"{table.count:,} {'images' if len(table.fields) == 1 or 'images' in table.fields else name}, " + ", ".join(
         parts
     )
+
+
+def _precision(settings: Settings) -> str:
+    """Says how the networks are computed."""
+    said: list[str] = [settings.precision]
+    if settings.precision != "fp64":
+        said.append("TF32 except in penalties" if settings.tf32 else "no TF32")
+    if settings.deterministic:
+        said.append("deterministic algorithms")
+    return ", ".join([*said, f"{settings.batchnorm} batch normalisation"])
 
 
 def _result(game: Game, varies: list[str]) -> str:

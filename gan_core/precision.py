@@ -1,0 +1,115 @@
+"""float32 without TF32, and deterministic algorithms: torch's global flags, set for a while and restored.
+
+GPUs since NVIDIA's Ampere can compute float32 convolutions and matrix products in TF32, with 10 bits of mantissa in
+place of 23. torch by default allows it in convolutions and not in matrix products. Here it is allowed nowhere unless
+`--tf32` asks for it, and then in networks but not in penalties and feature spaces. On CPUs the flags change nothing.
+"""
+
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+from gan_core.errors import UserError
+
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+"""The environment variable that makes cuBLAS deterministic; torch demands one of two values."""
+WORKSPACES = (":4096:8", ":16:8")
+"""Its deterministic values: https://docs.nvidia.com/cuda/cublas/#results-reproducibility."""
+
+
+@contextmanager
+def arithmetic(*, tf32: bool, deterministic: bool) -> Iterator[None]:
+    """Computes with the settings of a run.
+
+    Args:
+        tf32: Whether float32 convolutions and matrix products on GPUs may use TF32.
+        deterministic: Whether only algorithms are used that give the same bits every time. cuBLAS reads its part of it
+            from the environment when it is first used, so this must be entered before.
+
+    Raises:
+        UserError: With `deterministic`: torch has no deterministic algorithm for something that was computed.
+    """
+    with tf32_restored(), _deterministic() if deterministic else nullcontext():
+        _set_tf32(tf32, tf32)
+        yield
+
+
+@contextmanager
+def tf32_restored() -> Iterator[None]:
+    """Restores at its end whether TF32 is allowed: the scope of `precise` within it."""
+    before = _tf32()
+    try:
+        yield
+    finally:
+        _set_tf32(*before)
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Forbids TF32 within the block."""
+    with tf32_restored():
+        _set_tf32(False, False)
+        yield
+
+
+@contextmanager
+def precise(device: torch.device) -> Iterator[None]:
+    """Computes in the dtype of the tensors, without autocast and without TF32: for penalties.
+
+    The backward of what is computed within comes later. Therefore TF32 stays forbidden after the block, until the
+    update of the phase ends.
+
+    Args:
+        device: The device of the tensors.
+    """
+    _set_tf32(False, False)
+    with torch.autocast(device.type, enabled=False):
+        yield
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    cudnn = torch.backends.cudnn
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    flags, variable = (cudnn.deterministic, cudnn.benchmark), os.environ.get(WORKSPACE)
+    os.environ.setdefault(WORKSPACE, WORKSPACES[0])
+    torch.use_deterministic_algorithms(True)
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    except RuntimeError as error:
+        if found := re.search(r"(\S+) does not have a deterministic implementation", str(error)):
+            raise UserError(
+                f"deterministic: torch's {found[1]} has no deterministic implementation on this device. Use other "
+                "layers, or train without --deterministic"
+            ) from error
+        raise
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        cudnn.deterministic, cudnn.benchmark = flags
+        if variable is None:
+            del os.environ[WORKSPACE]
+
+
+def _tf32() -> tuple[bool, bool]:
+    """Returns whether TF32 is allowed in cuDNN's convolutions and in cuBLAS's matrix products."""
+    with _silent():
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+def _set_tf32(convolutions: bool, products: bool) -> None:
+    with _silent():
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Hides a warning of torch 2.9.0, which recommends flags that torch 2.8 lacks and that do not mix with these."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Please use the new API settings to control TF32")
+        yield

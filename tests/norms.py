@@ -1,0 +1,174 @@
+"""Normalises on two processes, and saves what each found: python -m tests.norms FOLDER, started as ranks."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed import all_gather_into_tensor, all_reduce, destroy_process_group, get_rank, init_process_group
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gan_core.distributed.batchnorm import GlobalBatchNorm
+
+NORMS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "averaged": {"momentum": None},
+    "untracked": {"track_running_stats": False},
+    "without weights": {"affine": False},
+}
+"""Arguments of the norms."""
+
+CHANNELS = 3
+SPLITS = {"even": (4, 4), "uneven": (2, 6), "all and none": (8, 0)}
+"""How many images of the global batch each process has."""
+
+CASES = (
+    *(("even", name, (4, 3)) for name in NORMS),
+    *(("even", "plain", shape) for shape in ((), (5,), (2, 3, 2))),
+    *((split, "plain", (5,)) for split in ("uneven", "all and none")),
+)
+"""(split, norm, sizes after batch and channels), for 2D to 5D inputs."""
+
+
+def whole(shape: tuple[int, ...]) -> Tensor:
+    """Returns the global batch of 8."""
+    return torch.randn(8, CHANNELS, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(len(shape)))
+
+
+def network(norm: type[nn.Module], shape: tuple[int, ...] = (), **arguments: Any) -> nn.Sequential:
+    """Returns two norms with a layer and a nonlinearity between them, always with the same weights."""
+    torch.manual_seed(1)
+    convolution = {0: nn.Linear, 1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[len(shape)]
+    sizes = (CHANNELS, CHANNELS) if len(shape) == 0 else (CHANNELS, CHANNELS, 1)
+    made = nn.Sequential(norm(CHANNELS, **arguments), convolution(*sizes), nn.Tanh(), norm(CHANNELS, **arguments))
+    for parameter in made.parameters():
+        nn.init.normal_(parameter)
+    return made.double()
+
+
+def derivatives(module: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """Returns the output, its gradient by x, and the gradients of a penalty on that gradient by x and the weights."""
+    x = x.clone().requires_grad_()
+    out = module(x)
+    (gradient,) = torch.autograd.grad(out.pow(3).sum() / 100, x, create_graph=True)
+    penalty = (gradient.square() + gradient * out).sum()
+    wanted = {"x": x, **dict(module.named_parameters())}
+    second = torch.autograd.grad(penalty, list(wanted.values()))
+    return {"out": out.detach(), "gradient": gradient.detach(), **dict(zip(wanted, second, strict=True))}
+
+
+class Collectives(TorchDispatchMode):
+    """Counts the collective operations that are run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace == "c10d":
+            self.count[str(func)] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def collectives() -> tuple[int, int]:
+    """Returns how many one layer needs forward, and how many backward."""
+    norm = GlobalBatchNorm(CHANNELS)
+    x = torch.randn(4, CHANNELS, 5, requires_grad=True)
+    with Collectives() as forward:
+        out = norm(x)
+    with Collectives() as backward:
+        out.sum().backward()
+    return forward.count.total(), backward.count.total()
+
+
+class _Part(torch.autograd.Function):
+    """All rows -> this process's."""
+
+    @staticmethod
+    def forward(context: Any, rows: Tensor) -> Tensor:
+        return rows.chunk(2)[get_rank()].clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return _Whole.apply(gradient)
+
+
+class _Whole(torch.autograd.Function):
+    """This process's rows -> all rows."""
+
+    @staticmethod
+    def forward(context: Any, rows: Tensor) -> Tensor:
+        out = rows.new_empty(2 * len(rows), *rows.shape[1:])
+        all_gather_into_tensor(out, rows.contiguous())
+        return out
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return _Part.apply(gradient)
+
+
+class _Shared(torch.autograd.Function):
+    """A weight that all processes have: its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(context: Any, weight: Tensor) -> Tensor:
+        return weight.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return _Total.apply(gradient)
+
+
+class _Total(torch.autograd.Function):
+    """The sum over processes, of whose gradient each has the whole."""
+
+    @staticmethod
+    def forward(context: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return _Shared.apply(gradient)
+
+
+def numerical() -> bool:
+    """Checks second derivatives against differences. Every process computes the same function of the global batch."""
+    norm = GlobalBatchNorm(2).double()
+
+    def function(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        parameters = {"weight": _Shared.apply(weight), "bias": _Shared.apply(bias)}
+        return _Whole.apply(torch.func.functional_call(norm, parameters, (_Part.apply(x),)))
+
+    torch.manual_seed(0)  # Of the values here, and of the gradients that the check draws.
+    inputs = [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in ((4, 2, 2), (2,), (2,))]
+    return torch.autograd.gradcheck(function, inputs) and torch.autograd.gradgradcheck(function, inputs)
+
+
+def far_from_zero() -> Tensor:
+    """Images whose mean is 10,000 times their deviation, float32."""
+    return torch.randn(64, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(2)) + 1e4
+
+
+def main(folder: Path) -> None:
+    """Saves the results of this process."""
+    init_process_group("gloo")
+    rank = get_rank()
+    found: dict[str, Any] = {"collectives": collectives(), "numerical": numerical()}
+    for case in CASES:
+        split, name, shape = case
+        module = network(GlobalBatchNorm, shape, **NORMS[name])
+        found[str(case)] = derivatives(module, whole(shape).split(SPLITS[split])[rank]), module.state_dict()
+    for dtype in (torch.float32, torch.bfloat16):
+        norm = GlobalBatchNorm(CHANNELS, momentum=1.0)
+        x = far_from_zero() if dtype == torch.float32 else (far_from_zero() - 1e4).to(dtype)
+        found[str(dtype)] = norm(x.split((16, 48))[rank]), norm.running_mean, norm.running_var
+    torch.save(found, folder / f"{rank}.pt")
+    destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
