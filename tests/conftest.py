@@ -12,6 +12,9 @@ from typing import Any
 
 # Threads that wait must not keep the cores from processes that work: tests start many of them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# No test sees a GPU: most start more processes than there are. As launch/cpu-2.yaml hides them, so that what it starts
+# can be forked.
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1,-1"
 
 import pytest
 import torch

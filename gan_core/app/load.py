@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_core.distributed.world import dtype_of
+from gan_core.distributed.world import dtype_of, on_cpu
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
 from gan_core.plugins.load import load_variant
@@ -40,7 +40,7 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
     Args:
         run: The run's folder.
         seed: Seed of the samples.
-        device: The device of the networks; None uses an accelerator if there is one.
+        device: The device of the networks; None uses an accelerator, unless networks run on CPUs.
 
     Raises:
         UserError: The folder contains no run or no intact checkpoint, or the checkpoint does not fit the variant.
@@ -56,7 +56,7 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
     spec = DataSpec(name=settings.dataset, **{key: value for key, value in data.items() if key != "fingerprint"})
     loaded = load_variant(settings.variant)
     game = loaded.build(resolved.options_as(loaded.variant.options), spec)
-    if device is None and torch.accelerator.is_available():
+    if device is None and not on_cpu():
         device = torch.accelerator.current_accelerator()
     device, dtype = device or torch.device("cpu"), dtype_of(settings.precision)
     networks = {name: game.networks[name].to(device, dtype).eval().requires_grad_(False) for name in game.ema}

@@ -14,7 +14,7 @@ from gan_core.app.setup import build_state, find_checkpoint, make_batch_source, 
 from gan_core.console import printable
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.rendezvous import Rendezvous
-from gan_core.distributed.world import describe, join_world
+from gan_core.distributed.world import describe, join_world, wait_for_all
 from gan_core.evaluation.evaluator import make_evaluator
 from gan_core.features.real_data import RealData
 from gan_core.game.game import Game
@@ -122,7 +122,7 @@ def _run(
             accelerator=accelerator,
             console=console,
         )
-    accelerator.wait_for_everyone()  # All processes have read the folder; now the main process may write to it.
+    wait_for_all(accelerator)  # All processes have read the folder; now the main process may write to it.
     with ExitStack() as stack:
         observers: list[Observer] = []
         if accelerator.is_main_process:
@@ -150,7 +150,7 @@ def _run(
             )
         )
     _print_outcome(console, status, state.images_seen, folder)
-    accelerator.wait_for_everyone()  # No process exits while another may still need it.
+    wait_for_all(accelerator)  # No process exits while another may still need it.
     return status
 
 

@@ -145,8 +145,10 @@ def trains_the_same_anywhere(subject: Subject) -> None:
         runs = [f"{folder}/{run}" for run in ("two=6@2", "initial=0", "straight=6", "resumed=3", "resumed=6")]
         words = [subject.loaded.plugin.full_name, str(data.image_size), str(data.channels), *runs]
         # One process makes all runs, because each start imports torch again. It forks, so it must have no threads
-        # before, and OpenBLAS would start some on import. Each run sets its own number of threads.
-        _run([sys.executable, "-m", "gan_core.testing.runs", *words], OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+        # before, and OpenBLAS would start some on import. Each run sets its own number of threads. On CPUs, because
+        # there may be one GPU only, or one without float64.
+        alone = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+        _run([sys.executable, "-m", "gan_core.testing.runs", *words], **alone)
         initial = torch.load(Path(folder) / "initial" / "initial.pt", weights_only=True)
         straight, resumed, two = (_weights(Path(folder) / name) for name in ("straight", "resumed", "two"))
     # That process has another hash seed, so sets of strings have another order in it.
