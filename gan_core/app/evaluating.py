@@ -53,7 +53,8 @@ def evaluate_run(
         )
         heard = console if accelerator.is_main_process else Console(quiet=True)
         try:
-            return _evaluate(run, request, settings, loaded, accelerator, heard)
+            with rendezvous.telling():
+                return _evaluate(run, request, settings, loaded, accelerator, heard)
         finally:
             accelerator.end_training()
 

@@ -70,7 +70,7 @@ def _join(
     )
     try:
         heard = console if accelerator.is_main_process else Console(quiet=True)
-        with ExitStack() as locks:
+        with rendezvous.telling(), ExitStack() as locks:
             rendezvous.from_main("lock", partial(_lock, RunFolder(settings.folder), locks))
             return _run(job, allowed, accelerator, rendezvous, heard, show_plan, locks)
     finally:
@@ -131,6 +131,7 @@ def _run(
                 _lock(folder, locks)
             _open_folder(job, folder, metadata, state.images_seen if saved else None)
             view = stack.enter_context(LiveView(console, length, state.images_seen))
+            stack.enter_context(rendezvous.if_lost(view.close))
             observers += [Recorder(folder), view]
             if settings.track is not None:
                 tracker = _tracker(job, accelerator, folder, console, settings.track)
@@ -147,7 +148,8 @@ def _run(
                 draw_grid=partial(sample_grid, Sampler(game, averages, settings.seed, source.device, source.dtype)),
                 observers=tuple(observers),
                 evaluate=evaluate,
-            )
+            ),
+            rendezvous,
         )
     _print_outcome(console, status, state.images_seen, folder)
     wait_for_all(accelerator)  # No process exits while another may still need it.
@@ -179,15 +181,20 @@ def _tracker(job: Job, accelerator: Accelerator, folder: RunFolder, console: Con
     return tracker
 
 
-def _train(run: Training) -> Status:
+def _train(run: Training, rendezvous: Rendezvous) -> Status:
     """Trains, and records in the folder how training ended."""
     writes = run.accelerator.is_main_process
-    try:
-        status = train(run)
-    except BaseException:
+
+    def fail() -> None:
         if writes:
             with suppress(OSError):  # A full disk is the error to report, not that its status cannot be written.
                 run.folder.write_metadata(status="failed", images_seen=run.state.images_seen)
+
+    try:
+        with rendezvous.if_lost(fail):
+            status = train(run)
+    except BaseException:
+        fail()
         raise
     if writes:
         run.folder.write_metadata(status=status, images_seen=run.state.images_seen)

@@ -65,6 +65,7 @@ def join_world(
             than there are GPUs.
     """
     check_devices()
+    rendezvous.watch()
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if launched not in ("no", _MIXED[precision]):
         raise UserError(
@@ -78,7 +79,8 @@ def join_world(
             store=store,
             rank=rendezvous.rank,
             world_size=rendezvous.world,
-            timeout=timedelta(seconds=rendezvous.deadline),
+            # The watch names a lost process at the deadline. NCCL's own would only end this one, without a message.
+            timeout=timedelta(seconds=2 * rendezvous.deadline),
         )
     accelerator = Accelerator(
         # Otherwise two processes on a machine without a GPU become two runs that write the same files.
