@@ -124,6 +124,16 @@ def test_where_the_process_that_hosts_the_store_is_stopped_the_next_one_says_so(
     assert f"error (process 1): {SILENT.format(0)}" in errors
 
 
+def test_the_main_process_marks_the_run_failed_also_where_it_is_the_one_that_hangs(tmp_path: Path, site: str) -> None:
+    mine = words("sleeps", 0)
+    with processes(mine, mine, folder=tmp_path, PYTHONPATH=site) as both:
+        (code, errors), (other_code, other_errors) = map(exit_of, both)
+    assert code == other_code == 1
+    assert "error" not in errors
+    assert "error (process 1): process 0 of 2 kept the others waiting for 3 s" in other_errors
+    assert json.loads((tmp_path / "0" / "run" / "run.json").read_text())["status"] == "failed"
+
+
 @pytest.mark.parametrize("unheard", [True, False])
 def test_of_three_processes_one_prints_and_all_leave(unheard: bool, tmp_path: Path, site: str) -> None:
     mine = words("sleeps", 1, unheard=unheard)

@@ -148,9 +148,9 @@ class Heartbeat:
                     self._leave()
                 text, reporter = self._find_lost()
                 if text and reporter == self._rank:
-                    self._report(text)
+                    self._leave(text)
                 if text and (reporter is None or self._unheard >= self._deadline):
-                    self._leave()  # Nobody else reports, or nobody can be heard.
+                    self._leave()  # It has been printed, or who prints it cannot be heard.
 
     def _count(self, seconds: float) -> None:
         """Adds up for how long each process has been silent and behind the others."""
@@ -171,10 +171,15 @@ class Heartbeat:
         beats, within = self._compared, f"within {self._deadline:g} s"
         # If this one ends too, its main thread is finding out why.
         limit = self._deadline if self._ended else min(GRACE, self._deadline)
-        ended = [rank for rank, beat in enumerate(beats) if beat.ended and self._behind[rank] + self._unheard >= limit]
-        if ended := [rank for rank in ended if rank != self._rank]:
+        ended = [
+            rank
+            for rank, beat in enumerate(beats)
+            if beat.ended and rank != self._rank
+            if self._behind[rank] + self._unheard >= limit or self._silent[rank] >= self._deadline
+        ]
+        if ended:
             told = [
-                f"process {rank} of {self._world} stopped: {beats[rank].reason}" for rank in ended if beats[rank].reason
+                f"{named([rank], self._world)} stopped: {beats[rank].reason}" for rank in ended if beats[rank].reason
             ]
             return "\n".join(told) or f"{named(ended, self._world)} ended", None if 0 in ended else 0
         if self._unheard >= self._deadline:
@@ -199,27 +204,26 @@ class Heartbeat:
     def _first_except(self, ranks: Sequence[int]) -> int:
         return min(set(range(self._world)) - set(ranks), default=-1)
 
-    def _report(self, text: str) -> NoReturn:
-        """Prints why all must leave, tells the others, and leaves after them."""
+    def _leave(self, text: str = "") -> NoReturn:
+        """Ends this process, as an error of training would: its main thread may wait forever.
+
+        Args:
+            text: Why; printed, and told to the others, which leave first. "" if another process prints it.
+        """
         closing = Thread(target=lambda: [work() for work in reversed(self.on_loss)], daemon=True)
         closing.start()
         closing.join(_CLOSING)  # A disk that hangs must not keep the message.
-        print_error(f"{text}\nThe last checkpoint is intact: run the same command to resume from it", self._rank)
-        self._lost = text
-        self._awake.set()
-        until = time.monotonic() + _CLOSING + 2 * self._interval
-        while time.monotonic() < until and not all(
-            beat.left for rank, beat in enumerate(self._beats) if rank != self._rank and not self._silent[rank]
-        ):
-            self._awake.set()
-            time.sleep(0.02)
-        closing.join(_CLOSING)
-        self._leave()
-
-    def _leave(self) -> NoReturn:
-        """Ends this process, as an error of training would: its main thread may wait forever."""
+        if text:
+            print_error(f"{text}\nThe last checkpoint is intact: run the same command to resume from it", self._rank)
+            self._lost = text
+            until = time.monotonic() + _CLOSING + 2 * self._interval
+            others = [rank for rank in range(self._world) if rank != self._rank and not self._silent[rank]]
+            while time.monotonic() < until and not all(self._beats[rank].left for rank in others):
+                self._awake.set()
+                time.sleep(0.02)
         self._leave_quietly()
-        self._threads[0].join(_CLOSING)
+        for thread in (self._threads[0], closing):
+            thread.join(_CLOSING)
         with suppress(OSError, ValueError):
             sys.stdout.flush()
         os._exit(1)
