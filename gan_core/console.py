@@ -18,6 +18,12 @@ def printable(text: str) -> str:
     return "".join(_escaped(character) for character in text) if any(map(_is_control, text)) else text
 
 
+def print_error(text: str, rank: int) -> None:
+    """Prints an error to stderr, with the process if it is not the main one."""
+    where = "" if rank == 0 else f" (process {rank})"
+    print(f"error{where}: {printable(text)}", file=sys.stderr, flush=True)
+
+
 def _is_control(character: str) -> bool:
     # Cc: control characters; Cf: such as those that reverse the direction of text; Cs: undecodable bytes of a path.
     return character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")

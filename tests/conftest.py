@@ -11,6 +11,9 @@ from pathlib import Path
 
 # Threads that wait must not keep the cores from processes that work: tests start many of them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# No test sees a GPU: most start more processes than there are. As launch/cpu-2.yaml hides them, so that what it starts
+# can be forked.
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1,-1"
 
 import pytest
 import torch
@@ -39,7 +42,7 @@ def _fresh_accelerator() -> Iterator[None]:
 
 LONGEST = (
     *("test_world_size", "test_readme", "test_launching", "test_signals", "test_fork_server"),
-    *("test_conformance", "test_lost_processes", "test_data", "test_runs", "test_two_machines"),
+    *("test_conformance", "test_heartbeat", "test_lost_processes", "test_data", "test_runs", "test_two_machines"),
 )
 """Test files that take twenty seconds or more. They come first, so that no process has one to do while others idle."""
 

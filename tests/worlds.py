@@ -7,6 +7,7 @@ import atexit
 import gc
 import os
 import sys
+import threading
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -72,6 +73,7 @@ def train(root: Path, kind: str, name: str) -> None:
     assignments += [f"{key}={value}" for key, value in settings.items()]
     flags = {"variant": variant, "batch": 64, "sample_every": 1000, "out": root / kind / name}
     start(make_job(*assignments, **flags), (), Console(quiet=True))
+    assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
 
 
 def train_all(root: Path, rank: int, world: int, ports: list[int]) -> None:

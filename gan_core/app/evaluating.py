@@ -10,7 +10,7 @@ from rich.console import Console
 from gan_core.app.load import load_run
 from gan_core.data.catalog import open_dataset
 from gan_core.distributed.rendezvous import Rendezvous
-from gan_core.distributed.world import join_world
+from gan_core.distributed.world import join_world, main_first, wait_for_all
 from gan_core.errors import UserError
 from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.evaluation import Evaluation
@@ -60,7 +60,7 @@ def evaluate_run(
         )
         heard = console if accelerator.is_main_process else Console(quiet=True)
         try:
-            with arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
+            with rendezvous.telling(), arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
                 return _evaluate(run, request, settings, loaded, accelerator, heard)
         finally:
             accelerator.end_training()
@@ -123,7 +123,7 @@ def _evaluate(
     loaded.check(dataset.spec, "--features")
     run = load_run(folder, request.seed, accelerator.device)
     data = RealData(dataset, accelerator.device)
-    with accelerator.local_main_process_first():  # It may have to download.
+    with main_first(accelerator, on_each_machine=True):  # It may have to download.
         fingerprint = data.read("train").fingerprint
     if fingerprint != run.metadata["data"]["fingerprint"]:
         raise UserError(f"{str(folder)!r} was trained on other data than {name!r} is now")
@@ -143,5 +143,5 @@ def _evaluate(
         )
     metadata = {"images_seen": run.images_seen, "seed": request.seed}
     written = None if evaluation is None else record(evaluation, metadata, run.folder)
-    accelerator.wait_for_everyone()
+    wait_for_all(accelerator)
     return written

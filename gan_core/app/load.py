@@ -40,7 +40,7 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
     Args:
         run: The run's folder.
         seed: Seed of the samples.
-        device: The device of the networks; None uses an accelerator if there is one.
+        device: The device of the networks; None uses an accelerator, unless networks run on CPUs.
 
     Raises:
         UserError: The folder contains no run or no intact checkpoint, the checkpoint does not fit the variant, or the

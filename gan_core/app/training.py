@@ -14,7 +14,7 @@ from gan_core.app.setup import build_state, find_checkpoint, make_batch_source, 
 from gan_core.console import printable
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.rendezvous import Rendezvous
-from gan_core.distributed.world import describe, join_world
+from gan_core.distributed.world import describe, join_world, wait_for_all
 from gan_core.evaluation.evaluator import make_evaluator
 from gan_core.features.real_data import RealData
 from gan_core.game.game import Game
@@ -72,7 +72,8 @@ def _join(
     try:
         heard = console if accelerator.is_main_process else Console(quiet=True)
         # After `join_world`: accelerate sets such flags too.
-        with ExitStack() as locks, arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
+        flags = arithmetic(tf32=settings.tf32, deterministic=settings.deterministic)
+        with rendezvous.telling(), ExitStack() as locks, flags:
             rendezvous.from_main("lock", partial(_lock, RunFolder(settings.folder), locks))
             return _run(job, allowed, accelerator, rendezvous, heard, show_plan, locks)
     finally:
@@ -124,7 +125,7 @@ def _run(
             accelerator=accelerator,
             console=console,
         )
-    accelerator.wait_for_everyone()  # All processes have read the folder; now the main process may write to it.
+    wait_for_all(accelerator)  # All processes have read the folder; now the main process may write to it.
     with ExitStack() as stack:
         observers: list[Observer] = []
         if accelerator.is_main_process:
@@ -133,6 +134,7 @@ def _run(
                 _lock(folder, locks)
             _open_folder(job, folder, metadata, state.images_seen if saved else None)
             view = stack.enter_context(LiveView(console, length, state.images_seen))
+            stack.enter_context(rendezvous.if_lost(view.close))
             observers += [Recorder(folder), view]
             if settings.track is not None:
                 tracker = _tracker(job, accelerator, folder, console, settings.track)
@@ -149,10 +151,11 @@ def _run(
                 draw_grid=partial(sample_grid, Sampler(game, averages, settings.seed, source.device, source.dtype)),
                 observers=tuple(observers),
                 evaluate=evaluate,
-            )
+            ),
+            rendezvous,
         )
     _print_outcome(console, status, state.images_seen, folder)
-    accelerator.wait_for_everyone()  # No process exits while another may still need it.
+    wait_for_all(accelerator)  # No process exits while another may still need it.
     return status
 
 
@@ -181,15 +184,20 @@ def _tracker(job: Job, accelerator: Accelerator, folder: RunFolder, console: Con
     return tracker
 
 
-def _train(run: Training) -> Status:
+def _train(run: Training, rendezvous: Rendezvous) -> Status:
     """Trains, and records in the folder how training ended."""
     writes = run.accelerator.is_main_process
-    try:
-        status = train(run)
-    except BaseException:
+
+    def fail() -> None:
         if writes:
             with suppress(OSError):  # A full disk is the error to report, not that its status cannot be written.
                 run.folder.write_metadata(status="failed", images_seen=run.state.images_seen)
+
+    try:
+        with rendezvous.if_lost(fail):
+            status = train(run)
+    except BaseException:
+        fail()
         raise
     if writes:
         run.folder.write_metadata(status=status, images_seen=run.state.images_seen)

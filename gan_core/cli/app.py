@@ -56,11 +56,9 @@ def main() -> None:
             raise
         rank = os.environ.get("RANK", "0")
         if _reports(error, rank):
-            from gan_core.console import printable
+            from gan_core.console import print_error
 
-            where = "" if rank == "0" else f" (process {rank})"
-            # Short, because accelerate prints a traceback of its own below.
-            print(f"error{where}: {printable(str(error))}", file=sys.stderr, flush=True)
+            print_error(str(error), int(rank))  # Short, because accelerate prints a traceback of its own below.
         sys.exit(2 if isinstance(error, UserError) else 1)
 
 
