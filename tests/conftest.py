@@ -24,6 +24,7 @@ from gan_core.app.job import Job
 from gan_core.app.training import start
 from gan_core.cores import usable_cores
 from gan_core.data.catalog import open_dataset
+from gan_core.garbage import collect_rarely
 from gan_core.plugins.load import load_variant
 from gan_core.settings.resolve import resolve
 from tests import forked
@@ -63,7 +64,7 @@ def pytest_collection_finish() -> None:
     """Keeps what is imported from the garbage collector, which accelerate calls at the end of each run."""
     for name in ("torch._dynamo", "torch.distributed.tensor"):  # Imported by the first run.
         importlib.import_module(name)
-    gc.set_threshold(50_000)  # As the command line does.
+    collect_rarely()
     gc.collect()
     gc.freeze()
 

@@ -133,7 +133,7 @@ def _run(
             view = stack.enter_context(LiveView(console, length, state.images_seen))
             observers += [Recorder(folder), view]
             if settings.track is not None:
-                tracker = _tracker(job, accelerator, folder, console, settings.track)
+                tracker = _tracker(job, accelerator, folder, settings.track)
                 stack.callback(tracker.finish)
                 observers.append(tracker)
         status = _train(
@@ -172,9 +172,9 @@ def _open_folder(job: Job, folder: RunFolder, metadata: Mapping[str, Any], resum
     folder.rewind_metrics(-1 if resumed_at is None else resumed_at)
 
 
-def _tracker(job: Job, accelerator: Accelerator, folder: RunFolder, console: Console, name: str) -> Tracker:
+def _tracker(job: Job, accelerator: Accelerator, folder: RunFolder, name: str) -> Tracker:
     """Starts the tracker of this name."""
-    tracker = Tracker(accelerator, name, folder, lambda text: console.print(text, soft_wrap=True))
+    tracker = Tracker(accelerator, name, folder)
     tracker.start(job.config())
     return tracker
 

@@ -1,6 +1,5 @@
 """The command-line application, and how it prints errors."""
 
-import gc
 import os
 import sys
 from typing import Annotated
@@ -10,6 +9,7 @@ import typer
 from gan_core.cli import check, compare, env, evaluate, plugins, runs, sample, train
 from gan_core.cli.flags import SectionedCommand
 from gan_core.errors import LostProcessError, TrainingError, UserError
+from gan_core.garbage import collect_rarely
 
 app = typer.Typer(
     name="gan_core",
@@ -47,8 +47,7 @@ def main() -> None:
     The exit code is 2 for errors that the user can fix, 1 if training cannot continue, and 75 if it was interrupted and
     saved.
     """
-    # Imports make a million objects and no garbage: looking for it takes a tenth of the time of a short command.
-    gc.set_threshold(50_000)
+    collect_rarely()
     try:
         app()
     except (UserError, TrainingError) as error:
@@ -56,11 +55,11 @@ def main() -> None:
             raise
         rank = os.environ.get("RANK", "0")
         if _reports(error, rank):
-            from gan_core.console import printable
+            from gan_core.console import say
 
             where = "" if rank == "0" else f" (process {rank})"
             # Short, because accelerate prints a traceback of its own below.
-            print(f"error{where}: {printable(str(error))}", file=sys.stderr, flush=True)
+            say(f"error{where}: {error}")
         sys.exit(2 if isinstance(error, UserError) else 1)
 
 

@@ -6,7 +6,6 @@ No process waits forever: after a deadline it reports which process did not answ
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import TypeVar
 
 from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]  # Not in __all__.
 
+from gan_core.console import say
 from gan_core.distributed.launcher import started_processes
 from gan_core.errors import LostProcessError, UserError
 
@@ -62,7 +62,7 @@ class Rendezvous:
         missing = self._missing(name, min(GRACE, self.deadline))
         if missing and self.deadline > GRACE:
             if self._reports(missing):
-                print(f"waiting for {self._named(missing)}", file=sys.stderr, flush=True)
+                say(f"waiting for {self._named(missing)}")
             missing = self._missing(name, self.deadline - GRACE)
         if missing:
             raise LostProcessError(

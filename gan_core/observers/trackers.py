@@ -8,19 +8,17 @@ import numpy as np
 from accelerate import Accelerator
 from PIL import Image
 
+from gan_core.console import warn
 from gan_core.runs.folder import RunFolder
 from gan_core.settings.flatten import dotted
 from gan_core.training.observer import Observer
-
-Warn = Callable[[str], None]
 
 
 class Tracker(Observer):
     """Sends settings, terms and sample grids to the tracker; after its first error, training continues without it."""
 
-    def __init__(self, accelerator: Accelerator, name: str, folder: RunFolder, warn: Warn) -> None:
-        """Stores what is needed to start the tracker, and where to print a warning if it fails."""
-        self.accelerator, self.name, self.folder, self.warn = accelerator, name, folder, warn
+    def __init__(self, accelerator: Accelerator, name: str, folder: RunFolder) -> None:
+        self.accelerator, self.name, self.folder = accelerator, name, folder
         self.failed = False
 
     def start(self, config: Mapping[str, Any]) -> None:
@@ -64,4 +62,4 @@ class Tracker(Observer):
             call()
         except Exception as error:  # No error of a tracker may stop training.
             self.failed = True
-            self.warn(f"{self.name} failed and is disabled for the rest of the run: {type(error).__name__}: {error}")
+            warn(f"{self.name} failed and is disabled for the rest of the run: {type(error).__name__}: {error}")

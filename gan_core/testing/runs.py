@@ -28,6 +28,7 @@ from gan_core.app.job import Job
 from gan_core.app.training import start
 from gan_core.data.catalog import open_dataset
 from gan_core.game.game import Game
+from gan_core.garbage import collect_rarely
 from gan_core.plugins.load import load_variant
 from gan_core.settings.settings import Settings
 
@@ -122,7 +123,7 @@ def _free_port() -> int:
 def main(name: str, image_size: str, channels: str, *words: str) -> None:
     """Makes all runs."""
     runs = [Run.read(name, image_size, channels, word) for word in words]
-    gc.set_threshold(50_000)  # As the command line does.
+    collect_rarely()
     gc.freeze()  # Each run collects garbage at its end: what is imported need not be looked at.
     # Runs on several processes come first: they are forked, and a process that has computed has threads.
     for run in (run for run in runs if run.processes > 1):
