@@ -86,6 +86,34 @@ def test_bad_input_costs_nothing_and_says_how_to_mend_it(words: list[str], messa
     assert "networks" not in output
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["train", "--lr", "0.1"],
+            "--lr: no such flag.\nWrite --set lr=0.1 if it is an option of the variant; `gan_core show NAME`",
+        ),
+        (
+            ["train", "--generator-fakes=2"],
+            "Write --set generator_fakes=2 if it is an option of the variant; `gan_core",
+        ),
+        (["train", "--width", "--kimg", "3"], "Write --set width=VALUE if it is an option of the variant"),
+        (["train", "--bacth", "3"], "--bacth: no such flag. Did you mean '--batch'?"),
+        (["evaluate", "run", "--weights", "w.pt"], "Write --set weights=w.pt if it is an option of the feature space."),
+    ],
+)
+def test_an_unknown_flag_is_explained_without_torch(words: list[str], message: str) -> None:
+    code = (
+        "import sys; from gan_core.cli import main; sys.argv = ['gan_core', *sys.argv[1:]]\n"
+        "try: main()\nfinally: assert 'torch' not in sys.modules"
+    )
+    command = [forked.PYTHON, "-c", code, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_settings_go_over_each_other_in_the_order_promised(tmp_path: Path) -> None:
     config = tmp_path / "settings.yaml"
     config.write_text("variant: dcgan\nkimg: 7\nbatch: 16\nseed: 5\noptions: {width: 8, lr: 1e-3}\n")
