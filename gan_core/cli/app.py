@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -49,6 +51,7 @@ def main() -> None:
     """
     collect_rarely()
     try:
+        _check_empty(sys.argv[1:])
         app()
     except (UserError, TrainingError) as error:
         if "--debug" in sys.argv:
@@ -61,6 +64,19 @@ def main() -> None:
             # Short, because accelerate prints a traceback of its own below.
             say(f"error{where}: {error}")
         sys.exit(2 if isinstance(error, UserError) else 1)
+
+
+def _check_empty(words: Sequence[str]) -> None:
+    """Refuses an empty word, such as the value of a shell variable that is not set: as a path it is this folder.
+
+    Raises:
+        UserError: With the flag, if there is one.
+    """
+    for before, word in pairwise(["", *words]):
+        flag, equals, value = word.partition("=")
+        if not word or (word.startswith("--") and equals and not value):
+            name = flag or (before if before.startswith("--") else "argument")
+            raise UserError(f"{name}: '' is not allowed: it is empty. Give it a value, or leave it out")
 
 
 def _reports(error: Exception, rank: str) -> bool:
