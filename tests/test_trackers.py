@@ -90,22 +90,30 @@ def test_weights_and_biases_offline_needs_no_account_and_a_resumed_run_continues
 
 def test_tensorboard(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     run = tmp_path / "run"
-    gan_core(*TRAIN, "--steps", 3, "--out", run, "--track", "tensorboard")
-    events = EventAccumulator(str(run / "gan_core"))
+    for steps in (3, 5):  # The second run resumes the first.
+        gan_core(*TRAIN, "--steps", steps, "--out", run, "--track", "tensorboard")
+    # What `tensorboard --logdir` finds below the folder of runs is one run, with its settings.
+    written = [path for path in tmp_path.rglob("*") if "tfevents" in path.name or path.name == "hparams.yml"]
+    assert {path.parent for path in written} == {run / "tensorboard"}
+    events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
     lines = metrics(run)
     logged = [(event.step, event.value) for event in events.Scalars("discriminator/real")]
-    assert [step for step, _ in logged] == [32, 64, 96]
+    assert [step for step, _ in logged] == [32, 64, 96, 128, 160]
     assert [value for _, value in logged] == pytest.approx([line["discriminator/real"] for line in lines])
-    assert [event.step for event in events.Images("samples")] == [0, 96]
+    assert [event.step for event in events.Images("samples")] == [0, 96, 160]
+    settings = HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content)
+    assert settings.session_start_info.hparams["options.width"].number_value == 4
+    assert settings.session_start_info.hparams["variant"].string_value == "dcgan"
 
 
 def test_training_continues_without_a_tracker_that_fails(tmp_path: Path, train: Callable[..., str]) -> None:
     (tmp_path / "run").mkdir()
     # A file in place of TensorBoard's folder.
-    (tmp_path / "run" / "gan_core").write_text("in the way")
+    (tmp_path / "run" / "tensorboard").write_text("in the way")
     status = train(
         "width=4", "track=tensorboard", "log_every=0.032", variant="dcgan", batch=32, steps=3, out=tmp_path / "run"
     )

@@ -31,7 +31,20 @@ class Tracker(Observer):
         # TensorBoard accepts neither lists nor None.
         flat = dotted(config)
         plain = {key: value if isinstance(value, int | float | str) else str(value) for key, value in flat.items()}
-        self._try(lambda: self.accelerator.init_trackers("gan_core", config=plain, init_kwargs={"wandb": wandb}))
+        if self.name == "tensorboard":
+            self._try(lambda: self._start_tensorboard(plain))
+        else:
+            self._try(lambda: self.accelerator.init_trackers("gan_core", config=plain, init_kwargs={"wandb": wandb}))
+
+    def _start_tensorboard(self, config: dict[str, Any]) -> None:
+        """Starts TensorBoard in the run's folder `tensorboard`, and writes the settings beside the terms."""
+        self.accelerator.init_trackers("tensorboard")
+        # Given the settings, accelerate would write them to two folders below this one, with new names at each start.
+        from torch.utils.tensorboard.summary import hparams
+
+        writer = self.accelerator.get_tracker(self.name, unwrap=True)
+        for summary in hparams(config, {}):
+            writer.file_writer.add_summary(summary)
 
     def log(self, line: dict[str, float]) -> None:
         """Sends a log line; the step is the number of images seen."""
