@@ -112,6 +112,8 @@ def _run(
         return "finished"
 
     averages = {name: average.network for name, average in state.averages.items()}
+    sampler = Sampler(game, averages, settings.seed, source.device, source.dtype)
+    sampler.check(job.dataset.spec)
     evaluate = None
     if settings.evaluate_every is not None:
         evaluate = make_evaluator(
@@ -144,7 +146,7 @@ def _run(
                 state=state,
                 source=source,
                 folder=folder,
-                draw_grid=partial(sample_grid, Sampler(game, averages, settings.seed, source.device, source.dtype)),
+                draw_grid=partial(sample_grid, sampler),
                 observers=tuple(observers),
                 evaluate=evaluate,
             )
