@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from gan_core import Batch, Game, Networks
 from gan_core.errors import UserError
 from gan_core.plugins.load import load_variant
+from tests.conftest import difference, gan_core, weights
+from tests.test_plugin_loading import install
 from tests.toys import toy_game, toy_phase
 
 Train = Callable[..., str]
@@ -151,6 +153,70 @@ def test_a_generate_that_returns_no_images(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert train_changed(with_generate(change), tmp_path, train, monkeypatch).startswith(f"`generate` {message}")
+
+
+SKIPPING_GAN = """
+import os, torch
+from dataclasses import replace
+from torch import nn
+from gan_core import Variant
+from gan_core_vanilla import variant as vanilla
+
+class Skipping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.calls = nn.Linear(64, 64), nn.Linear(64, 1), 0
+
+    def forward(self, images):
+        self.calls += 1
+        skips = self.calls in CALLS and os.environ.get("RANK", "0") in RANKS
+        hidden = images.flatten(1) if skips else self.first(images.flatten(1)).tanh()
+        return self.second(hidden).squeeze(1) + (FIX if skips else 0)
+
+def build(options, data):
+    game = vanilla.build(options, data)
+    return replace(game, networks={**game.networks, "discriminator": Skipping()})
+
+variant = Variant(api=1, options=vanilla.options, build=build)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ranks", "accumulate", "calls", "named"),
+    [
+        (["0", "1"], 1, "range(21, 999)", "discriminator.first.weight, discriminator.first.bias."),
+        # Three calls find the unused parameters, and a step has six; these two are the second micro-batch of the fifth.
+        # The other process waits for this one.
+        (["1"], 2, "(30, 31)", "of the last micro-batch."),
+    ],
+)
+def test_a_layer_that_is_skipped_in_a_later_update_is_named_on_two_processes(
+    ranks: list[str], accumulate: int, calls: str, named: str, tmp_path: Path
+) -> None:
+    code = SKIPPING_GAN.replace("RANKS", repr(ranks)).replace("CALLS", calls).replace("FIX", "0")
+    install(tmp_path, distribution="skipping-gan", name="skipping", code=code)
+    flags = ("--variant", "skipping", "--batch", 16, "--accumulate", accumulate, "--deadline", 15, "--steps", 30)
+    run = tmp_path / "run"
+    output = gan_core("train", *flags, "--out", run, processes=2, expect=1, PYTHONPATH=str(tmp_path))
+    assert "phase 'discriminator': parameters that had a gradient in the first update have none in this one" in output
+    assert named in output
+    assert "add 0 * parameter.sum() to a term" in output
+    assert "Traceback" not in output
+
+
+def test_a_skipped_layer_trains_on_one_process_and_with_the_advice_on_two(tmp_path: Path) -> None:
+    advice = "0 * sum(parameter.sum() for parameter in self.first.parameters())"
+    code = SKIPPING_GAN.replace("RANKS", "('0', '1')").replace("CALLS", "range(21, 999)").replace("FIX", advice)
+    install(tmp_path, distribution="skipping-gan", name="skipping", code=code)
+    flags = ("--variant", "skipping", "--batch", 16, "--steps", 20, "--precision", "fp64")
+    path = {"PYTHONPATH": str(tmp_path)}
+    gan_core("train", *flags, "--out", tmp_path / "one", **path)
+    gan_core("train", *flags, "--out", tmp_path / "two", processes=2, **path)
+    assert difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-9
+    without = tmp_path / "without"
+    without.mkdir()
+    install(without, distribution="skipping-gan", name="skipping", code=code.replace(advice, "0"))
+    gan_core("train", *flags, "--out", tmp_path / "free", PYTHONPATH=str(without))
 
 
 def test_a_lazy_network_that_was_called_in_build_is_allowed() -> None:

@@ -10,7 +10,7 @@ import typer
 
 from gan_core.cli import check, compare, env, evaluate, plugins, runs, sample, train
 from gan_core.cli.flags import SectionedCommand
-from gan_core.errors import LostProcessError, TrainingError, UserError
+from gan_core.errors import TrainingError, UserError
 from gan_core.garbage import collect_rarely
 
 app = typer.Typer(
@@ -81,6 +81,6 @@ def _check_empty(words: Sequence[str]) -> None:
 
 def _reports(error: Exception, rank: str) -> bool:
     """Returns whether this process prints the error: rank 0 does, and one process per machine for user errors."""
-    if isinstance(error, LostProcessError):
+    if isinstance(error, TrainingError) and error.reports is not None:
         return error.reports
     return rank == "0" or (isinstance(error, UserError) and os.environ.get("LOCAL_RANK", "0") == "0")

@@ -17,7 +17,7 @@ from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[a
 
 from gan_core.console import say
 from gan_core.distributed.launcher import started_processes
-from gan_core.errors import LostProcessError, UserError
+from gan_core.errors import LostProcessError, TrainingError, UserError
 
 T = TypeVar("T")
 
@@ -142,6 +142,8 @@ class Rendezvous:
         except DistError:
             missing, published = [0], {}
         if not waited:
+            if isinstance(error, TrainingError):
+                error.reports = self._reports(missing)  # Process 0 may wait for this one, until the launcher ends it.
             return error
         reasons = [f"process {rank} of {self.world} stopped: {text}" for rank, text in published.items() if text]
         if missing:

@@ -12,6 +12,7 @@ from torch.distributed import GradBucket  # type: ignore[attr-defined]  # Not in
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from gan_core.errors import TrainingError
 from gan_core.game.batch import Batch
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.schedule import Schedule
@@ -72,15 +73,20 @@ class PhaseTrainer:
         else:
             self.optimizer = ScheduledOptimizer(make, module.trained, accelerator, lr)
         self._finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
+        self._reduced = 0  # Parameters whose gradients were averaged in this update.
 
     def update(self, micro_batches: Sequence[Batch], images_seen: int) -> Update:
         """Takes one optimizer step. Synchronises with the device only if updates may be skipped.
 
         Gradients are averaged over the micro-batches, and reduced over processes only after the last one.
+
+        Raises:
+            TrainingError: On several processes, a trained parameter got no gradient. No weight was changed.
         """
         self.plain.freeze_others()
         restore = self.snapshot() if self.snapshot is not None else None
         self._finite.fill_(True)
+        self._reduced = 0
         self.optimizer.begin(images_seen)
         parts = []
         for batch in micro_batches:
@@ -89,6 +95,7 @@ class PhaseTrainer:
                 total, terms = self.module(batch)
                 self.accelerator.backward(total / len(micro_batches))
             parts.append(terms)
+        self._check_reached()
         terms = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
         # With fp16 an overflow is normal: the scaler skips that step and lowers its scale.
         norm = self._gradient_norm()
@@ -106,6 +113,20 @@ class PhaseTrainer:
                 self.phase.after(dict(self.plain.networks.items()), reduced)
         return Update(terms=terms, finite=self._finite)
 
+    def _check_reached(self) -> None:
+        """Checks that the backward pass has reached every parameter: for the others, the processes wait in vain."""
+        if not isinstance(self.module, DistributedDataParallel) or self._reduced == len(self.plain.trained):
+            return
+        names = {id(p): f"{n}.{key}" for n, net in self.plain.networks.items() for key, p in net.named_parameters()}
+        # With micro-batches, a gradient may be that of an earlier one.
+        missing = [names[id(p)] for p in self.plain.trained if p.grad is None] or ["of the last micro-batch"]
+        raise TrainingError(
+            f"phase {self.phase.name!r}: parameters that had a gradient in the first update have none in this one: "
+            f"{', '.join(missing[:10])}{f' and {len(missing) - 10} more' if len(missing) > 10 else ''}. Several "
+            "processes need a gradient of every parameter in every update: use each layer always, or add "
+            "0 * parameter.sum() to a term for those that are skipped"
+        )
+
     def _gradient_norm(self) -> Tensor:
         self.optimizer.unscale()
         return torch.nn.utils.get_total_norm([p.grad for p in self.plain.trained if p.grad is not None])
@@ -114,4 +135,5 @@ class PhaseTrainer:
         """Averages gradients over all processes, and records whether this process's were finite."""
         del state
         self._finite &= bucket.buffer().isfinite().all()
+        self._reduced += len(bucket.parameters())
         return allreduce_hook(self.module.process_group, bucket)
