@@ -20,6 +20,7 @@ from gan_core.features.real_data import RealData
 from gan_core.game.game import Game
 from gan_core.observers.live import LiveView
 from gan_core.observers.recorder import Recorder
+from gan_core.observers.slowdown import SlowdownWarning
 from gan_core.observers.trackers import Tracker
 from gan_core.runs.checkpoint import set_aside
 from gan_core.runs.disk import explain_full_disk
@@ -133,7 +134,7 @@ def _run(
                 _lock(folder, locks)
             _open_folder(job, folder, metadata, state.images_seen if saved else None)
             view = stack.enter_context(LiveView(console, length, state.images_seen))
-            observers += [Recorder(folder), view]
+            observers += [Recorder(folder), view, SlowdownWarning(state.images_seen)]
             if settings.track is not None:
                 tracker = _tracker(job, accelerator, folder, settings.track)
                 stack.callback(tracker.finish)
