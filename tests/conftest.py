@@ -22,6 +22,7 @@ from rich.console import Console
 
 from gan_core.app.training import start
 from gan_core.cores import usable_cores
+from gan_core.garbage import collect_rarely
 from tests import forked
 from tests.runs import difference as difference
 from tests.runs import make_job as make_job
@@ -63,7 +64,7 @@ def pytest_collection_finish() -> None:
     """Keeps what is imported from the garbage collector, which accelerate calls at the end of each run."""
     for name in ("torch._dynamo", "torch.distributed.tensor"):  # Imported by the first run.
         importlib.import_module(name)
-    gc.set_threshold(50_000)  # As the command line does.
+    collect_rarely()
     gc.collect()
     gc.freeze()
     atexit.register(gc.unfreeze)  # Libraries report what is left at the end.

@@ -1,6 +1,5 @@
 """Loading a run's generator from its folder, without its data set, optimizers or discriminator."""
 
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_core.console import warn
 from gan_core.distributed.world import check_float64, dtype_of, on_cpu
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
@@ -85,9 +85,9 @@ def _newest(folder: RunFolder) -> tuple[Checkpoint, dict[str, dict[str, Tensor]]
     Raises:
         UserError: There is none.
     """
-    warn = cache(lambda text: print(f"warning: {text}", file=sys.stderr))  # Each text once.
+    warn_once = cache(warn)  # Each text once.
     for _ in range(_ATTEMPTS):
-        checkpoint = newest(folder.checkpoints, warn)
+        checkpoint = newest(folder.checkpoints, warn_once)
         if checkpoint is None:
             continue
         try:

@@ -20,6 +20,7 @@ from gan_core.features.real_data import RealData
 from gan_core.game.game import Game
 from gan_core.observers.live import LiveView
 from gan_core.observers.recorder import Recorder
+from gan_core.observers.slowdown import SlowdownWarning
 from gan_core.observers.trackers import Tracker
 from gan_core.precision import arithmetic
 from gan_core.runs.checkpoint import set_aside
@@ -115,6 +116,8 @@ def _run(
         return "finished"
 
     averages = {name: average.network for name, average in state.averages.items()}
+    sampler = Sampler(game, averages, settings.seed, source.device, source.dtype)
+    sampler.check(job.dataset.spec)
     evaluate = None
     if settings.evaluate_every is not None:
         evaluate = make_evaluator(
@@ -135,9 +138,9 @@ def _run(
             _open_folder(job, folder, metadata, state.images_seen if saved else None)
             view = stack.enter_context(LiveView(console, length, state.images_seen))
             stack.enter_context(rendezvous.if_lost(view.close))
-            observers += [Recorder(folder), view]
+            observers += [Recorder(folder), view, SlowdownWarning(state.images_seen)]
             if settings.track is not None:
-                tracker = _tracker(job, accelerator, folder, console, settings.track)
+                tracker = _tracker(job, accelerator, folder, settings.track)
                 stack.callback(tracker.finish)
                 observers.append(tracker)
         status = _train(
@@ -148,7 +151,7 @@ def _run(
                 state=state,
                 source=source,
                 folder=folder,
-                draw_grid=partial(sample_grid, Sampler(game, averages, settings.seed, source.device, source.dtype)),
+                draw_grid=partial(sample_grid, sampler),
                 observers=tuple(observers),
                 evaluate=evaluate,
             ),
@@ -177,9 +180,9 @@ def _open_folder(job: Job, folder: RunFolder, metadata: Mapping[str, Any], resum
     folder.rewind_metrics(-1 if resumed_at is None else resumed_at)
 
 
-def _tracker(job: Job, accelerator: Accelerator, folder: RunFolder, console: Console, name: str) -> Tracker:
+def _tracker(job: Job, accelerator: Accelerator, folder: RunFolder, name: str) -> Tracker:
     """Starts the tracker of this name."""
-    tracker = Tracker(accelerator, name, folder, lambda text: console.print(text, soft_wrap=True))
+    tracker = Tracker(accelerator, name, folder)
     tracker.start(job.config())
     return tracker
 

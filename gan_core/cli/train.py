@@ -7,6 +7,7 @@ import typer
 
 from gan_core.cli.flags import with_flags
 from gan_core.distributed.launcher import check_launcher
+from gan_core.distributed.waiting import share_cores
 from gan_core.settings.resolve import resolve
 from gan_core.settings.settings import Settings
 
@@ -35,6 +36,7 @@ def train(
     resolved = resolve(given, assignments or (), config)
     settings = resolved.settings
     check_launcher()
+    share_cores(settings.threads)
 
     from gan_core.plugins.load import load_variant
 

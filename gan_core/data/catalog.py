@@ -1,41 +1,26 @@
 """Data sets by name: scikit-learn's digits, torchvision's data sets, Stacked-MNIST, and image folders."""
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gan_core.data.cache import cache_folder
 from gan_core.data.dataset import RESIDENT_BYTES, Dataset, Images, ResidentImages, convert
 from gan_core.data.folder import open_folder
 from gan_core.data.stacked import stack
+from gan_core.data.torchvision_files import Known, read_torchvision
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.data_spec import DataSpec
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Known:
-    """A data set whose shape is known without reading it."""
-
-    image_size: int
-    channels: int
-    train: int
-    test: int
-    classes: int = 10
-    torchvision: str = ""
-
-
 _KNOWN = {
-    "digits": _Known(image_size=8, channels=1, train=1500, test=297),
-    "mnist": _Known(image_size=28, channels=1, train=60_000, test=10_000, torchvision="MNIST"),
-    "fashion-mnist": _Known(image_size=28, channels=1, train=60_000, test=10_000, torchvision="FashionMNIST"),
-    "kmnist": _Known(image_size=28, channels=1, train=60_000, test=10_000, torchvision="KMNIST"),
-    "usps": _Known(image_size=16, channels=1, train=7291, test=2007, torchvision="USPS"),
-    "cifar10": _Known(image_size=32, channels=3, train=50_000, test=10_000, torchvision="CIFAR10"),
+    "digits": Known(image_size=8, channels=1, train=1500, test=297),
+    "mnist": Known(image_size=28, channels=1, train=60_000, test=10_000, torchvision="MNIST"),
+    "fashion-mnist": Known(image_size=28, channels=1, train=60_000, test=10_000, torchvision="FashionMNIST"),
+    "kmnist": Known(image_size=28, channels=1, train=60_000, test=10_000, torchvision="KMNIST"),
+    "usps": Known(image_size=16, channels=1, train=7291, test=2007, torchvision="USPS"),
+    "cifar10": Known(image_size=32, channels=3, train=50_000, test=10_000, torchvision="CIFAR10"),
 }
 _STACKED = "stacked-mnist"
 
@@ -77,7 +62,7 @@ def open_dataset(
     spec = DataSpec(name=name, image_size=size, channels=depth, classes=known.classes, count=known.train)
 
     def read(split: str) -> Images:
-        images, labels = _read_torchvision(name, known, split, data_dir) if known.torchvision else _read_digits(split)
+        images, labels = read_torchvision(name, known, split, data_dir) if known.torchvision else _read_digits(split)
         if len(images) * depth * size * size > RESIDENT_BYTES:
             return ResidentImages(images, labels, (size, depth))
         return ResidentImages(convert(images, size, depth), labels)
@@ -96,33 +81,3 @@ def _read_digits(split: str) -> tuple[Tensor, Tensor]:
     rows = np.loadtxt(file, delimiter=",")[slice(None, 1500) if split == "train" else slice(1500, None)]
     images = torch.from_numpy(rows[:, :64]).mul(255 / 16).round().to(torch.uint8)
     return images.view(-1, 1, 8, 8), torch.from_numpy(rows[:, 64]).long()
-
-
-def _read_torchvision(name: str, known: _Known, split: str, data_dir: Path | None) -> tuple[Tensor, Tensor]:
-    from torchvision import datasets
-
-    root = (data_dir or cache_folder()).expanduser()
-    try:
-        data = getattr(datasets, known.torchvision)(root, train=split == "train", download=data_dir is None)
-    except (RuntimeError, OSError, URLError, ValueError, EOFError, AssertionError) as error:
-        if data_dir is not None:
-            raise UserError(
-                f"data_dir: {str(root)!r} holds no {name} files that torchvision can read ({error}).\n"
-                f"Pass the folder that contains {_torchvision_path(known)} as --data-dir, omit it to download, "
-                "or use --dataset digits, which needs no files."
-            ) from error
-        raise UserError(
-            f"dataset: {name!r} could not be downloaded to {str(root)!r} ({error}).\n"
-            f"Pass a folder that contains {_torchvision_path(known)} as --data-dir, "
-            "or use --dataset digits, which needs no network."
-        ) from error
-    # MNIST and its variants hold tensors (N, H, W); USPS holds arrays (N, H, W); CIFAR holds arrays (N, H, W, C).
-    images = torch.as_tensor(data.data)
-    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
-    return images, torch.as_tensor(data.targets).long()
-
-
-def _torchvision_path(known: _Known) -> str:
-    """Returns what torchvision looks for below its root."""
-    folders = {"USPS": "usps.bz2", "CIFAR10": "cifar-10-batches-py/"}
-    return folders.get(known.torchvision, f"{known.torchvision}/raw/")

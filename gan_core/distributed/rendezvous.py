@@ -6,7 +6,6 @@ No process waits forever: after a deadline it reports which process did not answ
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,9 +15,10 @@ from typing import TypeVar
 
 from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]  # Not in __all__.
 
+from gan_core.console import say
 from gan_core.distributed.heartbeat import GRACE, Beat, Heartbeat, named
 from gan_core.distributed.launcher import started_processes
-from gan_core.errors import LostProcessError, UserError
+from gan_core.errors import LostProcessError, TrainingError, UserError
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class Rendezvous:
         missing = self._missing(name, min(GRACE, self.deadline))
         if missing and self.deadline > GRACE:
             if self._reports(missing):
-                print(f"waiting for {named(missing, self.world)}", file=sys.stderr, flush=True)
+                say(f"waiting for {named(missing, self.world)}")
             missing = self._missing(name, self.deadline - GRACE)
         if missing:
             raise LostProcessError(
@@ -177,6 +177,8 @@ class Rendezvous:
         except DistError:
             missing, published = [0], {}
         if not waited:
+            if isinstance(error, TrainingError):
+                error.reports = self._reports(missing)  # Process 0 may wait for this one, until the launcher ends it.
             return error
         reasons = [f"process {rank} of {self.world} stopped: {text}" for rank, text in published.items() if text]
         if missing:

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, GradScalerKwargs
 from torch import distributed
 
-from gan_core.cores import usable_cores
+from gan_core.cores import threads_of_process
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.errors import UserError
@@ -116,8 +116,7 @@ def join_world(
             "launch with torchrun or with a config file from launch/"
         )
     # Launchers set one thread per process, even if the machine runs only one process.
-    local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.set_num_threads(threads or max(1, usable_cores() // local_processes))
+    torch.set_num_threads(threads_of_process(threads))
     return accelerator
 
 

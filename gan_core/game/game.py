@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from gan_core.game.batch import Inputs
+from gan_core.game.networks import check_networks
 from gan_core.game.phase import Networks, Phase
 
 Draw = Callable[[np.random.Generator, int, Tensor | None], Inputs]
@@ -53,7 +54,8 @@ class Game:
 
     Raises:
         ValueError: A name is not allowed, phases share a name or there are none, `ema` or `Phase.trains` names a
-            network that does not exist, or `Phase.optimizer` a phase whose optimizer cannot be shared.
+            network that does not exist, or `Phase.optimizer` a phase whose optimizer cannot be shared; or a network is
+            no module, is lazy, or has complex numbers.
     """
 
     networks: Networks
@@ -67,11 +69,12 @@ class Game:
     def __post_init__(self) -> None:
         names = [phase.name for phase in self.phases]
         for name in (*self.networks, *self.state, *names):
-            if not _NAME.fullmatch(name):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise ValueError(
                     f"{name!r} is not allowed as the name of a network, phase or state. Use a-z, 0-9 and _, "
                     "beginning with a letter"
                 )
+        check_networks(self.networks)
         if len(set(names)) < len(names) or not names:
             raise ValueError(f"a game needs at least one phase, and unique phase names; got {names}")
         for field_name, references in [("ema", self.ema), *((f"phase {p.name!r}", p.trains) for p in self.phases)]:

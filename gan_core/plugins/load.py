@@ -47,15 +47,18 @@ class LoadedVariant:
             data: The data set.
 
         Raises:
-            UserError: The variant needs labels and the data set has none, or its `build` raises ValueError.
+            UserError: The variant needs labels and the data set has none, or its `build` raises ValueError or returns
+                no game.
         """
         if self.variant.needs_labels and not data.classes:
             raise UserError(
                 f"{self.plugin.label} needs labels, but {data.name!r} has none. "
                 "Use a data set with labels; an image folder needs one subfolder per class"
             )
+        from gan_core.game.game import Game  # It imports torch.
+
         try:
-            return self.variant.build(options or self.variant.options(), data)
+            game = self.variant.build(options or self.variant.options(), data)
         except (MemoryError, OverflowError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not re.search("alloc|overflow|out of memory", str(error)):
                 raise
@@ -63,6 +66,9 @@ class LoadedVariant:
         except (ValueError, SystemExit) as error:
             what = f"it called sys.exit({error.code!r})" if isinstance(error, SystemExit) else str(error)
             raise UserError(f"{self.plugin.label}: {what}") from error
+        if not isinstance(game, Game):
+            raise UserError(f"{self.plugin.label}: its `build` returned {_type_of(game)}, not a gan_core.Game")
+        return game
 
 
 def load_variant(name: str) -> LoadedVariant:

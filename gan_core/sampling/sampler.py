@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from gan_core.errors import UserError
 from gan_core.game.batch import place
+from gan_core.game.data_spec import DataSpec
 from gan_core.game.game import Game
 from gan_core.game.phase import Networks
 from gan_core.randomness import Streams
@@ -40,6 +42,25 @@ class Sampler:
         self.streams.seed_modules("modules in samples", number, 0)  # For generators with random layers.
         images = self.game.generate(self.networks, place(inputs, self.device, self.dtype))
         return images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+
+    @torch.no_grad()
+    def check(self, data: DataSpec) -> None:
+        """Draws two samples.
+
+        Raises:
+            UserError: They are no images of the data's size and channels.
+        """
+        labels = self.labels(2)
+        inputs = self.game.draw(self.streams.at("samples", 0), 2, labels)
+        images = self.game.generate(self.networks, place(inputs, self.device, self.dtype))
+        shape = (2, data.channels, data.image_size, data.image_size)
+        if not isinstance(images, Tensor) or not images.is_floating_point():
+            kind = f"a tensor of {images.dtype}" if isinstance(images, Tensor) else type(images).__name__
+            raise UserError(f"`generate` returned {kind}, but must return images: a tensor of floating-point numbers")
+        if tuple(images.shape) != shape:
+            raise UserError(
+                f"`generate` returned the shape {tuple(images.shape)} for 2 images, but must return {shape}"
+            )
 
     def draw(self, count: int, label: int | None = None) -> Iterator[Tensor]:
         """Yields samples 0 to count - 1 in blocks: (up to 64, C, H, W) uint8 on the CPU."""
