@@ -23,7 +23,7 @@ def train_changed(change: Change, tmp_path: Path, train: Train, monkeypatch: pyt
     """Trains the vanilla variant with a changed game, and returns the text of the error."""
     loaded = load_variant("vanilla")
     changed = replace(loaded.variant, build=lambda options, data: change(loaded.variant.build(options, data)))  # type: ignore[arg-type,return-value]
-    monkeypatch.setattr("tests.conftest.load_variant", lambda name: replace(loaded, variant=changed))
+    monkeypatch.setattr("tests.runs.load_variant", lambda name: replace(loaded, variant=changed))
     with pytest.raises(UserError) as error:
         train("width=4", variant="vanilla", batch=16, steps=2, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
