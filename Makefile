@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 .PHONY: train test test-slow test-faults test-gpu lint format clean
 
 train: $(INSTALLED)  ## Install, and train DCGAN on scikit-learn's digits.
-	$(BIN)/accelerate launch -m gan_core train --config configs/dcgan-digits.yaml
+	$(BIN)/accelerate launch --config_file launch/gpu-1.yaml -m gan_core train --config configs/dcgan-digits.yaml
 
 test: $(INSTALLED)  ## Install, and run all tests except those marked slow.
 	$(BIN)/python -m pytest -m "not slow"

@@ -18,6 +18,23 @@ def printable(text: str) -> str:
     return "".join(_escaped(character) for character in text) if any(map(_is_control, text)) else text
 
 
+def say(text: str) -> None:
+    """Prints a message to stderr; where nothing can be printed any more, prints nothing."""
+    with suppress(OSError):
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """Prints a warning to stderr."""
+    say(f"warning: {text}")
+
+
+def print_error(text: str, rank: int) -> None:
+    """Prints an error to stderr, with the process if it is not the main one."""
+    where = "" if rank == 0 else f" (process {rank})"
+    say(f"error{where}: {text}")
+
+
 def _is_control(character: str) -> bool:
     # Cc: control characters; Cf: such as those that reverse the direction of text; Cs: undecodable bytes of a path.
     return character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")

@@ -12,7 +12,13 @@ class UserError(ValueError):
 
 
 class TrainingError(RuntimeError):
-    """Training cannot continue. Saved checkpoints are intact. The command line exits with code 1."""
+    """Training cannot continue. Saved checkpoints are intact. The command line exits with code 1.
+
+    Attributes:
+        reports: Whether this process prints the message; if None, process 0 does.
+    """
+
+    reports: bool | None = None
 
 
 class NotFiniteError(TrainingError):

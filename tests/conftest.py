@@ -11,6 +11,9 @@ from pathlib import Path
 
 # Threads that wait must not keep the cores from processes that work: tests start many of them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# No test sees a GPU: most start more processes than there are. As launch/cpu-2.yaml hides them, so that what it starts
+# can be forked.
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1,-1"
 
 import pytest
 import torch
@@ -19,6 +22,7 @@ from rich.console import Console
 
 from gan_core.app.training import start
 from gan_core.cores import usable_cores
+from gan_core.garbage import collect_rarely
 from tests import forked
 from tests.runs import difference as difference
 from tests.runs import make_job as make_job
@@ -39,7 +43,7 @@ def _fresh_accelerator() -> Iterator[None]:
 
 LONGEST = (
     *("test_world_size", "test_readme", "test_launching", "test_signals", "test_fork_server"),
-    *("test_conformance", "test_lost_processes", "test_data", "test_runs", "test_two_machines"),
+    *("test_conformance", "test_heartbeat", "test_lost_processes", "test_data", "test_runs", "test_two_machines"),
 )
 """Test files that take twenty seconds or more. They come first, so that no process has one to do while others idle."""
 
@@ -60,7 +64,7 @@ def pytest_collection_finish() -> None:
     """Keeps what is imported from the garbage collector, which accelerate calls at the end of each run."""
     for name in ("torch._dynamo", "torch.distributed.tensor"):  # Imported by the first run.
         importlib.import_module(name)
-    gc.set_threshold(50_000)  # As the command line does.
+    collect_rarely()
     gc.collect()
     gc.freeze()
     atexit.register(gc.unfreeze)  # Libraries report what is left at the end.

@@ -1,5 +1,6 @@
 """What a person types: quick help, and errors that name the key, the value, what is allowed and the nearest name."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,62 @@ def test_bad_input_costs_nothing_and_says_how_to_mend_it(words: list[str], messa
     assert "networks" not in output
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["train", "--lr", "0.1"],
+            "--lr: no such flag.\nWrite --set lr=0.1 if it is an option of the variant; `gan_core show NAME`",
+        ),
+        (
+            ["train", "--generator-fakes=2"],
+            "Write --set generator_fakes=2 if it is an option of the variant; `gan_core",
+        ),
+        (["train", "--width", "--kimg", "3"], "Write --set width=VALUE if it is an option of the variant"),
+        (["train", "--bacth", "3"], "--bacth: no such flag. Did you mean '--batch'?"),
+        (["evaluate", "run", "--weights", "w.pt"], "Write --set weights=w.pt if it is an option of the feature space."),
+    ],
+)
+def test_an_unknown_flag_is_explained_without_torch(words: list[str], message: str) -> None:
+    code = (
+        "import sys; from gan_core.cli import main; sys.argv = ['gan_core', *sys.argv[1:]]\n"
+        "try: main()\nfinally: assert 'torch' not in sys.modules"
+    )
+    command = [forked.PYTHON, "-c", code, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        *(
+            (["train", "--steps", "1", "--variant", "vanilla", flag, ""], flag)
+            for flag in ("--out", "--dataset", "--data-dir", "--config")
+        ),
+        (["train", "--variant", ""], "--variant"),
+        (["train", "--variant", "vanilla", "--out="], "--out"),
+        (["train", "--variant", "vanilla", "--set", "out=''"], "out"),
+        (["train", "--variant", "vanilla", "--set", "dataset=' '"], "dataset"),
+        (["evaluate", ""], "argument"),
+        (["sample", "run", "--out", ""], "--out"),
+        (["runs", ""], "argument"),
+    ],
+)
+def test_an_empty_path_or_name_is_refused(words: list[str], name: str, tmp_path: Path) -> None:
+    command = [forked.PYTHON, "-m", "gan_core", *words]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f"error: {name}: '" in done.stderr
+    assert "is empty. Give it a value, or leave it out" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_settings_go_over_each_other_in_the_order_promised(tmp_path: Path) -> None:
     config = tmp_path / "settings.yaml"
     config.write_text("variant: dcgan\nkimg: 7\nbatch: 16\nseed: 5\noptions: {width: 8, lr: 1e-3}\n")
@@ -104,6 +161,7 @@ def test_settings_go_over_each_other_in_the_order_promised(tmp_path: Path) -> No
         ("- a\n- b\n", "expected `key: value` lines, got list"),
         ("variant: [\n", "cannot be read"),
         ("batch: 3\n", "variant: missing"),
+        ("variant: dcgan\nout: ''\n", "out: '' is not allowed: it is empty"),
         ("variant: dcgan\noptions: 3\n", "expected `key: value` lines, got int"),
         ("!!python/object/apply:os.system ['true']", "cannot be read"),
     ],

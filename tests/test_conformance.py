@@ -285,7 +285,14 @@ def test_a_new_plugin_installs_trains_and_passes_its_own_test(tmp_path: Path) ->
         "pyproject.toml",
         "tests/test_conformance.py",
     ]
-    assert not any("vanilla" in path.read_text().lower() for path in made.rglob("*") if path.is_file())
+    texts = {path.name: path.read_text() for path in made.rglob("*") if path.is_file()}
+    for word in ("vanilla", "original gan", "goodfellow"):
+        assert not any(word in text.lower() for text in texts.values())
+    # The author is told where to describe the plugin, and no description stands anywhere else.
+    places = {name: [line.strip() for line in text.splitlines() if "EDIT" in line] for name, text in texts.items()}
+    assert [line.partition("EDIT")[0] for line in places["gan_core_my_first.py"]] == ['"""', 'paper="']
+    assert [line.partition("EDIT")[0] for line in places["pyproject.toml"]] == ['description = "']
+    assert places["README.md"] == ["EDIT: say here what this GAN is."]
     site = tmp_path / "site"
     pip = [
         sys.executable,

@@ -4,6 +4,8 @@ import struct
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,9 +33,9 @@ def picture(path: Path, size: tuple[int, int] = (16, 16), mode: str = "RGB", see
     return path
 
 
-def first_rows(dataset: Dataset, indices: list[int]) -> tuple[Tensor, Tensor]:
-    """Returns the images and labels of the training split at these indices."""
-    (rows,) = dataset.read("images", "train").batches([indices])
+def first_rows(dataset: Dataset, indices: list[int], split: str = "train") -> tuple[Tensor, Tensor]:
+    """Returns the images and labels of a split at these indices."""
+    (rows,) = dataset.read("images", split).batches([indices])
     return rows["images"], rows["labels"]
 
 
@@ -66,17 +68,82 @@ def test_mnist_is_mnist(mnist_root: Path) -> None:
     assert float(images.double().mean()) / 255 == pytest.approx(0.1307, abs=5e-5)
 
 
-def test_a_torchvision_root_made_by_hand(tmp_path: Path) -> None:
-    raw = tmp_path / "KMNIST" / "raw"
+def write_kmnist(root: Path, pixels: np.ndarray[Any, Any], labels: bytes) -> tuple[Path, Path]:
+    """Writes the test split of KMNIST, and empty files in place of the training split; returns images and labels."""
+    raw = root / "KMNIST" / "raw"
     raw.mkdir(parents=True)
-    pixels = np.arange(3 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(3, 28, 28)
-    for part, count in (("train", 3), ("t10k", 3)):
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, count, 28, 28) + pixels.tobytes())
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + bytes([7, 8, 9]))
-    images, labels = first_rows(open_dataset("kmnist", data_dir=tmp_path), [2, 0])
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        (raw / name).touch()
+    images, targets = raw / "t10k-images-idx3-ubyte", raw / "t10k-labels-idx1-ubyte"
+    images.write_bytes(struct.pack(">IIII", 2051, *pixels.shape) + pixels.tobytes())
+    targets.write_bytes(struct.pack(">II", 2049, len(labels)) + labels)
+    return images, targets
+
+
+def test_a_torchvision_root_made_by_hand(tmp_path: Path) -> None:
+    pixels = np.arange(10_000 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(10_000, 28, 28)
+    write_kmnist(tmp_path, pixels, bytes([7, 8, 9, 0]) * 2500)
+    images, labels = first_rows(open_dataset("kmnist", data_dir=tmp_path), [2, 0], "test")
     assert images.shape == (2, 1, 28, 28)
     assert images[0, 0].numpy().tolist() == pixels[2].tolist()
     assert labels.tolist() == [9, 7]
+
+
+def truncated(images: Path, labels: Path) -> str:
+    images.write_bytes(images.read_bytes()[:5000])
+    return "t10k-images-idx3-ubyte' says that it holds 10000 x 28 x 28 values, but it holds 4984"
+
+
+def truncated_labels(images: Path, labels: Path) -> str:
+    labels.write_bytes(labels.read_bytes()[:-1])
+    return "t10k-labels-idx1-ubyte' says that it holds 10000 values, but it holds 9999"
+
+
+def emptied(images: Path, labels: Path) -> str:
+    images.write_bytes(b"")
+    return "t10k-images-idx3-ubyte' is no idx file of 3 dimensions"
+
+
+def exchanged(images: Path, labels: Path) -> str:
+    images.write_bytes(labels.read_bytes())
+    return "t10k-images-idx3-ubyte' is no idx file of 3 dimensions"
+
+
+def fewer(images: Path, labels: Path) -> str:
+    images.write_bytes(struct.pack(">IIII", 2051, 9, 28, 28) + bytes(9 * 28 * 28))
+    return "t10k-images-idx3-ubyte' holds 9 images of 28 x 28 pixels and 1 channel, but kmnist has 10,000 images"
+
+
+def other_size(images: Path, labels: Path) -> str:
+    images.write_bytes(struct.pack(">IIII", 2051, 10_000, 14, 14) + bytes(10_000 * 14 * 14))
+    return "t10k-images-idx3-ubyte' holds 10,000 images of 14 x 14 pixels and 1 channel, but kmnist has"
+
+
+def fewer_labels(images: Path, labels: Path) -> str:
+    labels.write_bytes(struct.pack(">II", 2049, 9999) + bytes(9999))
+    return "t10k-labels-idx1-ubyte' holds 9,999 labels, but kmnist has 10,000 images"
+
+
+def too_many_classes(images: Path, labels: Path) -> str:
+    labels.write_bytes(struct.pack(">II", 2049, 10_000) + bytes([0, 10]) * 5000)
+    return "t10k-labels-idx1-ubyte' holds labels from 0 to 10, but kmnist has .* and labels from 0 to 9"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [truncated, truncated_labels, emptied, exchanged, fewer, other_size, fewer_labels, too_many_classes],
+)
+def test_files_that_hold_something_else_are_named(tmp_path: Path, damage: Callable[[Path, Path], str]) -> None:
+    message = damage(*write_kmnist(tmp_path, np.zeros((10_000, 28, 28), np.uint8), bytes(10_000)))
+    with pytest.raises(UserError, match=message):
+        open_dataset("kmnist", data_dir=tmp_path).read("images", "test")
+
+
+def test_cifar10_with_a_label_out_of_range_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = SimpleNamespace(data=np.zeros((50_000, 32, 32, 3), np.uint8), targets=[*range(11), *[0] * 49_989])
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", lambda root, train, download: files)
+    with pytest.raises(UserError, match="cifar-10-batches-py' holds labels from 0 to 10, but cifar10 has"):
+        open_dataset("cifar10", data_dir=tmp_path).read("images", "train")
 
 
 def test_missing_files_are_explained(tmp_path: Path) -> None:

@@ -18,20 +18,20 @@ TRAIN = ("train", "--variant", "vanilla", "--set", "width=4", "--batch", "8", "-
 
 
 @contextmanager
-def processes(*words: list[object], folder: Path) -> Iterator[list[Process]]:
-    """Starts the two processes of a run without a launcher, as clusters do; an empty command line starts none."""
-    where = {
+def processes(*words: list[object], folder: Path, **environment: str) -> Iterator[list[Process]]:
+    """Starts the processes of a run without a launcher, as clusters do; an empty command line starts none."""
+    where = environment | {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_ports(1)[0]),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
+        "WORLD_SIZE": str(len(words)),
+        "LOCAL_WORLD_SIZE": str(len(words)),
     }
     started = []
     for rank, mine in enumerate(words):
         if mine:
             (folder / str(rank)).mkdir(exist_ok=True)
-            environment = where | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
-            started.append(start_gan_core(*mine, folder=folder / str(rank), **environment))
+            ranked = where | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+            started.append(start_gan_core(*mine, folder=folder / str(rank), **ranked))
     try:
         yield started
     finally:

@@ -39,6 +39,8 @@ def run_in_order(lines: list[str], folder: Path, site: Path | None = None) -> No
             short += " --steps 2"
         done = run_line(short, folder, site)
         assert done.returncode == 0, f"{short}\n{done.stdout}{done.stderr}"
+        if "--config_file" in line and "cpu-1.yaml" not in line:  # accelerate has nothing to warn of.
+            assert "The following values were not passed to `accelerate launch`" not in done.stdout + done.stderr
 
 
 def run_line(line: str, folder: Path, site: Path | None) -> subprocess.CompletedProcess[str]:
@@ -58,6 +60,14 @@ def test_the_readme_s_commands(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "dcgan-digits" / "samples" / "000000128.png").exists()
     assert (tmp_path / "samples.npz").stat().st_size > 10_000 * 64
     assert (tmp_path / "grid.png").exists()
+
+
+def test_where_launching_is_explained_each_command_has_its_file() -> None:
+    section = README.partition("\n## Launching\n")[2].partition("\n## ")[0]
+    launched = [line for line in commands(section) + commands((ROOT / "launch" / "README.md").read_text())
+        if line.startswith("accelerate")]  # fmt: skip
+    assert len(launched) == 8
+    assert all("--config_file launch/" in line for line in launched)
 
 
 def test_the_commands_of_the_other_documents(tmp_path: Path) -> None:

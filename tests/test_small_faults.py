@@ -81,10 +81,14 @@ def test_an_old_checkpoint_that_cannot_be_removed_is_a_warning(
         remove(path, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(shutil, "rmtree", refuse)
-    flags = {"variant": "vanilla", "batch": 16, "steps": 4, "out": tmp_path / "run"}
+    run = tmp_path / "run\x1b[31m"
+    flags = {"variant": "vanilla", "batch": 16, "steps": 4, "out": run}
     assert train("width=4", "checkpoint_every=0.016", "keep_checkpoints=1", **flags) == "finished"
-    assert "warning: the old checkpoint" in capsys.readouterr().err
-    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 4
+    warned = capsys.readouterr().err
+    assert "warning: the old checkpoint" in warned
+    assert r"run\x1b[31m/checkpoints/000000016 could not be removed" in warned
+    assert "\x1b" not in warned
+    assert len(list((run / "checkpoints").iterdir())) == 4
 
 
 def test_a_folder_removed_while_it_is_used_is_one_error(tmp_path: Path) -> None:

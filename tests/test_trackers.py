@@ -90,22 +90,30 @@ def test_weights_and_biases_offline_needs_no_account_and_a_resumed_run_continues
 
 def test_tensorboard(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     run = tmp_path / "run"
-    gan_core(*TRAIN, "--steps", 3, "--out", run, "--track", "tensorboard")
-    events = EventAccumulator(str(run / "gan_core"))
+    for steps in (3, 5):  # The second run resumes the first.
+        gan_core(*TRAIN, "--steps", steps, "--out", run, "--track", "tensorboard")
+    # What `tensorboard --logdir` finds below the folder of runs is one run, with its settings.
+    written = [path for path in tmp_path.rglob("*") if "tfevents" in path.name or path.name == "hparams.yml"]
+    assert {path.parent for path in written} == {run / "tensorboard"}
+    events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
     lines = metrics(run)
     logged = [(event.step, event.value) for event in events.Scalars("discriminator/real")]
-    assert [step for step, _ in logged] == [32, 64, 96]
+    assert [step for step, _ in logged] == [32, 64, 96, 128, 160]
     assert [value for _, value in logged] == pytest.approx([line["discriminator/real"] for line in lines])
-    assert [event.step for event in events.Images("samples")] == [0, 96]
+    assert [event.step for event in events.Images("samples")] == [0, 96, 160]
+    settings = HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content)
+    assert settings.session_start_info.hparams["options.width"].number_value == 4
+    assert settings.session_start_info.hparams["variant"].string_value == "dcgan"
 
 
 def test_training_continues_without_a_tracker_that_fails(tmp_path: Path, train: Callable[..., str]) -> None:
     (tmp_path / "run").mkdir()
     # A file in place of TensorBoard's folder.
-    (tmp_path / "run" / "gan_core").write_text("in the way")
+    (tmp_path / "run" / "tensorboard").write_text("in the way")
     status = train(
         "width=4", "track=tensorboard", "log_every=0.032", variant="dcgan", batch=32, steps=3, out=tmp_path / "run"
     )
@@ -113,15 +121,16 @@ def test_training_continues_without_a_tracker_that_fails(tmp_path: Path, train: 
     assert len(metrics(tmp_path / "run")) == 3
 
 
-def test_a_failing_tracker_warns_once(tmp_path: Path) -> None:
+def test_a_failing_tracker_warns_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     class Failing:
         """An accelerator whose tracking service is down."""
 
         def log(self, line: dict[str, float], step: int) -> None:
-            raise ConnectionError("no route to host")
+            raise ConnectionError("no route to \x1b[31mhost")
 
-    warnings: list[str] = []
-    tracker = Tracker(Failing(), "wandb", RunFolder(tmp_path), warnings.append)  # type: ignore[arg-type]
+    tracker = Tracker(Failing(), "wandb", RunFolder(tmp_path))  # type: ignore[arg-type]
     tracker.log({"images_seen": 1})
     tracker.log({"images_seen": 2})
-    assert warnings == ["wandb failed and is disabled for the rest of the run: ConnectionError: no route to host"]
+    assert capsys.readouterr().err.splitlines() == [
+        r"warning: wandb failed and is disabled for the rest of the run: ConnectionError: no route to \x1b[31mhost"
+    ]

@@ -2,10 +2,12 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from gan_core.app.load import load_run
 from gan_core.console import printable
 from tests.conftest import gan_core
 from tests.test_plugin_loading import install
@@ -35,6 +37,25 @@ def test_control_characters_in_names_and_logged_terms_are_escaped(tmp_path: Path
     assert "\u202e" not in output
     for shown in (r"a\x1b]0;owned\x07b", r"\x1b[31mred", r"v\u202e\x1b[2J", r"\x1b[Hx"):
         assert shown in output
+
+
+def test_warnings_are_escaped(tmp_path: Path, train: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "a\x1b[31mb"
+    flags = {"variant": "vanilla", "batch": 16, "out": run}
+    train("width=4", "checkpoint_every=0.016", steps=2, **flags)
+    (run / "checkpoints" / "000000032" / "generator.safetensors").write_bytes(b"")
+    load_run(run, 0)
+    warned = capsys.readouterr().err
+    assert "warning: checkpoint " in warned
+    assert r"a\x1b[31mb" in warned
+    train("width=4", steps=3, **flags)
+    warned += capsys.readouterr().err
+    assert warned.count("is skipped") == 2
+    train("width=4", "resume=restart", steps=2, **flags)
+    warned += capsys.readouterr().err
+    assert "the run before is now in" in warned
+    assert "\x1b" not in warned
+    assert warned.count(r"a\x1b[31mb") >= 3
 
 
 def test_errors_and_plugins_are_escaped(tmp_path: Path) -> None:

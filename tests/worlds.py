@@ -7,6 +7,7 @@ import atexit
 import gc
 import os
 import sys
+import threading
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from accelerate.state import AcceleratorState, GradientState
 from rich.console import Console
 
 from gan_core.app.training import start
+from gan_core.garbage import collect_rarely
 from gan_core.testing.ports import free_ports, rank_environments
 from gan_core.testing.runs import run_together
 from tests.conftest import make_job
@@ -72,6 +74,7 @@ def train(root: Path, kind: str, name: str) -> None:
     assignments += [f"{key}={value}" for key, value in settings.items()]
     flags = {"variant": variant, "batch": 64, "sample_every": 1000, "out": root / kind / name}
     start(make_job(*assignments, **flags), (), Console(quiet=True))
+    assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
 
 
 def train_all(root: Path, rank: int, world: int, ports: list[int]) -> None:
@@ -83,7 +86,7 @@ def train_all(root: Path, rank: int, world: int, ports: list[int]) -> None:
 
 def main(root: Path) -> None:
     """Trains all runs with 1, 2 and 4 processes, forked so that torch is imported only once."""
-    gc.set_threshold(50_000)  # As the command line does.
+    collect_rarely()
     gc.freeze()  # accelerate collects garbage at the end of each run: what is imported need not be looked at.
     atexit.register(gc.unfreeze)  # Libraries report what is left at the end.
     for world in (1, 2, 4):

@@ -11,7 +11,7 @@ from gan_core.app.data import fingerprints_of, real_data
 from gan_core.app.load import load_run
 from gan_core.data.catalog import open_dataset
 from gan_core.distributed.rendezvous import Rendezvous
-from gan_core.distributed.world import join_world
+from gan_core.distributed.world import join_world, main_first, wait_for_all
 from gan_core.errors import UserError
 from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.evaluation import Evaluation
@@ -62,7 +62,7 @@ def evaluate_run(
         )
         heard = console if accelerator.is_main_process else Console(quiet=True)
         try:
-            with arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
+            with rendezvous.telling(), arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
                 return _evaluate(run, request, settings, loaded, accelerator, heard)
         finally:
             accelerator.end_training()
@@ -125,7 +125,7 @@ def _evaluate(
     run = load_run(folder, accelerator.device)
     output = run.output(request.output)
     loaded.check(dataset.images_of(output.like).spec, "--features")
-    with accelerator.local_main_process_first():  # It may have to download.
+    with main_first(accelerator, on_each_machine=True):  # It may have to download.
         tables = {table: dataset.read(table, "train") for table in dataset.spec.tables}
     found = {table: rows.fingerprint for table, rows in tables.items()}
     if found != fingerprints_of(run.metadata["data"]):
@@ -148,5 +148,5 @@ def _evaluate(
         )
     metadata = {"images_seen": run.images_seen, "seed": request.seed}
     written = None if evaluation is None else record(evaluation, metadata, run.folder)
-    accelerator.wait_for_everyone()
+    wait_for_all(accelerator)
     return written

@@ -1,6 +1,5 @@
 """Loading a run's generator from its folder, without its data set, optimizers or discriminator."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_core.app.data import spec_of
+from gan_core.console import warn
 from gan_core.distributed.world import check_float64, dtype_of, on_cpu
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.data_spec import DataSpec
@@ -94,7 +94,7 @@ def load_run(run: Path, device: torch.device | None = None) -> LoadedRun:
 
     Args:
         run: The run's folder.
-        device: The device of the networks; None uses an accelerator if there is one.
+        device: The device of the networks; None uses an accelerator, unless networks run on CPUs.
 
     Raises:
         UserError: The folder contains no run or no intact checkpoint, the checkpoint does not fit the variant, or the
@@ -142,9 +142,9 @@ def _newest(folder: RunFolder) -> tuple[Checkpoint, dict[str, dict[str, Tensor]]
     Raises:
         UserError: There is none.
     """
-    warn = cache(lambda text: print(f"warning: {text}", file=sys.stderr))  # Each text once.
+    warn_once = cache(warn)  # Each text once.
     for _ in range(_ATTEMPTS):
-        checkpoint = newest(folder.checkpoints, warn)
+        checkpoint = newest(folder.checkpoints, warn_once)
         if checkpoint is None:
             continue
         try:

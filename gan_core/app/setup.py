@@ -11,7 +11,7 @@ from gan_core.app.job import Job
 from gan_core.data.dataset import Rows
 from gan_core.distributed.batchnorm import synchronise
 from gan_core.distributed.rendezvous import Rendezvous
-from gan_core.distributed.world import dtype_of, share_of
+from gan_core.distributed.world import dtype_of, main_first, share_of
 from gan_core.errors import UserError, did_you_mean
 from gan_core.evaluation.evaluator import metric_names
 from gan_core.game.batch import Moment
@@ -138,7 +138,7 @@ def _defaults(job: Job) -> dict[str, Any]:
 
 def read_tables(job: Job, accelerator: Accelerator) -> dict[str, Rows]:
     """Reads the training split of every table; one process of each machine reads first, because it may download."""
-    with accelerator.local_main_process_first():
+    with main_first(accelerator, on_each_machine=True):
         return {name: job.dataset.read(name, "train") for name in job.dataset.spec.tables}
 
 

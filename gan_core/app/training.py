@@ -15,11 +15,12 @@ from gan_core.app.setup import build_state, find_checkpoint, make_batch_source, 
 from gan_core.console import printable
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.rendezvous import Rendezvous
-from gan_core.distributed.world import describe, join_world
+from gan_core.distributed.world import describe, join_world, wait_for_all
 from gan_core.evaluation.evaluator import make_evaluator
 from gan_core.game.game import Game
 from gan_core.observers.live import LiveView
 from gan_core.observers.recorder import Recorder
+from gan_core.observers.slowdown import SlowdownWarning
 from gan_core.observers.trackers import Tracker
 from gan_core.precision import arithmetic
 from gan_core.runs.checkpoint import set_aside
@@ -29,7 +30,7 @@ from gan_core.runs.lock import RunLock
 from gan_core.runs.process import this_process
 from gan_core.runs.resume import move_away
 from gan_core.sampling.files import sample_grid
-from gan_core.sampling.given import given_rows, output_named
+from gan_core.sampling.given import GivenRows, given_rows, output_named
 from gan_core.sampling.sampler import Sampler
 from gan_core.training.batch_source import BatchSource
 from gan_core.training.loop import Status, Training, train
@@ -75,7 +76,8 @@ def _join(
     try:
         heard = console if accelerator.is_main_process else Console(quiet=True)
         # After `join_world`: accelerate sets such flags too.
-        with ExitStack() as locks, arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
+        flags = arithmetic(tf32=settings.tf32, deterministic=settings.deterministic)
+        with rendezvous.telling(), ExitStack() as locks, flags:
             rendezvous.from_main("lock", partial(_lock, RunFolder(settings.folder), locks))
             return _run(job, allowed, accelerator, rendezvous, heard, show_plan, locks)
     finally:
@@ -117,6 +119,8 @@ def _run(
         return "finished"
 
     make_sampler = partial(_sampler, job, game, state, source)
+    for name in game.outputs:
+        make_sampler(seed=0, output=name, rows={}).check()
     evaluate = None
     if settings.evaluate_every is not None:
         sampler = make_sampler(seed=0)
@@ -128,7 +132,7 @@ def _run(
             accelerator=accelerator,
             console=console,
         )
-    accelerator.wait_for_everyone()  # All processes have read the folder; now the main process may write to it.
+    wait_for_all(accelerator)  # All processes have read the folder; now the main process may write to it.
     with ExitStack() as stack:
         observers: list[Observer] = []
         if accelerator.is_main_process:
@@ -137,9 +141,10 @@ def _run(
                 _lock(folder, locks)
             _open_folder(job, folder, metadata, state.images_seen if saved else None)
             view = stack.enter_context(LiveView(console, length, state.images_seen))
-            observers += [Recorder(folder), view]
+            stack.enter_context(rendezvous.if_lost(view.close))
+            observers += [Recorder(folder), view, SlowdownWarning(state.images_seen)]
             if settings.track is not None:
-                tracker = _tracker(job, accelerator, folder, console, settings.track)
+                tracker = _tracker(job, accelerator, folder, settings.track)
                 stack.callback(tracker.finish)
                 observers.append(tracker)
         status = _train(
@@ -153,19 +158,40 @@ def _run(
                 draw_grid=partial(sample_grid, make_sampler(seed=settings.seed)),
                 observers=tuple(observers),
                 evaluate=evaluate,
-            )
+            ),
+            rendezvous,
         )
     _print_outcome(console, status, state.images_seen, folder)
-    accelerator.wait_for_everyone()  # No process exits while another may still need it.
+    wait_for_all(accelerator)  # No process exits while another may still need it.
     return status
 
 
-def _sampler(job: Job, game: Game, state: TrainingState, source: BatchSource, *, seed: int) -> Sampler:
-    """Returns a sampler of the current averages and the first output."""
+def _sampler(
+    job: Job,
+    game: Game,
+    state: TrainingState,
+    source: BatchSource,
+    *,
+    seed: int,
+    output: str | None = None,
+    rows: Mapping[str, GivenRows] | None = None,
+) -> Sampler:
+    """Returns a sampler of the current averages; without `rows`, reads those that the output is given."""
     networks = {name: average.network for name, average in state.averages.items()}
-    rows = given_rows(job.dataset, output_named(game, None)[1])
+    if rows is None:
+        rows = given_rows(job.dataset, output_named(game, output)[1])
     options = job.loaded.variant.sampling()
-    return Sampler(game, job.dataset.spec, networks, seed, source.device, source.dtype, options=options, rows=rows)
+    return Sampler(
+        game,
+        job.dataset.spec,
+        networks,
+        seed,
+        source.device,
+        source.dtype,
+        output=output,
+        options=options,
+        rows=rows,
+    )
 
 
 def _lock(folder: RunFolder, locks: ExitStack) -> None:
@@ -186,22 +212,27 @@ def _open_folder(job: Job, folder: RunFolder, metadata: Mapping[str, Any], resum
     folder.rewind_metrics(-1 if resumed_at is None else resumed_at)
 
 
-def _tracker(job: Job, accelerator: Accelerator, folder: RunFolder, console: Console, name: str) -> Tracker:
+def _tracker(job: Job, accelerator: Accelerator, folder: RunFolder, name: str) -> Tracker:
     """Starts the tracker of this name."""
-    tracker = Tracker(accelerator, name, folder, lambda text: console.print(text, soft_wrap=True))
+    tracker = Tracker(accelerator, name, folder)
     tracker.start(job.config())
     return tracker
 
 
-def _train(run: Training) -> Status:
+def _train(run: Training, rendezvous: Rendezvous) -> Status:
     """Trains, and records in the folder how training ended."""
     writes = run.accelerator.is_main_process
-    try:
-        status = train(run)
-    except BaseException:
+
+    def fail() -> None:
         if writes:
             with suppress(OSError):  # A full disk is the error to report, not that its status cannot be written.
                 run.folder.write_metadata(status="failed", images_seen=run.state.images_seen)
+
+    try:
+        with rendezvous.if_lost(fail):
+            status = train(run)
+    except BaseException:
+        fail()
         raise
     if writes:
         run.folder.write_metadata(status=status, images_seen=run.state.images_seen)

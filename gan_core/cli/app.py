@@ -1,15 +1,17 @@
 """The command-line application, and how it prints errors."""
 
-import gc
 import os
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
 
 from gan_core.cli import check, compare, env, evaluate, plugins, runs, sample, train
 from gan_core.cli.flags import SectionedCommand
-from gan_core.errors import LostProcessError, TrainingError, UserError
+from gan_core.errors import TrainingError, UserError
+from gan_core.garbage import collect_rarely
 
 app = typer.Typer(
     name="gan_core",
@@ -47,25 +49,36 @@ def main() -> None:
     The exit code is 2 for errors that the user can fix, 1 if training cannot continue, and 75 if it was interrupted and
     saved.
     """
-    # Imports make a million objects and no garbage: looking for it takes a tenth of the time of a short command.
-    gc.set_threshold(50_000)
+    collect_rarely()
     try:
+        _check_empty(sys.argv[1:])
         app()
     except (UserError, TrainingError) as error:
         if "--debug" in sys.argv:
             raise
         rank = os.environ.get("RANK", "0")
         if _reports(error, rank):
-            from gan_core.console import printable
+            from gan_core.console import print_error
 
-            where = "" if rank == "0" else f" (process {rank})"
-            # Short, because accelerate prints a traceback of its own below.
-            print(f"error{where}: {printable(str(error))}", file=sys.stderr, flush=True)
+            print_error(str(error), int(rank))  # Short, because accelerate prints a traceback of its own below.
         sys.exit(2 if isinstance(error, UserError) else 1)
+
+
+def _check_empty(words: Sequence[str]) -> None:
+    """Refuses an empty word, such as the value of a shell variable that is not set: as a path it is this folder.
+
+    Raises:
+        UserError: With the flag, if there is one.
+    """
+    for before, word in pairwise(["", *words]):
+        flag, equals, value = word.partition("=")
+        if not word or (word.startswith("--") and equals and not value):
+            name = flag or (before if before.startswith("--") else "argument")
+            raise UserError(f"{name}: '' is not allowed: it is empty. Give it a value, or leave it out")
 
 
 def _reports(error: Exception, rank: str) -> bool:
     """Returns whether this process prints the error: rank 0 does, and one process per machine for user errors."""
-    if isinstance(error, LostProcessError):
+    if isinstance(error, TrainingError) and error.reports is not None:
         return error.reports
     return rank == "0" or (isinstance(error, UserError) and os.environ.get("LOCAL_RANK", "0") == "0")

@@ -11,6 +11,7 @@ import typer
 from pydantic import BaseModel
 from typer.core import TyperCommand
 
+from gan_core.errors import UserError, did_you_mean
 from gan_core.plugins.options import OptionRow, option_rows
 from gan_core.settings.flag import flag_of
 
@@ -42,6 +43,32 @@ def with_flags(model: type[BaseModel]) -> Callable[[Command], Command]:
 
 class SectionedCommand(TyperCommand):
     """A command whose `--help` has a section for each group of flags, in the order of its parameters."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the command line.
+
+        Raises:
+            UserError: A flag is unknown. The message gives the nearest one, and says that `--set` sets options.
+        """
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            flag = getattr(error, "option_name", "")
+            if type(error).__name__ != "NoSuchOption" or not flag.startswith("--"):
+                raise
+            raise UserError(self._unknown(ctx, flag, words)) from None
+
+    def _unknown(self, ctx: Any, flag: str, words: list[str]) -> str:
+        parameters = self.get_params(ctx)
+        names = (name.removeprefix("--") for parameter in parameters for name in parameter.opts)
+        near = did_you_mean(flag.removeprefix("--"), names).replace("'", "'--", 1)
+        options = next(getattr(parameter, "help", "") for parameter in parameters if "--set" in parameter.opts)
+        at = next(number for number, word in enumerate(words) if word.partition("=")[0] == flag)
+        value = words[at].partition("=")[2] or next(iter(words[at + 1 : at + 2]), "")
+        value = "VALUE" if not value or value.startswith("--") else value
+        assignment = f"--set {flag.removeprefix('--').replace('-', '_')}={value}"
+        return f"{flag}: no such flag.{near}\nWrite {assignment} if it is {options[0].lower()}{options[1:]}"
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Writes the sections. The types are click's, which newer versions of typer contain and older ones import."""

@@ -105,7 +105,7 @@ def new(
     from gan_core.plugins.scaffold import write_plugin
 
     created = write_plugin(name, folder)
-    print(f"Created {created}. Next:")
+    print(f"Created {created}. Describe it where it says EDIT. Next:")
     print(f"  pip install -e {created}")
     print(f"  python -m gan_core check {name}")
     print(f"  accelerate launch -m gan_core train --variant {name} --kimg 100")

@@ -7,6 +7,7 @@ import typer
 
 from gan_core.cli.flags import with_flags
 from gan_core.distributed.launcher import check_launcher
+from gan_core.distributed.waiting import share_cores
 from gan_core.settings.resolve import resolve
 from gan_core.settings.settings import Settings
 
@@ -34,6 +35,7 @@ def train(
     """
     resolved = resolve(given, assignments or (), config)
     check_launcher()
+    share_cores(resolved.settings.threads)
 
     from gan_core.app.job import make_job
     from gan_core.console import PlainConsole

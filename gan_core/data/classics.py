@@ -1,41 +1,25 @@
 """The classics: scikit-learn's digits, and those that torchvision downloads."""
 
-from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gan_core.data.cache import cache_folder
 from gan_core.data.dataset import Dataset, Rows, resident
 from gan_core.data.source import DataRequest, DataSource
-from gan_core.errors import UserError
+from gan_core.data.torchvision_files import Known, read_torchvision
 from gan_core.game.data_spec import DataSpec
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Known:
-    """A data set whose shape is known without reading it."""
-
-    image_size: int
-    channels: int
-    train: int
-    test: int
-    classes: tuple[str, ...] = tuple("0123456789")
-    torchvision: str = ""
-
 
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def _open(known: _Known, request: DataRequest) -> Dataset:
+def _open(known: Known, request: DataRequest) -> Dataset:
     size = request.image_size or known.image_size
     depth = request.channels or known.channels
     spec = DataSpec.of_images(
@@ -48,7 +32,10 @@ def _open(known: _Known, request: DataRequest) -> Dataset:
     )
 
     def read(table: str, split: str) -> Rows:
-        images, labels = _read_torchvision(known, split, request) if known.torchvision else _read_digits(split)
+        if known.torchvision:
+            images, labels = read_torchvision(request.name, known, split, request.data_dir)
+        else:
+            images, labels = _read_digits(split)
         return resident(spec.tables[table].fields, {"images": images, "labels": labels})
 
     return Dataset(spec=spec, splits={"train": {"images": known.train}, "test": {"images": known.test}}, read=read)
@@ -67,39 +54,8 @@ def _read_digits(split: str) -> tuple[Tensor, Tensor]:
     return images.view(-1, 1, 8, 8), torch.from_numpy(rows[:, 64]).long()
 
 
-def _read_torchvision(known: _Known, split: str, request: DataRequest) -> tuple[Tensor, Tensor]:
-    from torchvision import datasets
-
-    name, data_dir = request.name, request.data_dir
-    root = (data_dir or cache_folder()).expanduser()
-    try:
-        data = getattr(datasets, known.torchvision)(root, train=split == "train", download=data_dir is None)
-    except (RuntimeError, OSError, URLError, ValueError, EOFError, AssertionError) as error:
-        if data_dir is not None:
-            raise UserError(
-                f"data_dir: {str(root)!r} holds no {name} files that torchvision can read ({error}).\n"
-                f"Pass the folder that contains {_torchvision_path(known)} as --data-dir, omit it to download, "
-                "or use --dataset digits, which needs no files."
-            ) from error
-        raise UserError(
-            f"dataset: {name!r} could not be downloaded to {str(root)!r} ({error}).\n"
-            f"Pass a folder that contains {_torchvision_path(known)} as --data-dir, "
-            "or use --dataset digits, which needs no network."
-        ) from error
-    # MNIST and its variants hold tensors (N, H, W); USPS holds arrays (N, H, W); CIFAR holds arrays (N, H, W, C).
-    images = torch.as_tensor(data.data)
-    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
-    return images, torch.as_tensor(data.targets).long()
-
-
-def _torchvision_path(known: _Known) -> str:
-    """Returns what torchvision looks for below its root."""
-    folders = {"USPS": "usps.bz2", "CIFAR10": "cifar-10-batches-py/"}
-    return folders.get(known.torchvision, f"{known.torchvision}/raw/")
-
-
 def _classic(**known: Any) -> DataSource:
-    return DataSource(api=1, open=partial(_open, _Known(**known)))
+    return DataSource(api=1, open=partial(_open, Known(**known)))
 
 
 digits = _classic(image_size=8, channels=1, train=1500, test=297)

@@ -40,8 +40,8 @@ def check_launcher() -> None:
         raise UserError(
             f"{requested} processes were requested, but accelerate launch started {started}: it ignores "
             "--num_processes together with --cpu (or distributed_type: MULTI_CPU).\n"
-            f"On CPUs use: accelerate launch --multi_gpu --num_processes {requested} -m gan_core train ... "
-            "(gan_core uses the CPU if there is no GPU),\n"
+            f"On CPUs use: ACCELERATE_USE_CPU=1 accelerate launch --multi_gpu --num_processes {requested} "
+            "-m gan_core train ...,\n"
             "or a file from launch/: accelerate launch --config_file launch/cpu-2.yaml -m gan_core train ..."
         )
 

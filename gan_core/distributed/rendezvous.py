@@ -6,23 +6,21 @@ No process waits forever: after a deadline it reports which process did not answ
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
 from typing import TypeVar
 
 from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]  # Not in __all__.
 
+from gan_core.console import say
+from gan_core.distributed.heartbeat import GRACE, Beat, Heartbeat, named
 from gan_core.distributed.launcher import started_processes
-from gan_core.errors import LostProcessError, UserError
+from gan_core.errors import LostProcessError, TrainingError, UserError
 
 T = TypeVar("T")
-
-GRACE = 10.0
-"""Seconds before a waiting process prints a note, and for which a failing process waits for the others' reasons."""
 
 _numbers = count()  # Consecutive runs in the same processes use separate keys.
 
@@ -42,8 +40,10 @@ class Rendezvous:
         """
         self.world, self.rank, self.deadline = started_processes(), int(os.environ.get("RANK", "0")), deadline
         self._number = next(_numbers)
+        self._heartbeat: Heartbeat | None = None
         if self.world > 1:
-            self._store = self._open()
+            self._store = self._connect(hosts=self.rank == 0 and not _launcher_hosts_store())
+            self._publish("beat", Beat().text())
 
     def compare(self, name: str, values: Mapping[str, object]) -> None:
         """Waits for all processes, and checks that their values are equal.
@@ -62,12 +62,12 @@ class Rendezvous:
         missing = self._missing(name, min(GRACE, self.deadline))
         if missing and self.deadline > GRACE:
             if self._reports(missing):
-                print(f"waiting for {self._named(missing)}", file=sys.stderr, flush=True)
+                say(f"waiting for {named(missing, self.world)}")
             missing = self._missing(name, self.deadline - GRACE)
         if missing:
             raise LostProcessError(
-                f"{self._named(missing)} did not arrive within {self.deadline:g} s. Check that all processes were "
-                "started, or use --deadline SECONDS to wait longer",
+                f"{named(missing, self.world)} did not arrive within {self.deadline:g} s. Check that all processes "
+                "were started, or use --deadline SECONDS to wait longer",
                 reports=self._reports(missing),
             )
         first, *others = (json.loads(self._read(name, rank)) for rank in range(self.world))
@@ -115,56 +115,101 @@ class Rendezvous:
         """
         return PrefixStore("group", self._store) if self.world > 1 else None
 
+    def watch(self) -> None:
+        """Starts to watch the other processes, until the block of `explaining` ends.
+
+        Call it after they have been compared. If one is lost, this process ends, also while its main thread waits.
+        """
+        if self.world > 1:
+            hosted_by = None if _launcher_hosts_store() else 0
+            self._heartbeat = Heartbeat(self._connect(hosts=False), self.rank, self.world, self.deadline, hosted_by)
+
+    @contextmanager
+    def if_lost(self, work: Callable[[], None]) -> Iterator[None]:
+        """Within, this process does `work` before it ends because another one is lost."""
+        if self._heartbeat is None:
+            yield
+            return
+        self._heartbeat.on_loss.append(work)
+        try:
+            yield
+        finally:
+            self._heartbeat.on_loss.remove(work)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Tells the others of an error raised within: before the group is destroyed, in which they may wait."""
+        try:
+            yield
+        except BaseException as error:
+            if self.world > 1:
+                with suppress(DistError):
+                    self._tell(error)
+            raise
+
     @contextmanager
     def explaining(self) -> Iterator[None]:
         """Replaces an error caused by a lost process, raised within, by a LostProcessError that names the process."""
         try:
-            yield
+            with self.telling():
+                yield
         except Exception as error:
             explained = self._explain(error)
             if explained is error:
                 raise
             raise explained from error
+        finally:
+            if self._heartbeat is not None:
+                self._heartbeat.stop()
 
     def _explain(self, error: Exception) -> Exception:
-        """Publishes why this process ends; if it ends because another one did not answer, finds out which one and why.
+        """Finds out, if this process ends because another one did not answer, which one and why.
 
         Returns:
             The error itself, or a LostProcessError that names the process.
         """
         if self.world == 1 or isinstance(error, LostProcessError):
             return error
-        waited = isinstance(error, DistError) or "gloo" in str(error)
+        waited = _waited(error)
         try:
-            self._publish("end", "" if waited else f"{type(error).__name__}: {error}")
             missing = self._missing("end", GRACE)
             published = {rank: self._read("end", rank) for rank in range(self.world) if rank not in missing}
         except DistError:
             missing, published = [0], {}
         if not waited:
+            if isinstance(error, TrainingError):
+                error.reports = self._reports(missing)  # Process 0 may wait for this one, until the launcher ends it.
             return error
         reasons = [f"process {rank} of {self.world} stopped: {text}" for rank, text in published.items() if text]
         if missing:
-            reasons.append(f"{self._named(missing)} ended or did not answer within {self.deadline:g} s")
+            reasons.append(f"{named(missing, self.world)} ended or did not answer within {self.deadline:g} s")
         reason = "\n".join(reasons) or f"communication between the processes failed: {error}"
         return LostProcessError(
             f"{reason}\nThe last checkpoint is intact: run the same command to resume from it",
             reports=self._reports(missing),
         )
 
-    def _open(self) -> PrefixStore:
+    def _tell(self, error: BaseException) -> None:
+        """Publishes why this process ends, unless it is another one that did not answer."""
+        reason = "" if _waited(error) else f"{type(error).__name__}: {error}"
+        if self._heartbeat is not None:
+            self._heartbeat.end(reason)
+        if not isinstance(error, LostProcessError):
+            self._publish("end", reason)
+
+    def _connect(self, *, hosts: bool) -> PrefixStore:
+        """Opens a connection to the store, and hosts it or not."""
         try:
             host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         except KeyError as error:
             raise UserError(
                 f"WORLD_SIZE is {self.world}, but {error.args[0]} is not set: launch with accelerate or torchrun"
             ) from None
-        launcher_hosts_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         try:
             store = TCPStore(
                 host,
                 port,
-                is_master=self.rank == 0 and not launcher_hosts_store,
+                is_master=hosts,
                 timeout=timedelta(seconds=self.deadline),
                 wait_for_workers=False,
                 multi_tenant=True,
@@ -197,5 +242,11 @@ class Rendezvous:
         """Returns whether this process prints the message: the first process that is not missing does."""
         return self.rank == min(set(range(self.world)) - set(missing))
 
-    def _named(self, ranks: list[int]) -> str:
-        return f"process{'es' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))} of {self.world}"
+
+def _waited(error: BaseException) -> bool:
+    """Returns whether this error says that another process did not answer."""
+    return isinstance(error, LostProcessError | DistError) or "gloo" in str(error)
+
+
+def _launcher_hosts_store() -> bool:
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"

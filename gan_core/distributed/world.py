@@ -1,6 +1,8 @@
 """The process group of a run and the device of each process, through accelerate."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, GradScalerKwargs
 from torch import distributed
 
-from gan_core.cores import usable_cores
+from gan_core.cores import threads_of_process
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.errors import UserError
@@ -39,6 +41,28 @@ def check_float64(precision: str, device: torch.device | None = None) -> None:
         )
 
 
+def check_devices() -> None:
+    """Checks that every process of this machine has a GPU of its own, or that all run on CPUs.
+
+    Raises:
+        UserError: The launcher started more processes than there are visible GPUs; accelerate would give two processes
+            the same one, which NCCL does not allow.
+    """
+    if on_cpu():
+        return
+    visible, rank = torch.accelerator.device_count(), int(os.environ.get("LOCAL_RANK", "0"))
+    started = max(int(os.environ.get("LOCAL_WORLD_SIZE", "1")), rank + 1)
+    if started > visible:
+        word = "GPU" if visible == 1 else "GPUs"
+        raise UserError(
+            f"this machine has {started} processes, and this one (LOCAL_RANK={rank}) sees {visible} {word}. Start at "
+            f"most {visible}: accelerate launch --num_processes {visible}, or torchrun --nproc_per_node {visible}.\n"
+            "To train on CPUs, put ACCELERATE_USE_CPU=1 before the same command.\n"
+            "If there are more GPUs, let every process see all of them: CUDA_VISIBLE_DEVICES, or SLURM's "
+            "--gpus-per-node instead of --gpus-per-task"
+        )
+
+
 def join_world(
     rendezvous: Rendezvous, *, precision: str, threads: int | None, tracker: str | None, folder: Path
 ) -> Accelerator:
@@ -52,8 +76,11 @@ def join_world(
         folder: Where trackers may write files.
 
     Raises:
-        UserError: The launcher was given another precision, or started another number of processes.
+        UserError: The launcher was given another precision, or started another number of processes, or more processes
+            than there are GPUs.
     """
+    check_devices()
+    rendezvous.watch()
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if launched not in ("no", _MIXED[precision]):
         raise UserError(
@@ -67,7 +94,8 @@ def join_world(
             store=store,
             rank=rendezvous.rank,
             world_size=rendezvous.world,
-            timeout=timedelta(seconds=rendezvous.deadline),
+            # The watch names a lost process at the deadline. NCCL's own would only end this one, without a message.
+            timeout=timedelta(seconds=2 * rendezvous.deadline),
         )
     accelerator = Accelerator(
         # Otherwise two processes on a machine without a GPU become two runs that write the same files.
@@ -88,9 +116,27 @@ def join_world(
             "launch with torchrun or with a config file from launch/"
         )
     # Launchers set one thread per process, even if the machine runs only one process.
-    local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.set_num_threads(threads or max(1, usable_cores() // local_processes))
+    torch.set_num_threads(threads_of_process(threads))
     return accelerator
+
+
+def wait_for_all(accelerator: Accelerator) -> None:
+    """Waits until every process has called it."""
+    if accelerator.num_processes > 1:
+        # accelerate's own barrier names a GPU also in a group on CPUs, and counts processes, not visible GPUs.
+        device = accelerator.device
+        distributed.barrier(device_ids=None if device.type == "cpu" else [device.index])
+
+
+@contextmanager
+def main_first(accelerator: Accelerator, *, on_each_machine: bool = False) -> Iterator[None]:
+    """Runs the block on the main process, or on one process of each machine, before the others enter it."""
+    first = accelerator.is_local_main_process if on_each_machine else accelerator.is_main_process
+    if not first:
+        wait_for_all(accelerator)
+    yield
+    if first:
+        wait_for_all(accelerator)
 
 
 def share_of(accelerator: Accelerator) -> Share:

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
+from gan_core.distributed.world import main_first
 from gan_core.errors import UserError
 from gan_core.features.real_data import RealData
 from gan_core.features.space import FEATURES_API, Features, FeatureSpace, SpaceUnavailableError
@@ -49,7 +50,7 @@ class LoadedFeatures:
         """
         space, missing = None, ""
         try:
-            with accelerator.main_process_first(), without_tf32():
+            with main_first(accelerator), without_tf32():
                 try:
                     space = self.features.open(self.options, data, accelerator.device, console)
                 except SpaceUnavailableError as error:  # Caught inside the block: all processes synchronise at its end.

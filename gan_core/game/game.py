@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gan_core.game.batch import Moment
+from gan_core.game.networks import check_networks
 from gan_core.game.output import Draw, Output
 from gan_core.game.phase import Networks, Phase
 
@@ -48,8 +49,9 @@ class Game:
             update that changes a plain value waits for the device, to learn whether its gradient was finite.
 
     Raises:
-        ValueError: A name is not allowed, phases share a name or there are none, there is no output, or a name refers
-            to a network or phase that does not exist or does not fit.
+        ValueError: A name is not allowed, phases share a name or there are none, there is no output, a name refers to a
+            network or phase that does not exist or does not fit, or a network is no module, is lazy, or has complex
+            numbers.
     """
 
     networks: Networks
@@ -64,11 +66,12 @@ class Game:
     def __post_init__(self) -> None:
         names = [phase.name for phase in self.phases]
         for name in (*self.networks, *self.state, *self.outputs, *names):
-            if not _NAME.fullmatch(name):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise ValueError(
                     f"{name!r} is not allowed as the name of a network, phase, output or state. Use a-z, 0-9 and _, "
                     "beginning with a letter"
                 )
+        check_networks(self.networks)
         if len(set(names)) < len(names) or not names:
             raise ValueError(f"a game needs at least one phase, and unique phase names; got {names}")
         if not self.outputs:

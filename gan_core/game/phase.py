@@ -30,7 +30,9 @@ class Phase:
     Attributes:
         name: Unique name of the phase; it prefixes the phase's terms in the log ("discriminator/real").
         trains: Names of the networks that the phase trains, at least one. All others are frozen during its updates.
-        loss: `loss(networks, batch)` returns named scalar terms; the names must be the same in every update.
+        loss: `loss(networks, batch)` returns named scalar terms; the names must be the same in every update. On several
+            processes, a trained parameter that gets a gradient in the first update must get one in every update: add
+            0 * parameter.sum() to a term for the layers that an update skips.
         optimizer: Makes the optimizer from the trained parameters; see `gan_core.adam`. With precision fp16, those of
             torch without `fused=True` wait for the device in every update. Or the name of another phase,
             whose optimizer also takes this phase's steps: one set of moments, saved once. This phase then trains the

@@ -39,6 +39,10 @@ class LiveView(Observer):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the terminal back."""
         self._live.stop()
 
     def advance(self, images_seen: int) -> None:

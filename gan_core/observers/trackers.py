@@ -8,19 +8,17 @@ import numpy as np
 from accelerate import Accelerator
 from PIL import Image
 
+from gan_core.console import warn
 from gan_core.runs.folder import RunFolder
 from gan_core.settings.flatten import dotted
 from gan_core.training.observer import Observer
-
-Warn = Callable[[str], None]
 
 
 class Tracker(Observer):
     """Sends settings, terms and sample grids to the tracker; after its first error, training continues without it."""
 
-    def __init__(self, accelerator: Accelerator, name: str, folder: RunFolder, warn: Warn) -> None:
-        """Stores what is needed to start the tracker, and where to print a warning if it fails."""
-        self.accelerator, self.name, self.folder, self.warn = accelerator, name, folder, warn
+    def __init__(self, accelerator: Accelerator, name: str, folder: RunFolder) -> None:
+        self.accelerator, self.name, self.folder = accelerator, name, folder
         self.failed = False
 
     def start(self, config: Mapping[str, Any]) -> None:
@@ -33,7 +31,20 @@ class Tracker(Observer):
         # TensorBoard accepts neither lists nor None.
         flat = dotted(config)
         plain = {key: value if isinstance(value, int | float | str) else str(value) for key, value in flat.items()}
-        self._try(lambda: self.accelerator.init_trackers("gan_core", config=plain, init_kwargs={"wandb": wandb}))
+        if self.name == "tensorboard":
+            self._try(lambda: self._start_tensorboard(plain))
+        else:
+            self._try(lambda: self.accelerator.init_trackers("gan_core", config=plain, init_kwargs={"wandb": wandb}))
+
+    def _start_tensorboard(self, config: dict[str, Any]) -> None:
+        """Starts TensorBoard in the run's folder `tensorboard`, and writes the settings beside the terms."""
+        self.accelerator.init_trackers("tensorboard")
+        # Given the settings, accelerate would write them to two folders below this one, with new names at each start.
+        from torch.utils.tensorboard.summary import hparams
+
+        writer = self.accelerator.get_tracker(self.name, unwrap=True)
+        for summary in hparams(config, {}):
+            writer.file_writer.add_summary(summary)
 
     def log(self, line: dict[str, float]) -> None:
         """Sends a log line; the step is the number of images seen."""
@@ -64,4 +75,4 @@ class Tracker(Observer):
             call()
         except Exception as error:  # No error of a tracker may stop training.
             self.failed = True
-            self.warn(f"{self.name} failed and is disabled for the rest of the run: {type(error).__name__}: {error}")
+            warn(f"{self.name} failed and is disabled for the rest of the run: {type(error).__name__}: {error}")

@@ -44,12 +44,16 @@ class LoadedVariant:
             data: The data set.
 
         Raises:
-            UserError: The data set lacks a field that the variant needs, or `build` raises ValueError.
+            UserError: The data set lacks a field that the variant needs, or `build` raises ValueError or returns no
+                game.
         """
         self.check_fields(data)
+        from gan_core.game.game import Game  # It imports torch.
+
         try:
             game = self.variant.build(options or self.variant.options(), data)
-            check_outputs(game, data)
+            if isinstance(game, Game):
+                check_outputs(game, data)
         except (MemoryError, OverflowError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not re.search("alloc|overflow|out of memory", str(error)):
                 raise
@@ -57,6 +61,8 @@ class LoadedVariant:
         except (ValueError, SystemExit) as error:
             what = f"it called sys.exit({error.code!r})" if isinstance(error, SystemExit) else str(error)
             raise UserError(f"{self.plugin.label}: {what}") from error
+        if not isinstance(game, Game):
+            raise UserError(f"{self.plugin.label}: its `build` returned {_type_of(game)}, not a gan_core.Game")
         return game
 
     def check_fields(self, data: DataSpec) -> None:

@@ -1,4 +1,7 @@
-"""Writes a new plugin: a renamed copy of the vanilla plugin, so that the template is always tested code."""
+"""Writes a new plugin: a renamed copy of the vanilla plugin, so that the template is always tested code.
+
+What describes the copy is left to its author, in places marked EDIT.
+"""
 
 import re
 from pathlib import Path
@@ -8,11 +11,16 @@ from gan_core.plugins.find import find_plugins
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _FILES = ("pyproject.toml", "gan_core_vanilla.py", "tests/test_conformance.py")
-# The first sentence of the vanilla plugin's docstring, and its description in pyproject.toml.
-_INTRODUCTION = re.compile(r"The original GAN: [^.]*\.")
+# What describes the vanilla plugin: its docstring and its paper, and its description in pyproject.toml.
+_DESCRIPTIONS = {
+    re.compile(r'\A"""The original GAN: .*?"""', re.DOTALL): '"""EDIT: say here what this GAN is.\n\n'
+    'Until then it has two fully connected networks and the logistic loss. `gan_core show` prints this text.\n"""',
+    re.compile(r'paper="[^"]*"'): 'paper="EDIT: authors, year, title, address"',
+    re.compile(r'description = "[^"]*"'): 'description = "EDIT: say here what this GAN is; gan_core list prints it."',
+}
 _README = """# gan-core-{name}
 
-A variant for gan_core.
+EDIT: say here what this GAN is.
 
     accelerate launch -m gan_core train --variant {name} --kimg 500
     python -m gan_core show {name}
@@ -40,7 +48,8 @@ def write_plugin(name: str, parent: Path) -> Path:
     for file in _FILES:
         text = (_template() / file).read_text(encoding="utf-8")
         target = folder / _renamed(file, name)
-        text = _INTRODUCTION.sub(f"{name}: a variant for gan_core, based on the original GAN.", text)
+        for pattern, description in _DESCRIPTIONS.items():
+            text = pattern.sub(description, text)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(_renamed(text, name), encoding="utf-8")

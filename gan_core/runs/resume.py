@@ -3,10 +3,10 @@
 A run whose checkpoints are gone or damaged is not started again from the beginning unless that is asked for.
 """
 
-import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from gan_core.console import say, warn
 from gan_core.errors import UserError
 from gan_core.runs.atomic import unused
 from gan_core.runs.checkpoint import Checkpoint, newest
@@ -23,7 +23,7 @@ def checkpoint_to_resume(folder: RunFolder) -> Checkpoint | None:
     skipped: list[str] = []
     found = newest(folder.checkpoints, skipped.append)
     for text in skipped:
-        print(f"warning: {text}", file=sys.stderr)
+        warn(text)
     saved = images_saved(folder)
     if found is not None or not (skipped or saved):
         return found
@@ -55,7 +55,7 @@ def move_away(folder: RunFolder) -> None:
         folder.root.rename(to)
     except OSError as error:
         raise UserError(f"resume: 'restart', but {str(folder.root)!r} cannot be renamed: {error}") from None
-    print(f"the run before is now in {to}", file=sys.stderr)
+    say(f"the run before is now in {to}")
 
 
 def check_resume(
@@ -101,10 +101,9 @@ def note_other_device(before: Mapping[str, Any], now: Mapping[str, Any]) -> None
     old, new = ({"torch": metadata.get("torch"), **metadata["device"]} for metadata in (before, now))
     changed = [f"{key} {old.get(key)}, now {new.get(key)}" for key in old | new if old.get(key) != new.get(key)]
     if changed:
-        print(
+        say(
             f"note: the run is not continued bit for bit, because its device or versions have changed: "
-            f"{'; '.join(changed)}",
-            file=sys.stderr,
+            f"{'; '.join(changed)}"
         )
 
 

@@ -1,9 +1,9 @@
 """Which checkpoints are kept: the newest, one every N images, and the best by a logged metric."""
 
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 
+from gan_core.console import warn
 from gan_core.runs.checkpoint import numbered
 from gan_core.runs.folder import RunFolder
 from gan_core.settings.settings import Settings
@@ -25,7 +25,7 @@ def prune(folder: RunFolder, settings: Settings, images_seen: int) -> None:
             try:
                 shutil.rmtree(path)
             except OSError as error:  # It is no reason to end a run.
-                print(f"warning: the old checkpoint {path} could not be removed: {error}", file=sys.stderr)
+                warn(f"the old checkpoint {path} could not be removed: {error}")
 
 
 def _milestones(intact: Sequence[int], kimg: float | None) -> Iterable[int]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gan_core.data.dataset import RealRows
+from gan_core.errors import UserError
 from gan_core.game.batch import place
 from gan_core.game.data_spec import DataSpec
 from gan_core.game.game import Game
@@ -97,7 +98,7 @@ class Sampler:
         inputs = self.game.draw(self.streams.at("samples", number), request)
         self.streams.seed_modules("modules in samples", number, 0)  # For generators with random layers.
         images = self.output.generate(self._prepared, place(inputs, self.device, self.dtype), self.options)
-        return {self.name: images} if isinstance(images, Tensor) else dict(images)
+        return dict(images) if isinstance(images, Mapping) else {self.name: images}
 
     def drawn(self, number: int, labels: Tensor | None, grid: int = 0) -> dict[str, Tensor]:
         """Returns samples 64 `number` to 64 `number` + 63 with the given images: (64, C, H, W) uint8 on the CPU.
@@ -119,6 +120,23 @@ class Sampler:
     def block(self, number: int, labels: Tensor | None) -> Tensor:
         """Returns samples 64 `number` to 64 `number` + 63 for labels (64,) int64: (64, C, H, W) uint8 on the CPU."""
         return quantised(self.generated(number, labels)[self.name])
+
+    def check(self) -> None:
+        """Draws two samples, from black images where images are given.
+
+        Raises:
+            UserError: They are no images of the shape of `Output.like`.
+        """
+        fields = {name: self.data.image(name) for name in self._given}
+        rows = {name: torch.zeros(2, *field.shape, dtype=torch.uint8) for name, field in fields.items()}
+        found = self.generated(0, self.labels(2), rows=rows, count=2)
+        images, shape = found.get(self.name), (2, *self.data.image(self.output.like).shape)
+        what = f"`generate` of the output {self.name!r} returned"
+        if not isinstance(images, Tensor) or not images.is_floating_point():
+            kind = f"a tensor of {images.dtype}" if isinstance(images, Tensor) else type(images).__name__
+            raise UserError(f"{what} {kind}, but must return images: a tensor of floating-point numbers")
+        if tuple(images.shape) != shape:
+            raise UserError(f"{what} the shape {tuple(images.shape)} for 2 images, but must return {shape}")
 
     def draw(self, count: int, label: int | None = None) -> Iterator[Tensor]:
         """Yields samples 0 to count - 1 in blocks: (up to 64, C, H, W) uint8 on the CPU."""

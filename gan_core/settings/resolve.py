@@ -146,6 +146,9 @@ def validated(model: type[M], values: Mapping[str, object], what: str = "setting
         field = model.model_fields.get(key)
         if isinstance(value, bool) and field is not None and "bool" not in str(field.annotation):
             raise UserError(f"{key}: {value!r} is not allowed: it is no number and no name")  # pydantic reads it as 1.
+        # As a path it would be the current folder. What an empty option means is the variant's own affair.
+        if isinstance(value, str) and not value.strip() and not issubclass(model, Options):
+            raise UserError(f"{key}: {value!r} is not allowed: it is empty. Give it a value, or leave it out")
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:

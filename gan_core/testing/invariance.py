@@ -28,13 +28,15 @@ def trains_the_same_anywhere(subject: Subject) -> None:
         # The resumed run gets a process of its own for each part: what a plugin keeps in globals is lost, as it should.
         words = (f"two={steps}@2", f"resumed={steps // 2}@1", f"resumed={steps}@1", "initial=0", f"straight={steps}")
         # One process starts all runs, because each start imports torch again. It forks, so it must have no threads
-        # before, and OpenBLAS would start some on import. Each run sets its own number of threads.
+        # before, and OpenBLAS would start some on import. Each run sets its own number of threads. On CPUs, because
+        # there may be one GPU only, or one without float64.
         run_python(
             *("-m", "gan_core.testing.runs", subject.loaded.plugin.full_name),
             *(str(data.image_size), str(data.channels), json.dumps(subject.options.model_dump(mode="json"))),
             *(f"{folder}/{word}" for word in words),
             OMP_NUM_THREADS="1",
             OPENBLAS_NUM_THREADS="1",
+            ACCELERATE_USE_CPU="1",
         )
         initial = torch.load(Path(folder) / "initial" / "initial.pt", weights_only=True)
         straight, resumed, two = (_saved(Path(folder) / name) for name in ("straight", "resumed", "two"))

@@ -28,6 +28,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from gan_core.app.job import Job
 from gan_core.app.training import start
 from gan_core.game.game import Game
+from gan_core.garbage import collect_rarely
 from gan_core.plugins.load import load_variant
 from gan_core.settings.settings import Settings
 from gan_core.testing.made_data import made_dataset
@@ -118,7 +119,7 @@ def run_together(ranks: Sequence[BaseProcess]) -> None:
 def main(name: str, image_size: str, channels: str, options: str, *words: str) -> None:
     """Makes all runs."""
     runs = [Run.read(name, image_size, channels, options, word) for word in words]
-    gc.set_threshold(50_000)  # As the command line does.
+    collect_rarely()
     gc.freeze()  # Each run collects garbage at its end: what is imported need not be looked at.
     atexit.register(gc.unfreeze)  # Libraries report what is left at the end.
     # Runs in processes of their own come first: they are forked, and a process that has computed has threads.

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from PIL import Image
 
 from gan_core.distributed.stop import StopRequests
+from gan_core.distributed.world import wait_for_all
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.retention import prune
 from gan_core.settings.settings import Settings
@@ -110,7 +111,7 @@ def train(run: Training) -> Status:
                     state.save(run.folder.checkpoints)
                     run.folder.write_metadata(images_saved=state.images_seen)
                     prune(run.folder, settings, state.images_seen)
-                accelerator.wait_for_everyone()
+                wait_for_all(accelerator)
             if done or stopping:
                 return "finished" if done else "interrupted"
             if logged_at == state.images_seen:

@@ -4,6 +4,8 @@ An update is one forward and one backward of one module. This avoids the known p
 one: inside a loss, all networks are plain modules that can be called in any way, also for double backward.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -31,15 +33,10 @@ class PhaseModule(nn.Module):
         """Evaluates the loss.
 
         Raises:
-            UserError: A term is not a scalar, or none carries a gradient.
+            UserError: The loss returns something other than real scalars by name, or none carries a gradient.
         """
         terms = self.phase.loss(dict(self.networks.items()), batch)
-        for name, term in terms.items():
-            if term.numel() != 1:
-                raise UserError(
-                    f"phase {self.phase.name!r}: the term {name!r} has the shape {tuple(term.shape)}, but must be a "
-                    "scalar. Take its mean over the batch"
-                )
+        self._check_terms(terms)
         learning = [term.reshape(()) for term in terms.values() if term.requires_grad]
         if not learning:
             raise UserError(
@@ -51,6 +48,26 @@ class PhaseModule(nn.Module):
         for parameter in self.unused:
             total = total + 0.0 * parameter.sum()
         return total, {name: term.detach().reshape(()) for name, term in terms.items()}
+
+    def _check_terms(self, terms: object) -> None:
+        phase = f"phase {self.phase.name!r}"
+        if not isinstance(terms, Mapping):
+            raise UserError(
+                f"{phase}: its loss returned {_described(terms)}, but must return a dict of scalars by name"
+            )
+        for name, term in terms.items():
+            if not isinstance(name, str):
+                raise UserError(f"{phase}: its loss named a term {name!r}, but a name must be a str")
+            if not isinstance(term, Tensor) or term.is_complex():
+                raise UserError(
+                    f"{phase}: the term {name!r} is {_described(term)}, but must be a scalar tensor of real numbers. "
+                    "For a value that is only logged, use batch.images.new_tensor(value)"
+                )
+            if term.numel() != 1:
+                raise UserError(
+                    f"{phase}: the term {name!r} has the shape {tuple(term.shape)}, but must be a scalar. Take its "
+                    "mean over the batch"
+                )
 
     def freeze_others(self) -> None:
         """Unfreezes the phase's parameters and freezes all others of the game."""
@@ -80,3 +97,11 @@ class PhaseModule(nn.Module):
                 f"phase {self.phase.name!r} trains no parameter of {', '.join(self.phase.trains)}: its terms "
                 "depend on none of them"
             )
+
+
+def _described(value: object) -> str:
+    """Returns the type of what a loss returned, and its value if it is short: "float: nan"."""
+    if isinstance(value, Tensor):
+        return f"a tensor of {value.dtype}" if value.is_complex() else "one tensor"
+    text = repr(value)
+    return type(value).__name__ + (f" {text}" if value is not None and len(text) <= 20 else "")

@@ -12,6 +12,7 @@ from torch.distributed import GradBucket  # type: ignore[attr-defined]  # Not in
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from gan_core.errors import TrainingError
 from gan_core.game.batch import Batch
 from gan_core.precision import tf32_restored
 from gan_core.training.phase_module import PhaseModule
@@ -76,17 +77,22 @@ class PhaseTrainer:
         else:
             self.optimizer = ScheduledOptimizer(make, module.trained, accelerator, lr)
         self._finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
+        self._reduced = 0  # Parameters whose gradients were averaged in this update.
 
     @tf32_restored()
     def update(self, micro_batches: Sequence[Batch], images_seen: int) -> Update:
         """Takes one optimizer step. Waits for the device only if updates may be skipped and there is no scaler.
 
         Gradients are averaged over the micro-batches, and reduced over processes only after the last one.
+
+        Raises:
+            TrainingError: On several processes, a trained parameter got no gradient. No weight was changed.
         """
         self.plain.freeze_others()
         scaled, after = self.accelerator.scaler is not None, self.phase.after
         before = None if self.snapshot is None else self.snapshot(weights=scaled and after is not None)
         self._finite.fill_(True)
+        self._reduced = 0
         tune = self.phase.tune
         self.optimizer.begin(images_seen, {} if tune is None else tune(micro_batches[-1].moment))
         parts = []
@@ -96,6 +102,7 @@ class PhaseTrainer:
                 total, terms = self.module(batch)
                 self.accelerator.backward(total / len(micro_batches))
             parts.append(terms)
+        self._check_reached()
         terms = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
         terms["gradient norm"] = norm = self._gradient_norm()
         finite = norm.isfinite()
@@ -115,6 +122,20 @@ class PhaseTrainer:
         before.restore(finite)
         return Update(terms=terms, finite=self._finite, skipped=~finite)
 
+    def _check_reached(self) -> None:
+        """Checks that the backward pass has reached every parameter: for the others, the processes wait in vain."""
+        if not isinstance(self.module, DistributedDataParallel) or self._reduced == len(self.plain.trained):
+            return
+        names = {id(p): f"{n}.{key}" for n, net in self.plain.networks.items() for key, p in net.named_parameters()}
+        # With micro-batches, a gradient may be that of an earlier one.
+        missing = [names[id(p)] for p in self.plain.trained if p.grad is None] or ["of the last micro-batch"]
+        raise TrainingError(
+            f"phase {self.phase.name!r}: parameters that had a gradient in the first update have none in this one: "
+            f"{', '.join(missing[:10])}{f' and {len(missing) - 10} more' if len(missing) > 10 else ''}. Several "
+            "processes need a gradient of every parameter in every update: use each layer always, or add "
+            "0 * parameter.sum() to a term for those that are skipped"
+        )
+
     def _gradient_norm(self) -> Tensor:
         self.optimizer.unscale()
         return torch.nn.utils.get_total_norm([p.grad for p in self.plain.trained if p.grad is not None])
@@ -123,4 +144,5 @@ class PhaseTrainer:
         """Averages gradients over all processes, and records whether this process's were finite."""
         del state
         self._finite &= bucket.buffer().isfinite().all()
+        self._reduced += len(bucket.parameters())
         return allreduce_hook(self.module.process_group, bucket)
