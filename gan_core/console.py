@@ -27,6 +27,11 @@ def _escaped(character: str) -> str:
     return repr(character)[1:-1] if _is_control(character) else character
 
 
+def warn(text: str) -> None:
+    """Prints a warning."""
+    print(f"warning: {printable(text)}", file=sys.stderr)
+
+
 class PlainConsole(Console):
     """A console of rich that reads no markup and no emoji codes in text, and escapes control characters."""
 

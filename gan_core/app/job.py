@@ -89,7 +89,7 @@ def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
         raise UserError(f"track: {settings.track!r} is not installed: pip install {settings.track}")
     if settings.evaluate_every is not None:
         load_features(settings.evaluate_features, {})
-    keys = comparable(flatten(job.config(), {}))
+    keys = [*comparable(flatten(job.config(), {})), "metrics"]
     for key in allowed:
         if key not in keys:
             raise UserError(f"--allow-change {key!r}: no such key.{did_you_mean(key, keys)} Allowed: {', '.join(keys)}")

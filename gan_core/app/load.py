@@ -1,7 +1,6 @@
 """Loading a run's generator from its folder, without its data set, optimizers or discriminator."""
 
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_core.console import warn
 from gan_core.distributed.world import dtype_of
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
@@ -53,6 +53,10 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
     if "data" not in metadata:
         raise UserError(f"{str(folder.metadata)!r} is missing or damaged: it describes the data of the run")
     data = metadata["data"]
+    kinds = {field.name: int for field in fields(DataSpec)} | {"name": str, "fingerprint": str}
+    found = {"name": settings.dataset} | data
+    if found.keys() != kinds.keys() or not all(isinstance(found[key], kind) for key, kind in kinds.items()):
+        raise UserError(f"{str(folder.metadata)!r} is damaged: data is {data!r:.200}")
     spec = DataSpec(name=settings.dataset, **{key: value for key, value in data.items() if key != "fingerprint"})
     loaded = load_variant(settings.variant)
     game = loaded.build(resolved.options_as(loaded.variant.options), spec)
@@ -83,9 +87,9 @@ def _newest(folder: RunFolder) -> tuple[Checkpoint, dict[str, dict[str, Tensor]]
     Raises:
         UserError: There is none.
     """
-    warn = cache(lambda text: print(f"warning: {text}", file=sys.stderr))  # Each text once.
+    warn_once = cache(warn)
     for _ in range(_ATTEMPTS):
-        checkpoint = newest(folder.checkpoints, warn)
+        checkpoint = newest(folder.checkpoints, warn_once)
         if checkpoint is None:
             continue
         try:

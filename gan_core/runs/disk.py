@@ -45,7 +45,7 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
         if isinstance(error, FileNotFoundError) and not (folder / "checkpoints").exists():
             raise TrainingError(f"the folder {str(folder)!r} was removed while the run used it ({error})") from error
         if isinstance(error, OSError) and Path(str(error.filename)).is_relative_to(folder):
-            raise TrainingError(f"{error.filename!r} cannot be used: {error.strerror}. {_RESUME}") from error
+            raise TrainingError(f"{str(error.filename)!r} cannot be used: {error.strerror}. {_RESUME}") from error
         raise
 
 

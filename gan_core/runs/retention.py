@@ -1,9 +1,9 @@
 """Which checkpoints are kept: the newest, one every N images, and the best by a logged metric."""
 
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 
+from gan_core.console import warn
 from gan_core.runs.checkpoint import numbered
 from gan_core.runs.folder import RunFolder
 from gan_core.settings.settings import Settings
@@ -21,11 +21,11 @@ def prune(folder: RunFolder, settings: Settings, images_seen: int) -> None:
     highest = _by_metric(intact, lines, settings.keep_highest)[-1:]
     kept = {*intact[-settings.keep_checkpoints :], *_milestones(intact, settings.keep_every), *lowest, *highest}
     for number, path in paths.items():
-        if number not in kept:
+        if number not in kept and path.is_dir():
             try:
                 shutil.rmtree(path)
             except OSError as error:  # It is no reason to end a run.
-                print(f"warning: the old checkpoint {path} could not be removed: {error}", file=sys.stderr)
+                warn(f"the old checkpoint {path} could not be removed: {error}")
 
 
 def _milestones(intact: Sequence[int], kimg: float | None) -> Iterable[int]:
