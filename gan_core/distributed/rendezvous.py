@@ -4,14 +4,18 @@ They communicate through torch's key-value store, which works before the process
 No process waits forever: after a deadline it reports which process did not answer and, if known, why that one ended.
 """
 
+import gc
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from itertools import count
+from threading import Thread
 from typing import TypeVar
 
 from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]  # Not in __all__.
@@ -23,6 +27,9 @@ T = TypeVar("T")
 
 GRACE = 10.0
 """Seconds before a waiting process prints a note, and for which a failing process waits for the others' reasons."""
+
+_ANSWER = 5.0
+"""Seconds in which the store answers."""
 
 _numbers = count()  # Consecutive runs in the same processes use separate keys.
 
@@ -135,10 +142,12 @@ class Rendezvous:
         if self.world == 1 or isinstance(error, LostProcessError):
             return error
         waited = isinstance(error, DistError) or "gloo" in str(error)
+        # Frees what the frames hold, so that the process group closes and others stop waiting for this process.
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
+        mine = "" if waited else f"{type(error).__name__}: {error}"
         try:
-            self._publish("end", "" if waited else f"{type(error).__name__}: {error}")
-            missing = self._missing("end", GRACE)
-            published = {rank: self._read("end", rank) for rank in range(self.world) if rank not in missing}
+            missing, published = _answered(partial(self._reasons, mine), GRACE + 2 * _ANSWER)
         except DistError:
             missing, published = [0], {}
         if not waited:
@@ -151,6 +160,21 @@ class Rendezvous:
             f"{reason}\nThe last checkpoint is intact: run the same command to resume from it",
             reports=self._reports(missing),
         )
+
+    def _reasons(self, mine: str) -> tuple[list[int], dict[int, str]]:
+        """Publishes why this process ends; returns which others do not within the grace time, and why those do that do.
+
+        Raises:
+            DistError: The store does not answer.
+        """
+        self._publish("end", mine)
+        missing = self._missing("end", GRACE)
+        there = [rank for rank in range(self.world) if rank not in missing]
+        published = {rank: self._read("end", rank) for rank in there}
+        self._publish("read", "")
+        if self.rank == 0:  # The others still read from the store that it hosts.
+            self._missing("read", _ANSWER, there)
+        return missing, published
 
     def _open(self) -> PrefixStore:
         try:
@@ -183,15 +207,23 @@ class Rendezvous:
         text: bytes = self._store.get(f"{name}/{rank}")
         return text.decode()
 
-    def _missing(self, name: str, seconds: float) -> list[int]:
-        """Waits up to `seconds` for all processes to publish `name`, and returns those that have not."""
-        until = time.monotonic() + seconds
-        # Polls, because the store's own wait prints to the terminal on a timeout.
-        while missing := [rank for rank in range(self.world) if not self._store.check([f"{name}/{rank}"])]:
-            if time.monotonic() > until:
-                break
-            time.sleep(0.05)
-        return missing
+    def _missing(self, name: str, seconds: float, ranks: Iterable[int] | None = None) -> list[int]:
+        """Waits up to `seconds` for all processes, or some, to publish `name`, and returns those that have not.
+
+        Raises:
+            DistError: The store does not answer.
+        """
+        until, awaited = time.monotonic() + seconds, range(self.world) if ranks is None else ranks
+
+        def poll() -> list[int]:
+            # Polls, because the store's own wait prints to the terminal on a timeout.
+            while missing := [rank for rank in awaited if not self._store.check([f"{name}/{rank}"])]:
+                if time.monotonic() > until:
+                    break
+                time.sleep(0.05)
+            return missing
+
+        return _answered(poll, seconds + _ANSWER)
 
     def _reports(self, missing: list[int]) -> bool:
         """Returns whether this process prints the message: the first process that is not missing does."""
@@ -199,3 +231,27 @@ class Rendezvous:
 
     def _named(self, ranks: list[int]) -> str:
         return f"process{'es' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))} of {self.world}"
+
+
+def _answered(work: Callable[[], T], seconds: float) -> T:
+    """Runs work with the store in a thread, because the store never answers if the process that hosts it hangs.
+
+    Raises:
+        DistError: It takes longer than `seconds`.
+    """
+    ended: list[T | DistError] = []
+
+    def run() -> None:
+        try:
+            ended.append(work())
+        except DistError as error:
+            ended.append(error)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not ended:
+        raise DistError(f"no answer within {seconds:g} s")
+    if isinstance(ended[0], DistError):
+        raise ended[0]
+    return ended[0]

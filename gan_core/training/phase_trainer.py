@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.distributed import GradBucket  # type: ignore[attr-defined]  # Not in __all__.
+from torch.distributed import GradBucket, ProcessGroup  # type: ignore[attr-defined]  # Not in __all__.
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
@@ -63,15 +63,16 @@ class PhaseTrainer:
             # torch 2.14 renamed the argument; accelerate still passes the old name.
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
             self.module = accelerator.prepare(module)
+        self._finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
         if isinstance(self.module, DistributedDataParallel):
-            self.module.register_comm_hook(None, self._all_reduce)
+            # Not a method: torch's reducer would hold this object, and this the reducer, and neither would be freed.
+            self.module.register_comm_hook((self.module.process_group, self._finite), _all_reduce)
         make = module.phase.optimizer
         if isinstance(make, str):
             assert shared is not None
             self.optimizer = shared
         else:
             self.optimizer = ScheduledOptimizer(make, module.trained, accelerator, lr)
-        self._finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
 
     def update(self, micro_batches: Sequence[Batch], images_seen: int) -> Update:
         """Takes one optimizer step. Synchronises with the device only if updates may be skipped.
@@ -110,8 +111,9 @@ class PhaseTrainer:
         self.optimizer.unscale()
         return torch.nn.utils.get_total_norm([p.grad for p in self.plain.trained if p.grad is not None])
 
-    def _all_reduce(self, state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-        """Averages gradients over all processes, and records whether this process's were finite."""
-        del state
-        self._finite &= bucket.buffer().isfinite().all()
-        return allreduce_hook(self.module.process_group, bucket)
+
+def _all_reduce(state: tuple[ProcessGroup, Tensor], bucket: GradBucket) -> torch.futures.Future[Tensor]:
+    """Averages gradients over all processes of the group, and records whether this process's were finite."""
+    group, finite = state
+    finite &= bucket.buffer().isfinite().all()
+    return allreduce_hook(group, bucket)
