@@ -15,8 +15,8 @@ test: $(INSTALLED)  ## Install, and run all tests except those marked slow.
 test-slow: $(INSTALLED)  ## Run the tests that take minutes each.
 	$(BIN)/python -m pytest -m slow
 
-test-faults: $(INSTALLED)  ## Run 30 kills of each kind, a full disk, and two machines in full. Needs root.
-	$(BIN)/python -m pytest tests/test_kills.py tests/test_full_disk.py tests/test_two_machines.py
+test-faults: $(INSTALLED)  ## Run 30 kills of each kind, 100 random faults, a full disk, and two machines in full. Needs root.
+	$(BIN)/python -m pytest tests/test_kills.py tests/test_storm.py tests/test_full_disk.py tests/test_two_machines.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
