@@ -1,6 +1,6 @@
 """Loading a run's generator from its folder, without its data set, optimizers or discriminator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,10 @@ def load_run(run: Path, seed: int, device: torch.device | None = None) -> Loaded
     if "data" not in metadata:
         raise UserError(f"{str(folder.metadata)!r} is missing or damaged: it describes the data of the run")
     data = metadata["data"]
+    kinds = {field.name: int for field in fields(DataSpec)} | {"name": str, "fingerprint": str}
+    found = {"name": settings.dataset} | data
+    if found.keys() != kinds.keys() or not all(isinstance(found[key], kind) for key, kind in kinds.items()):
+        raise UserError(f"{str(folder.metadata)!r} is damaged: data is {data!r:.200}")
     spec = DataSpec(name=settings.dataset, **{key: value for key, value in data.items() if key != "fingerprint"})
     loaded = load_variant(settings.variant)
     game = loaded.build(resolved.options_as(loaded.variant.options), spec)
