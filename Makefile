@@ -16,8 +16,9 @@ test-slow: $(INSTALLED)  ## Run the tests that take minutes each.
 	$(BIN)/python -m pytest -m slow
 
 # Needs root, and for SLURM: apt-get install slurm-wlm munge. What is missing is skipped, with the reason.
-test-faults: $(INSTALLED)  ## Run 30 kills of each kind, a full disk, two machines, and a real SLURM.
-	$(BIN)/python -m pytest tests/test_kills.py tests/test_full_disk.py tests/test_two_machines.py tests/test_slurm.py
+FAULTS := kills storm full_disk two_machines slurm
+test-faults: $(INSTALLED)  ## Run 30 kills of each kind, 100 random faults, a full disk, two machines, and a real SLURM.
+	$(BIN)/python -m pytest $(FAULTS:%=tests/test_%.py)
 
 test-gpu: $(INSTALLED)  ## Check and measure on one GPU, up to 9 minutes; the report is in build/gpu.
 	$(BIN)/python -m tests.gpu --out build/gpu

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from gan_core.errors import DiskFullError
+from gan_core.errors import DiskFullError, TrainingError
 from gan_core.runs.atomic import write_atomically
 from gan_core.runs.checkpoint import newest, save
 from gan_core.runs.disk import explain_full_disk
@@ -81,6 +82,15 @@ def test_a_file_that_no_longer_fits_keeps_its_old_content(small_disk: Path) -> N
     with pytest.raises(DiskFullError, match="is full"), explain_full_disk(small_disk):
         write_atomically(small_disk / "run.json", bytes(8_000_000))
     assert [(path.name, path.read_text()) for path in small_disk.iterdir()] == [("run.json", "old")]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_that_is_removed_while_weights_are_written_is_one_error(there: bool, tmp_path: Path) -> None:
+    if there:  # Only the checkpoint itself was removed.
+        (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    message = "cannot be written: .* The same command resumes" if there else "was removed while the run used it"
+    with pytest.raises(TrainingError, match=message), explain_full_disk(tmp_path / "run"):
+        save_file({"w": torch.ones(1)}, tmp_path / "run" / "checkpoints" / ".000000064.new" / "net.safetensors")
 
 
 def test_other_errors_are_not_changed(tmp_path: Path) -> None:

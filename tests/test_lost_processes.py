@@ -84,6 +84,19 @@ def test_processes_with_other_data_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "0" / "runs").exists()
 
 
+def test_an_error_of_process_0_ends_the_others_at_once_and_is_printed_once(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "samples").write_text("in the way")
+    words = [*TRAIN, "--steps", 4, "--out", run, "--set", "deadline=60"]
+    with processes(words, words, folder=tmp_path) as both:
+        (code, errors), (other_code, other_errors) = map(exit_of, both)
+    assert code == 2
+    assert other_code == 1
+    assert "samples" in errors
+    assert "error" not in other_errors
+
+
 def steps_done(run: Path) -> int:
     metrics = run / "metrics.jsonl"
     return len(metrics.read_text().splitlines()) if metrics.exists() else 0
@@ -96,20 +109,21 @@ def wait_until(condition: Callable[[], bool], process: Process) -> None:
 
 def test_a_process_that_ends_or_hangs_is_named_and_the_run_can_resume(tmp_path: Path) -> None:
     words = [*TRAIN, "--steps", 1_000_000, "--checkpoint-every", 0.08, "--set", "log_every=0.08"]
-    with ExitStack() as stack:  # Two runs at once, because most of the time passes with waiting.
+    with ExitStack() as stack:  # Runs at once, because most of the time passes with waiting.
         runs = {}
-        for number in (signal.SIGKILL, signal.SIGSTOP):
-            folder = tmp_path / number.name
+        # Process 0 hosts the store through which the others learn who has ended.
+        for number, lost in ((signal.SIGKILL, 1), (signal.SIGSTOP, 1), (signal.SIGSTOP, 0)):
+            folder = tmp_path / f"{number.name}-{lost}"
             folder.mkdir()
             mine = [*words, "--out", folder / "run", "--set", "deadline=5"]
-            runs[folder / "run"] = number, *stack.enter_context(processes(mine, mine, folder=folder))
-        for run, (number, first, second) in runs.items():
-            wait_until(lambda run=run: steps_done(run) > 2, first)  # type: ignore[misc]
-            second.send_signal(number)
-        for run, (_, first, _) in runs.items():
-            code, errors = exit_of(first)
+            runs[folder / "run"] = number, lost, stack.enter_context(processes(mine, mine, folder=folder))
+        for run, (number, lost, both) in runs.items():
+            wait_until(lambda run=run: steps_done(run) > 2, both[0])  # type: ignore[misc]
+            both[lost].send_signal(number)
+        for run, (_, lost, both) in runs.items():
+            code, errors = exit_of(both[1 - lost])
             assert code == 1
-            assert "process 1 of 2 ended or did not answer within 5 s" in errors
+            assert f"process {lost} of 2 ended or did not answer within 5 s" in errors
             assert "run the same command to resume" in errors
             assert "Traceback" not in errors
             assert list((run / "checkpoints").glob("*/manifest.json"))

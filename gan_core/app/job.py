@@ -129,7 +129,7 @@ def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
     if settings.evaluate_every is not None:
         load_features(settings.evaluate_features, {}).check(job.dataset.spec, "--evaluate-features")
         RealData(job.dataset, torch.device("cpu"))  # Checks the number of images.
-    keys = comparable(flatten(job.config(), {}))
+    keys = [*comparable(flatten(job.config(), {})), "metrics"]
     for key in allowed:
         if key not in keys:
             raise UserError(f"--allow-change {key!r}: no such key.{did_you_mean(key, keys)} Allowed: {', '.join(keys)}")

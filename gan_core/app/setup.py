@@ -18,7 +18,7 @@ from gan_core.game.batch import Moment
 from gan_core.game.game import Game
 from gan_core.runs.checkpoint import Checkpoint
 from gan_core.runs.folder import RunFolder
-from gan_core.runs.resume import check_resume, checkpoint_to_resume, note_other_device
+from gan_core.runs.resume import check_files, check_resume, checkpoint_to_resume, note_other_device
 from gan_core.settings.flatten import flatten
 from gan_core.settings.settings import Settings
 from gan_core.training.batch_source import BatchSource
@@ -113,10 +113,12 @@ def find_checkpoint(
         if job.settings.resume == "restart":
             return None
         found, before = checkpoint_to_resume(folder), folder.read_metadata()
+        check_files(folder, found, allowed)
         if found is not None or before:  # Without both, a run was killed before it wrote anything else.
             # The same images may lie in another folder now.
             moved = {"dataset"} if before.get("data") == metadata["data"] else set()
             check_resume(
+                folder.root,
                 flatten(_defaults(job) | folder.read_config(), before),
                 flatten(job.config(), metadata),
                 allowed={*allowed, *moved},

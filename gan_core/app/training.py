@@ -23,7 +23,7 @@ from gan_core.observers.recorder import Recorder
 from gan_core.observers.slowdown import SlowdownWarning
 from gan_core.observers.trackers import Tracker
 from gan_core.precision import arithmetic
-from gan_core.runs.checkpoint import set_aside
+from gan_core.runs.checkpoint import Checkpoint, set_aside
 from gan_core.runs.disk import explain_full_disk
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.lock import RunLock
@@ -139,7 +139,7 @@ def _run(
             if settings.resume == "restart":
                 move_away(folder)
                 _lock(folder, locks)
-            _open_folder(job, folder, metadata, state.images_seen if saved else None)
+            _open_folder(job, folder, metadata, saved)
             view = stack.enter_context(LiveView(console, length, state.images_seen))
             stack.enter_context(rendezvous.if_lost(view.close))
             observers += [Recorder(folder), view, SlowdownWarning(state.images_seen)]
@@ -199,17 +199,17 @@ def _lock(folder: RunFolder, locks: ExitStack) -> None:
     locks.enter_context(RunLock(folder))
 
 
-def _open_folder(job: Job, folder: RunFolder, metadata: Mapping[str, Any], resumed_at: int | None) -> None:
+def _open_folder(job: Job, folder: RunFolder, metadata: Mapping[str, Any], saved: Checkpoint | None) -> None:
     """Writes settings and metadata, and drops what was logged after the checkpoint from which the run resumes."""
     folder.create()
     # `restart` is for this start only.
     folder.write_config(job.config() | ({"resume": "auto"} if job.settings.resume == "restart" else {}))
-    if resumed_at is None:
-        folder.metadata.unlink(missing_ok=True)  # Of a run that left no checkpoint.
-    seen = resumed_at or 0
+    seen, logged = (-1, None) if saved is None else (saved.images_seen, saved.logged)
     set_aside(folder.checkpoints, seen)
-    folder.write_metadata(**metadata, status="running", process=this_process(), images_saved=seen)
-    folder.rewind_metrics(-1 if resumed_at is None else resumed_at)
+    process = this_process()
+    # Without a checkpoint, what is there is of a run that left none.
+    folder.write_metadata(anew=saved is None, **metadata, status="running", process=process, images_saved=max(0, seen))
+    folder.rewind_metrics(seen, logged)
 
 
 def _tracker(job: Job, accelerator: Accelerator, folder: RunFolder, name: str) -> Tracker:

@@ -4,13 +4,16 @@ They communicate through torch's key-value store, which works before the process
 No process waits forever: after a deadline it reports which process did not answer and, if known, why that one ended.
 """
 
+import gc
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
+from threading import Thread
 from typing import TypeVar
 
 from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]  # Not in __all__.
@@ -21,6 +24,9 @@ from gan_core.distributed.launcher import started_processes
 from gan_core.errors import LostProcessError, TrainingError, UserError
 
 T = TypeVar("T")
+
+_ANSWER = 5.0
+"""Seconds in which the store answers."""
 
 _numbers = count()  # Consecutive runs in the same processes use separate keys.
 
@@ -171,9 +177,11 @@ class Rendezvous:
         if self.world == 1 or isinstance(error, LostProcessError):
             return error
         waited = _waited(error)
+        # Frees what the frames hold, so that the process group closes and others stop waiting for this process.
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
         try:
-            missing = self._missing("end", GRACE)
-            published = {rank: self._read("end", rank) for rank in range(self.world) if rank not in missing}
+            missing, published = self._reasons()
         except DistError:
             missing, published = [0], {}
         if not waited:
@@ -196,6 +204,20 @@ class Rendezvous:
             self._heartbeat.end(reason)
         if not isinstance(error, LostProcessError):
             self._publish("end", reason)
+
+    def _reasons(self) -> tuple[list[int], dict[int, str]]:
+        """Returns which processes do not end within the grace time, and why those end that do.
+
+        Raises:
+            DistError: The store does not answer.
+        """
+        missing = self._missing("end", GRACE)
+        there = [rank for rank in range(self.world) if rank not in missing]
+        published = {rank: self._read("end", rank) for rank in there}
+        self._publish("read", "")
+        if self.rank == 0:  # The others still read from the store that it hosts.
+            self._missing("read", _ANSWER, there)
+        return missing, published
 
     def _connect(self, *, hosts: bool) -> PrefixStore:
         """Opens a connection to the store, and hosts it or not."""
@@ -228,15 +250,23 @@ class Rendezvous:
         text: bytes = self._store.get(f"{name}/{rank}")
         return text.decode()
 
-    def _missing(self, name: str, seconds: float) -> list[int]:
-        """Waits up to `seconds` for all processes to publish `name`, and returns those that have not."""
-        until = time.monotonic() + seconds
-        # Polls, because the store's own wait prints to the terminal on a timeout.
-        while missing := [rank for rank in range(self.world) if not self._store.check([f"{name}/{rank}"])]:
-            if time.monotonic() > until:
-                break
-            time.sleep(0.05)
-        return missing
+    def _missing(self, name: str, seconds: float, ranks: Iterable[int] | None = None) -> list[int]:
+        """Waits up to `seconds` for all processes, or some, to publish `name`, and returns those that have not.
+
+        Raises:
+            DistError: The store does not answer.
+        """
+        until, awaited = time.monotonic() + seconds, range(self.world) if ranks is None else ranks
+
+        def poll() -> list[int]:
+            # Polls, because the store's own wait prints to the terminal on a timeout.
+            while missing := [rank for rank in awaited if not self._store.check([f"{name}/{rank}"])]:
+                if time.monotonic() > until:
+                    break
+                time.sleep(0.05)
+            return missing
+
+        return _answered(poll, seconds + _ANSWER)
 
     def _reports(self, missing: list[int]) -> bool:
         """Returns whether this process prints the message: the first process that is not missing does."""
@@ -250,3 +280,27 @@ def _waited(error: BaseException) -> bool:
 
 def _launcher_hosts_store() -> bool:
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+def _answered(work: Callable[[], T], seconds: float) -> T:
+    """Runs work with the store in a thread, because the store never answers if the process that hosts it hangs.
+
+    Raises:
+        DistError: It takes longer than `seconds`.
+    """
+    ended: list[T | DistError] = []
+
+    def run() -> None:
+        try:
+            ended.append(work())
+        except DistError as error:
+            ended.append(error)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not ended:
+        raise DistError(f"no answer within {seconds:g} s")
+    if isinstance(ended[0], DistError):
+        raise ended[0]
+    return ended[0]

@@ -49,7 +49,7 @@ def remove_unfinished(folder: Path) -> None:
 def unused(path: Path) -> Path:
     """Returns the path, or the first of PATH-2, PATH-3 and so on at which there is nothing."""
     numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
-    return next(free for free in chain([path], numbered) if not free.exists())
+    return next(free for free in chain([path], numbered) if not os.path.lexists(free))
 
 
 def sync(path: Path) -> None:

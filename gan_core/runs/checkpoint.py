@@ -3,7 +3,7 @@
     checkpoints/000064000/
         generator.safetensors  discriminator.safetensors  ema-generator.safetensors
         optimizer-generator.pt  optimizer-discriminator.pt
-        manifest.json          images seen, and each file's size and sha256; written last
+        manifest.json          images seen, each file's size and sha256, and those of metrics.jsonl; written last
 
 A checkpoint is written under a temporary name, synced to disk, and renamed. Old ones are removed only then: see
 gan_core.runs.retention.
@@ -39,6 +39,11 @@ class Checkpoint:
     path: Path
     images_seen: int
 
+    @property
+    def logged(self) -> Any:
+        """`RunFolder.logged` when it was written; None in checkpoints of gan_core 0.1.0."""
+        return load_json(self.path / _MANIFEST).get("metrics")
+
     def tensors(self, name: str, device: str = "cpu") -> dict[str, Tensor]:
         """Reads `name.safetensors`.
 
@@ -60,7 +65,9 @@ class Checkpoint:
         file = self.path / f"{name}.pt"
         try:
             return dict(torch.load(file, map_location="cpu", weights_only=True))
-        except pickle.UnpicklingError as error:
+        except OSError:
+            raise
+        except Exception as error:  # Of bytes that torch has not written, its reader raises anything.
             raise UserError(f"checkpoint {file} holds something other than tensors and plain values") from error
 
 
@@ -69,6 +76,7 @@ def save(
     images_seen: int,
     tensors: Mapping[str, Mapping[str, Tensor]],
     states: Mapping[str, Mapping[str, Any]],
+    logged: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes a checkpoint and returns its folder.
 
@@ -77,6 +85,7 @@ def save(
         images_seen: Images seen so far; names the checkpoint and orders it.
         tensors: Weights by network.
         states: Other state by name: tensors and plain values.
+        logged: What identifies the log of the run until now.
 
     Raises:
         DiskFullError: There is not enough space; earlier checkpoints are unchanged.
@@ -84,11 +93,14 @@ def save(
     final = folder / f"{images_seen:09d}"
     new = folder / f".{final.name}.new"
     for unfinished in folder.glob(".*.new"):
-        shutil.rmtree(unfinished)
+        if unfinished.is_dir() and not unfinished.is_symlink():
+            shutil.rmtree(unfinished)
+        else:
+            unfinished.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     check_space(folder, _bytes([*tensors.values(), *states.values()]))
     try:
-        _write(new, images_seen, tensors, states)
+        _write(new, {"images_seen": images_seen, "metrics": logged}, tensors, states)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)  # An unfinished checkpoint is useless and takes space.
         raise
@@ -99,7 +111,10 @@ def save(
 
 
 def _write(
-    new: Path, images_seen: int, tensors: Mapping[str, Mapping[str, Tensor]], states: Mapping[str, Mapping[str, Any]]
+    new: Path,
+    manifest: Mapping[str, Any],
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    states: Mapping[str, Mapping[str, Any]],
 ) -> None:
     new.mkdir()
     for name, weights in tensors.items():
@@ -110,8 +125,7 @@ def _write(
         # Serialise to memory first: torch's file writer hides the OSError.
         (new / f"{name}.pt").write_bytes(serialised(name, state))
     files = {path.name: {"size": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(new.iterdir())}
-    manifest = {"images_seen": images_seen, "files": files}
-    (new / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    (new / _MANIFEST).write_text(json.dumps({**manifest, "files": files}, indent=2) + "\n", encoding="utf-8")
     for path in (*new.iterdir(), new):
         sync(path)
 
@@ -194,15 +208,20 @@ def set_aside(folder: Path, images_seen: int) -> None:
 
 
 def numbered(folder: Path) -> list[Path]:
-    """Returns all checkpoints, intact or damaged, newest first, without unfinished ones (their name is no number)."""
+    """Returns all checkpoints, intact or damaged, newest first, without unfinished ones (their name is no number).
+
+    A damaged one may be anything: a file in the place of a folder is one.
+    """
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
+    found = [path for path in folder.iterdir() if path.name.isdecimal()]
     return sorted(found, key=lambda path: int(path.name), reverse=True)
 
 
 def _problem(path: Path) -> str | None:
     """Returns what is wrong with a checkpoint, or None."""
+    if not path.is_dir():
+        return "it is not a folder"
     try:
         manifest = load_json(path / _MANIFEST)
         if manifest["images_seen"] != int(path.name):

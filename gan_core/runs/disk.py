@@ -42,10 +42,13 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         if full or "No space left" in str(error):  # safetensors has no errno.
             raise DiskFullError(f"the disk of {str(folder)!r} is full ({error}). {_FIX}") from error
-        if isinstance(error, FileNotFoundError) and not (folder / "checkpoints").exists():
+        gone = isinstance(error, FileNotFoundError) or "No such file" in str(error)
+        if gone and not (folder / "checkpoints").exists():
             raise TrainingError(f"the folder {str(folder)!r} was removed while the run used it ({error})") from error
         if isinstance(error, OSError) and Path(str(error.filename)).is_relative_to(folder):
-            raise TrainingError(f"{error.filename!r} cannot be used: {error.strerror}. {_RESUME}") from error
+            raise TrainingError(f"{str(error.filename)!r} cannot be used: {error.strerror}. {_RESUME}") from error
+        if isinstance(error, SafetensorError):  # All others are I/O errors too: weights are read elsewhere.
+            raise TrainingError(f"a checkpoint in {str(folder)!r} cannot be written: {error}. {_RESUME}") from error
         raise
 
 

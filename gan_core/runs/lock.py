@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from gan_core.documents import parse_json
 from gan_core.errors import UserError
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.process import has_ended, is_here, this_process
@@ -45,7 +46,7 @@ class RunLock:
         self._created = [path for path in (root, *root.parents) if not path.exists()]
         try:
             root.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o666)
+            self._handle = os.open(self._file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         except OSError as error:
             raise UserError(f"out: {str(root)!r} cannot be written: {error}") from None
         try:
@@ -102,7 +103,7 @@ def _locked(handle: int) -> bool | None:
 
 def _read(handle: int) -> dict[str, Any]:
     try:
-        holder = json.loads(os.pread(handle, 1000, 0))
+        holder = parse_json(os.pread(handle, 1000, 0).decode())
     except ValueError:
         return {}
     return holder if isinstance(holder, dict) else {}

@@ -25,5 +25,5 @@ def has_ended(process: Mapping[str, Any]) -> bool:
     try:
         # Process IDs are reused; the same ID with another start time is a different process.
         return abs(psutil.Process(int(process["pid"])).create_time() - float(process["started"])) > 1
-    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
+    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError, OverflowError):
         return True

@@ -4,6 +4,7 @@ A run whose checkpoints are gone or damaged is not started again from the beginn
 """
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from gan_core.console import say, warn
@@ -42,6 +43,32 @@ def images_saved(folder: RunFolder) -> int:
     return seen if isinstance(seen, int) else 0
 
 
+def check_files(folder: RunFolder, found: Checkpoint | None, allowed: Collection[str]) -> None:
+    """Checks that the files beside a checkpoint are there, and those of the same run.
+
+    Args:
+        folder: The run's folder.
+        found: The checkpoint; None if the run has written none.
+        allowed: With "metrics" in it, metrics.jsonl may have changed.
+
+    Raises:
+        UserError: run.json is missing, or metrics.jsonl is not the one that the run has logged.
+    """
+    if not folder.metadata.exists() and (found is not None or folder.metrics.exists()):
+        raise UserError(
+            f"out: {str(folder.metadata)!r} is missing, which says which data and versions the run has. Put it back; "
+            "else use another --out, or start anew with --resume restart, which keeps the old folder under another name"
+        )
+    changed = None if found is None or "metrics" in allowed else folder.metrics_changed(found.logged)
+    if found is not None and changed is not None:
+        raise UserError(
+            f"out: {str(folder.metrics)!r} is not the log that the run had at {found.images_seen / 1000:g} kimg "
+            f"({changed}), or {found.path} is a checkpoint of another run. Nothing was changed. Put the right one "
+            "back, or resume with what can be read of the log: --allow-change metrics, which keeps the file under "
+            "another name"
+        )
+
+
 def move_away(folder: RunFolder) -> None:
     """Renames a run's folder, for a restart, to NAME-before-restart or NAME-before-restart-2 and so on.
 
@@ -59,11 +86,17 @@ def move_away(folder: RunFolder) -> None:
 
 
 def check_resume(
-    before: Mapping[str, Any], now: Mapping[str, Any], *, allowed: Collection[str], schedule_uses_length: bool
+    folder: Path,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    *,
+    allowed: Collection[str],
+    schedule_uses_length: bool,
 ) -> None:
     """Compares the settings and metadata of a run with those of this command.
 
     Args:
+        folder: The run's folder.
         before: Settings and metadata of the run, by dotted key.
         now: Settings and metadata of this command.
         allowed: Keys that may differ, from `--allow-change`.
@@ -84,7 +117,7 @@ def check_resume(
         "\nThe learning rate schedule ends with the run, so another length changes it." if "length" in changed else ""
     )
     raise UserError(
-        f"the run in this folder has different settings:\n{rows}{note}\n"
+        f"out: the run in {str(folder)!r} has different settings:\n{rows}{note}\n"
         f"Use the run's settings, pass another --out, or allow each change by name: --allow-change {changed[0]}"
     )
 

@@ -21,7 +21,7 @@ def prune(folder: RunFolder, settings: Settings, images_seen: int) -> None:
     highest = _by_metric(intact, lines, settings.keep_highest)[-1:]
     kept = {*intact[-settings.keep_checkpoints :], *_milestones(intact, settings.keep_every), *lowest, *highest}
     for number, path in paths.items():
-        if number not in kept:
+        if number not in kept and path.is_dir():
             try:
                 shutil.rmtree(path)
             except OSError as error:  # It is no reason to end a run.

@@ -108,7 +108,7 @@ def train(run: Training) -> Status:
             if saving and state.images_seen > resumed_at:
                 state.check(accelerator, local_statistics=settings.batchnorm == "local")
                 if accelerator.is_main_process:
-                    state.save(run.folder.checkpoints)
+                    state.save(run.folder.checkpoints, run.folder.logged())
                     run.folder.write_metadata(images_saved=state.images_seen)
                     prune(run.folder, settings, state.images_seen)
                 wait_for_all(accelerator)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.distributed import GradBucket  # type: ignore[attr-defined]  # Not in __all__.
+from torch.distributed import GradBucket, ProcessGroup  # type: ignore[attr-defined]  # Not in __all__.
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
@@ -68,16 +68,17 @@ class PhaseTrainer:
             # torch 2.14 renamed the argument; accelerate still passes the old name.
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
             self.module = accelerator.prepare(module)
+        self._reduction = _Reduction(finite=torch.ones((), dtype=torch.bool, device=accelerator.device))
         if isinstance(self.module, DistributedDataParallel):
-            self.module.register_comm_hook(None, self._all_reduce)
+            self._reduction.group = self.module.process_group
+            # Not a method: torch's reducer would hold this object, and this the reducer, and neither would be freed.
+            self.module.register_comm_hook(self._reduction, _all_reduce)
         make = module.phase.optimizer
         if isinstance(make, str):
             assert shared is not None
             self.optimizer = shared
         else:
             self.optimizer = ScheduledOptimizer(make, module.trained, accelerator, lr)
-        self._finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
-        self._reduced = 0  # Parameters whose gradients were averaged in this update.
 
     @tf32_restored()
     def update(self, micro_batches: Sequence[Batch], images_seen: int) -> Update:
@@ -91,8 +92,9 @@ class PhaseTrainer:
         self.plain.freeze_others()
         scaled, after = self.accelerator.scaler is not None, self.phase.after
         before = None if self.snapshot is None else self.snapshot(weights=scaled and after is not None)
-        self._finite.fill_(True)
-        self._reduced = 0
+        reduction = self._reduction
+        reduction.finite.fill_(True)
+        reduction.parameters = 0
         tune = self.phase.tune
         self.optimizer.begin(images_seen, {} if tune is None else tune(micro_batches[-1].moment))
         parts = []
@@ -108,7 +110,7 @@ class PhaseTrainer:
         finite = norm.isfinite()
         if before is not None and not scaled and not finite:
             before.restore(finite)
-            return Update(terms=terms, finite=self._finite, skipped=True)
+            return Update(terms=terms, finite=reduction.finite, skipped=True)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.plain.trained, self.clip_norm, norm)
         self.optimizer.step(finite)
@@ -118,13 +120,15 @@ class PhaseTrainer:
                 more = after(dict(self.plain.networks.items()), reduced, micro_batches[-1]) or {}
             terms = {**{name: term.detach().reshape(()) for name, term in more.items()}, **terms}
         if before is None or not scaled:
-            return Update(terms=terms, finite=self._finite)
+            return Update(terms=terms, finite=reduction.finite)
         before.restore(finite)
-        return Update(terms=terms, finite=self._finite, skipped=~finite)
+        return Update(terms=terms, finite=reduction.finite, skipped=~finite)
 
     def _check_reached(self) -> None:
         """Checks that the backward pass has reached every parameter: for the others, the processes wait in vain."""
-        if not isinstance(self.module, DistributedDataParallel) or self._reduced == len(self.plain.trained):
+        if not isinstance(self.module, DistributedDataParallel) or self._reduction.parameters == len(
+            self.plain.trained
+        ):
             return
         names = {id(p): f"{n}.{key}" for n, net in self.plain.networks.items() for key, p in net.named_parameters()}
         # With micro-batches, a gradient may be that of an earlier one.
@@ -140,9 +144,25 @@ class PhaseTrainer:
         self.optimizer.unscale()
         return torch.nn.utils.get_total_norm([p.grad for p in self.plain.trained if p.grad is not None])
 
-    def _all_reduce(self, state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-        """Averages gradients over all processes, and records whether this process's were finite."""
-        del state
-        self._finite &= bucket.buffer().isfinite().all()
-        self._reduced += len(bucket.parameters())
-        return allreduce_hook(self.module.process_group, bucket)
+
+@dataclass(kw_only=True, slots=True)
+class _Reduction:
+    """What the processes' gradients were, while they were averaged in an update.
+
+    Attributes:
+        finite: Whether this process's gradients are finite: a bool on the device.
+        parameters: Parameters whose gradients were averaged.
+        group: The processes.
+    """
+
+    finite: Tensor
+    parameters: int = 0
+    group: ProcessGroup | None = None
+
+
+def _all_reduce(state: _Reduction, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+    """Averages gradients over all processes of the group, and records them."""
+    assert state.group is not None
+    state.finite &= bucket.buffer().isfinite().all()
+    state.parameters += len(bucket.parameters())
+    return allreduce_hook(state.group, bucket)

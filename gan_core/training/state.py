@@ -29,10 +29,10 @@ class TrainingState:
     scaler: torch.amp.GradScaler | None = None
     images_seen: int = 0
 
-    def save(self, folder: Path) -> Path:
+    def save(self, folder: Path, logged: Mapping[str, Any]) -> Path:
         """Writes a checkpoint; see `gan_core.runs.checkpoint`."""
         tensors = {name: network.state_dict() for name, network in self._modules().items()}
-        return checkpoint.save(folder, self.images_seen, tensors, self._states())
+        return checkpoint.save(folder, self.images_seen, tensors, self._states(), logged)
 
     def check(self, accelerator: Accelerator, *, local_statistics: bool) -> None:
         """Checks what a checkpoint would hold, on all processes.
@@ -73,7 +73,9 @@ class TrainingState:
                 network.load_state_dict(saved.tensors(name))
             for name, owner in self._stateful().items():
                 owner.load_state_dict(saved.state(name))
-        except (RuntimeError, FileNotFoundError, ValueError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # torch, and the variant, raise anything for the state of something else.
             raise UserError(f"checkpoint {saved.path} does not match this game: {error}") from error
         self.images_seen = saved.images_seen
 
