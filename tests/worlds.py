@@ -17,6 +17,8 @@ from gan_core.app.training import start
 from gan_core.testing.ports import free_ports, rank_environments
 from gan_core.testing.runs import run_together
 from tests.conftest import make_job
+from tests.memory_game import write_images
+from tests.test_plugin_loading import install
 
 PLAIN = (
     "generator=[{dense: 64}, {reshape: [1, 8, 8]}, tanh]",
@@ -34,8 +36,9 @@ GAMES = {
     "wgan": ("wgan", "width=4", "critic_steps=2"),
     "wgan-gp": ("wgan", "width=4", "critic_steps=2", "penalty=gradient", "discriminator_norm=spectral"),
     "acgan": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", "generator_fakes=2"),
+    "memory": ("memory", "bad=5", "on_nan=skip"),
 }
-"""Default networks, with batch normalisation; the options cover clipping, penalties, labels and averages."""
+"""Default networks, most with batch normalisation; the options cover clipping, penalties, labels and averages."""
 
 WITHOUT_BATCH_NORM = {
     "vanilla": GAMES["vanilla"],
@@ -71,6 +74,8 @@ def train(root: Path, kind: str, name: str) -> None:
     variant, *assignments = games[name]
     assignments += [f"{key}={value}" for key, value in settings.items()]
     flags = {"variant": variant, "batch": 64, "sample_every": 1000, "out": root / kind / name}
+    if name == "memory":
+        flags["dataset"] = f"unpaired:{root.parent / 'images'}"
     start(make_job(*assignments, **flags), (), Console(quiet=True))
 
 
@@ -86,6 +91,9 @@ def main(root: Path) -> None:
     gc.set_threshold(50_000)  # As the command line does.
     gc.freeze()  # accelerate collects garbage at the end of each run: what is imported need not be looked at.
     atexit.register(gc.unfreeze)  # Libraries report what is left at the end.
+    write_images(root / "images")
+    install(root, distribution="memory-gan", name="memory", value="tests.memory_game:variant")
+    sys.path.insert(0, str(root))
     for world in (1, 2, 4):
         ports = free_ports(len(runs_of(world)))
         fork = get_context("fork")

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from gan_core.data.dataset import RealRows
-from gan_core.game.batch import place
 from gan_core.game.data_spec import DataSpec
 from gan_core.game.game import Game
 from gan_core.game.output import Request
@@ -15,6 +14,7 @@ from gan_core.game.phase import Networks
 from gan_core.game.variant import Options
 from gan_core.randomness import Streams
 from gan_core.sampling.given import BLOCK, GivenRows, given_images, output_named
+from gan_core.transfer import place
 
 
 class Sampler:
