@@ -74,8 +74,10 @@ class LoadedVariant:
                 "Use a data set with labels; an image folder needs one subfolder per class"
             )
         wanted = ", ".join(" with ".join(names) for names in needs)
+        apart = all(name in data.fields for names in needs for name in names)
+        has = "them in tables whose rows do not belong together" if apart else data.described()
         raise UserError(
-            f"{self.plugin.label} needs the fields {wanted}, but {data.name!r} has {data.described()}. "
+            f"{self.plugin.label} needs the fields {wanted}, but {data.name!r} has {has}. "
             "`gan_core list --datasets` shows data sets of other fields"
         )
 
@@ -154,7 +156,8 @@ def _import(plugin: Plugin) -> object:
     except (Exception, SystemExit) as error:  # A plugin may raise anything; the others must stay usable.
         raise UserError(
             f"{plugin.label} failed to import {plugin.entry_point.value!r}: {type(error).__name__}: {error}\n"
-            f"Report this to its authors, or remove it: pip uninstall {plugin.distribution}"
+            f"Report this to its authors, or remove it: pip uninstall {plugin.distribution}\n"
+            "If it worked with an earlier gan_core: plugins/README.md in gan_core's repository says what has changed"
         ) from error
 
 
