@@ -66,7 +66,7 @@ def test_the_config_of_a_run_reproduces_it(run: Path, tmp_path: Path) -> None:
         ((), {"batch": 64}, r"batch  32 in the run, 64 now"),
         ((), {"seed": 3}, r"seed  0 in the run, 3 now"),
         ((), {"variant": "vanilla"}, r"variant +'dcgan' in the run, 'vanilla' now"),
-        ((), {"image_size": 12}, r"data +\{'image_size': 8"),
+        ((), {"image_size": 12}, r"data\.images\.fields\.images\.height +8 in the run, 12 now"),
         (("lr_schedule=cosine",), {}, r"lr_schedule  'constant' in the run, 'cosine' now"),
         ((), {"resume": "never"}, "already contains a run. Use another --out"),
     ],
