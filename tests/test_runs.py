@@ -89,7 +89,10 @@ def test_a_resume_with_another_setting_is_refused_by_name(
             {"variant_distribution": "other-dcgan"},
             r"variant_distribution  'other-dcgan' in the run, 'gan",
         ),
-        ({"data": {"fingerprint": "of other images"}}, r"data  \{'fingerprint': 'of other images'\} in the run, \{"),
+        (
+            {"data": {"images": {"fingerprint": "of other images"}}},
+            r"data\.images\.fingerprint +'of other images' in the run, '[0-9a-f]{64}' now",
+        ),
     ],
 )
 def test_a_resume_with_another_version_or_other_data_is_refused_until_allowed(
