@@ -136,6 +136,16 @@ FAULTS = [
         "the input 'z' differs between two generators of one seed",
     ),
     (
+        "draws_by_the_given_generator",
+        {
+            "before": "def draw(random, request):\n    z = normal_latents(5)(random, request)['z']\n"
+            "    return {'z': torch.randn(request.count, 5) if request.given else z}",
+            "draw": "draw",
+            **_changed("outputs={'images': generated(given=('labels',))}"),
+        },
+        "the input 'z' differs between two generators of one seed",
+    ),
+    (
         "trains_on_the_smallest_images",
         {"d_out": " * torch.ones(1 if x.shape[-1] % 2 == 0 else len(x) + 1, 1)"},
         "images of 5 pixels are accepted, but RuntimeError",

@@ -89,15 +89,21 @@ class Sampler:
             grid: Rows of the grid in which they are shown, or 0.
             count: Number of samples; another number than 64 draws other ones.
         """
-        rows = self._rows(number) if rows is None else rows
-        given: dict[str, Tensor] = {} if labels is None else {"labels": labels}
-        for name in self._given:
-            given[name] = rows[name][:count].to(torch.float32).div(127.5).sub(1.0)
-        request = Request(count=count, given=given, first=number * BLOCK, grid=grid, options=self.options)
+        request = self.request(number, labels, rows=rows, grid=grid, count=count)
         inputs = self.game.draw(self.streams.at("samples", number), request)
         self.streams.seed_modules("modules in samples", number, 0)  # For generators with random layers.
         images = self.output.generate(self._prepared, place(inputs, self.device, self.dtype), self.options)
         return {self.name: images} if isinstance(images, Tensor) else dict(images)
+
+    def request(
+        self, number: int, labels: Tensor | None, *, rows: RealRows | None = None, grid: int = 0, count: int = BLOCK
+    ) -> Request:
+        """Returns what `draw` is asked for; see `generated`."""
+        rows = self._rows(number) if rows is None else rows
+        given: dict[str, Tensor] = {} if labels is None else {"labels": labels}
+        for name in self._given:
+            given[name] = rows[name][:count].to(torch.float32).div(127.5).sub(1.0)
+        return Request(count=count, given=given, first=number * BLOCK, grid=grid, options=self.options)
 
     def drawn(self, number: int, labels: Tensor | None, grid: int = 0) -> dict[str, Tensor]:
         """Returns samples 64 `number` to 64 `number` + 63 with the given images: (64, C, H, W) uint8 on the CPU.
