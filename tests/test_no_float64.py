@@ -122,6 +122,6 @@ def test_a_run_in_fp64_is_not_loaded_there(
     train(*SMALL, variant="dcgan", batch=32, steps=1, precision="fp64", out=tmp_path / "run")
     request.getfixturevalue("mps")
     with pytest.raises(UserError, match=REFUSED):
-        load_run(tmp_path / "run", 0)
+        load_run(tmp_path / "run")
     monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
     assert load_run(tmp_path / "run").device.type == "cpu"

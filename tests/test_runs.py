@@ -267,7 +267,7 @@ def test_a_damaged_run_folder_is_explained(run: Path, name: str, content: str | 
     if content is not None:
         (run / name).write_text(content)
     with pytest.raises(UserError, match=message):
-        load_run(run, 0)
+        load_run(run)
 
 
 def test_a_finished_run_that_was_killed_before_it_recorded_its_status_is_marked_finished(

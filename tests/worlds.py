@@ -1,4 +1,4 @@
-"""Trains every first-party variant for a few steps with 1, 2 and 4 processes: python -m tests.worlds FOLDER.
+"""Trains every first-party variant and the game of tests.memory_game for a few steps with 1, 2 and 4 processes: python -m tests.worlds FOLDER.
 
 Dropout is off in all of them, because its result depends on the number of processes.
 """
@@ -36,9 +36,11 @@ GAMES = {
     "wgan": ("wgan", "width=4", "critic_steps=2"),
     "wgan-gp": ("wgan", "width=4", "critic_steps=2", "penalty=gradient", "discriminator_norm=spectral"),
     "acgan": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", "generator_fakes=2"),
-    "memory": ("memory", "bad=5", "on_nan=skip"),
 }
-"""Default networks, most with batch normalisation; the options cover clipping, penalties, labels and averages."""
+"""Default networks, with batch normalisation; the options cover clipping, penalties, labels and averages."""
+
+ALL = {**GAMES, "memory": ("memory", "bad=5", "on_nan=skip")}
+"""And a game whose state and losses depend on the rows of all processes, on two tables."""
 
 WITHOUT_BATCH_NORM = {
     "vanilla": GAMES["vanilla"],
@@ -51,9 +53,9 @@ WITHOUT_BATCH_NORM = {
 
 
 KINDS: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, object]]] = {
-    "double": (GAMES, {"precision": "fp64", "steps": 20}),
-    "single": (GAMES, {"precision": "fp32", "steps": 1}),
-    "halves": (GAMES, {"precision": "fp64", "steps": 20, "accumulate": 2}),
+    "double": (ALL, {"precision": "fp64", "steps": 20}),
+    "single": (ALL, {"precision": "fp32", "steps": 1}),
+    "halves": (ALL, {"precision": "fp64", "steps": 20, "accumulate": 2}),
     "plain": (WITHOUT_BATCH_NORM, {"precision": "fp64", "steps": 20}),
     "plain-halves": (WITHOUT_BATCH_NORM, {"precision": "fp64", "steps": 20, "accumulate": 2}),
 }
