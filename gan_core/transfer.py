@@ -1,5 +1,7 @@
 """Copies from the CPU to the device that wait for nothing."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -15,3 +17,11 @@ def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = 
     if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()
     return tensor.to(device, dtype, non_blocking=True)
+
+
+def place(inputs: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Returns the inputs on `device`, floating-point tensors converted to `dtype`."""
+    return {
+        name: to_device(tensor, device, dtype if tensor.is_floating_point() else tensor.dtype)
+        for name, tensor in inputs.items()
+    }

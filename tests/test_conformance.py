@@ -136,14 +136,24 @@ FAULTS = [
         "the input 'z' differs between two generators of one seed",
     ),
     (
+        "draws_by_the_given_generator",
+        {
+            "before": "def draw(random, request):\n    z = normal_latents(5)(random, request)['z']\n"
+            "    return {'z': torch.randn(request.count, 5) if request.given else z}",
+            "draw": "draw",
+            **_changed("outputs={'images': generated(given=('labels',))}"),
+        },
+        "the input 'z' differs between two generators of one seed",
+    ),
+    (
         "trains_on_the_smallest_images",
         {"d_out": " * torch.ones(1 if x.shape[-1] % 2 == 0 else len(x) + 1, 1)"},
         "images of 5 pixels are accepted, but RuntimeError",
     ),
     (
         "trains_with_two_classes",
-        {"in_build": "labels = torch.arange(data.classes)[[9 if data.classes else 0]] if data.classes else None"},
-        "index 9 is out of bounds",
+        {"in_build": "assert data.classes in (0, 10), f'{data.classes} classes'"},
+        "2 classes",
     ),
     ("learns_what_it_names", {"in_g": "self.idle = nn.Linear(2, 2)"}, "generator.idle.weight, generator.idle.bias"),
     (

@@ -79,7 +79,7 @@ def test_junk_in_a_file_is_one_row_and_one_error(run: Path, train: Train, name: 
     shutil.copy(Path(__file__), whole / "metrics.jsonl")  # No line of it is one of a log.
     tracemalloc.start()
     rows = {row.run: row for row in list_runs(run.parent)}
-    refused_or_done(lambda: load_run(run, 0))
+    refused_or_done(lambda: load_run(run))
     refused_or_done(lambda: read_runs([run]))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -103,7 +103,7 @@ def test_what_is_no_regular_file_never_blocks(run: Path, train: Train, name: str
     else:
         path.symlink_to({"broken link": "nowhere", "link to itself": path.name, "device": "/dev/zero"}[kind])
     list_runs(run.parent)
-    refused_or_done(lambda: load_run(run, 0))
+    refused_or_done(lambda: load_run(run))
     refused_or_done(lambda: read_runs([run]))
     refused_or_done(lambda: train("width=4", variant="vanilla", steps=3, batch=16, out=run))
 
@@ -127,7 +127,7 @@ def test_a_manifest_lists_what_is_there(
     change(manifest)
     path.write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="contains no intact checkpoint"):
-        load_run(run, 0)
+        load_run(run)
     assert message in capsys.readouterr().err
 
 

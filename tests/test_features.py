@@ -16,6 +16,7 @@ from gan_core.features.network import SmallCnn, jitter
 from gan_core.features.real_data import RealData
 from gan_core.features.space import SpaceUnavailableError
 from gan_core.features.untrained import UntrainedOptions, open_untrained
+from gan_core.game.data_spec import ImageField
 from gan_core.plugins.find import FEATURES, find_plugins, status
 from gan_core.randomness import Streams
 from tests.conftest import gan_core
@@ -108,7 +109,9 @@ def test_an_inaccurate_classifier_is_refused(digits: RealData) -> None:
 
 @pytest.mark.parametrize("side", [4, 8, 16, 28, 32, 33, 64])
 def test_the_network_takes_images_of_any_size(side: int) -> None:
-    features, logits = SmallCnn(3, side, 7).eval()(torch.zeros(2, 3, side, side, dtype=torch.uint8))
+    features, logits = SmallCnn(ImageField(channels=3, height=side, width=side), 7).eval()(
+        torch.zeros(2, 3, side, side, dtype=torch.uint8)
+    )
     assert (features.shape, logits.shape) == ((2, 128), (2, 7))
 
 

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from gan_core.app.job import check_job
 from gan_core.app.load import load_run
-from gan_core.data.dataset import RealBatch
 from gan_core.errors import UserError
 from gan_core.evaluation.reference import make_reference
 from gan_core.features.network import SmallCnn
+from gan_core.features.real_data import RealBatch
 from gan_core.features.space import Embedding
 from gan_core.features.training import accuracy
+from gan_core.game.data_spec import ImageField
 from tests.conftest import SMALL, make_job
 from tests.evaluating import QUIET, ImageSource, evaluate_source, real_data, training_images
 
@@ -65,7 +66,7 @@ class Bare:
 def test_evaluation_goes_to_the_cpu_before_float64() -> None:
     data = real_data("digits")
     torch.manual_seed(0)
-    space = SpaceOnMps(SmallCnn(1, data.dataset.spec.image_size, 10).eval())
+    space = SpaceOnMps(SmallCnn(data.dataset.spec.image(), 10).eval())
     found = []
     for each in (space, Bare(space)):
         reference = make_reference(data, "test", each, Accelerator(cpu=True), QUIET)
@@ -86,7 +87,7 @@ class ImagesOnMps:
 
 def test_the_accuracy_of_a_classifier_too() -> None:
     images, labels = training_images(real_data("digits"))
-    network = SmallCnn(1, images.shape[-1], 10).eval()
+    network = SmallCnn(ImageField(channels=1, height=8, width=8), 10).eval()
     correct = network(images[:200])[1].argmax(1) == labels[:200]
     assert accuracy(network, ImagesOnMps(images[:200], labels[:200])) == float(correct.double().mean())
 
@@ -121,6 +122,6 @@ def test_a_run_in_fp64_is_not_loaded_there(
     train(*SMALL, variant="dcgan", batch=32, steps=1, precision="fp64", out=tmp_path / "run")
     request.getfixturevalue("mps")
     with pytest.raises(UserError, match=REFUSED):
-        load_run(tmp_path / "run", 0)
+        load_run(tmp_path / "run")
     monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
     assert load_run(tmp_path / "run").device.type == "cpu"

@@ -19,7 +19,7 @@ from gan_core.app.training import start
 from gan_core.cli.compare import compare
 from gan_core.cli.tables.metrics import print_metrics
 from gan_core.console import PlainConsole
-from gan_core.data.dataset import Images
+from gan_core.data.dataset import Rows
 from gan_core.errors import UserError
 from gan_core.features.classifier import ClassifierOptions, open_classifier
 from gan_core.features.space import unreliable
@@ -136,7 +136,7 @@ def test_a_folder_that_cannot_be_evaluated_is_refused_before_it_is_read(
 ) -> None:
     job = make_job(*SHORT, variant="vanilla", dataset=folder(tmp_path / "images", **data), out=tmp_path / "run")
 
-    def read(split: str) -> Images:
+    def read(table: str, split: str) -> Rows:
         raise AssertionError("the images are read")
 
     with pytest.raises(UserError, match=message):

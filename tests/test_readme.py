@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gan_core.testing import Check
 from tests import forked
 from tests.conftest import ROOT, gan_core
 from tests.test_plugin_loading import install
@@ -79,7 +80,7 @@ def test_the_commands_of_the_other_documents(tmp_path: Path) -> None:
 
 def test_the_plugin_tutorial_from_an_empty_folder_to_a_wandb_run(tmp_path: Path) -> None:
     tutorial = (ROOT / "plugins" / "README.md").read_text()
-    (listing,) = re.findall(r"```python\n(.*?)```", tutorial, flags=re.DOTALL)
+    listing = re.findall(r"```python\n(.*?)```", tutorial, flags=re.DOTALL)[0]
     lines = commands(tutorial)
     place = lines.index("python -m gan_core show hinge --dataset mnist")
     site = tmp_path / "site"
@@ -90,6 +91,19 @@ def test_the_plugin_tutorial_from_an_empty_folder_to_a_wandb_run(tmp_path: Path)
     assert list((tmp_path / "runs" / "hinge").glob("wandb/offline-run-*"))
     assert (tmp_path / "hinge.png").exists()
     assert "class Hinge:" in (site / "gan_core_hinge.py").read_text()
+
+
+@pytest.mark.parametrize("name", ["repaint", "replay"])
+def test_the_variants_of_the_tutorial_s_chapters_keep_the_promises(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listings = re.findall(r"```python\n(.*?)```", (ROOT / "plugins" / "README.md").read_text(), flags=re.DOTALL)
+    code = next(code for code in listings if code.startswith(f'"""{name.capitalize()}: '))
+    install(tmp_path, distribution=f"{name}-gan", name=name, code=code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for check in ("draws_images", "learns_what_it_names", "trains_the_same_anywhere"):
+        Check(name, check)()
 
 
 TABLE = README.partition("## What the recipes reach")[2].partition("\n## ")[0]

@@ -72,7 +72,7 @@ HOOKED = """
 import torch
 from torch import nn
 from dataclasses import replace
-from gan_core import Variant
+from gan_core import Output, Variant
 from gan_core_vanilla import variant as vanilla
 
 class Caching(nn.Module):

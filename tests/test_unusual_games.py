@@ -16,7 +16,7 @@ CODE = '''
 import torch
 from torch import nn
 from torch.nn.functional import softplus
-from gan_core import Game, Options, Phase, Variant, adam, normal_latents, squared_gradient_norm
+from gan_core import Game, Options, Phase, Variant, adam, generated, normal_latents, squared_gradient_norm
 
 class UnusualOptions(Options):
     """None."""

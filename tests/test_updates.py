@@ -199,7 +199,7 @@ def test_errors_for_phases_that_train_nothing(loss: object, message: str) -> Non
         ({"trains": ("absent",)}, "names the network 'absent', but the game has"),
         ({"trains": ()}, "trains no network"),
         ({"repeats": 0}, "repeats is 0, but must be at least 1"),
-        ({"name": "../up"}, "is not allowed as the name of a network, phase or state"),
+        ({"name": "../up"}, "is not allowed as the name of a network, phase, output or state"),
     ],
 )
 def test_errors_for_invalid_games(change: dict[str, object], message: str) -> None:

@@ -17,11 +17,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan_core.data.image_files import StreamedRows
-from gan_core.game.batch import place
 from gan_core.randomness import UpdateRandomness
 from gan_core.training.ema import Ema
 from gan_core.training.meter import Meter
 from gan_core.training.phase_trainer import PhaseTrainer
+from gan_core.transfer import place
 from tests.scaled import use_scaler
 from tests.worlds import GAMES
 

@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from gan_core.cli.tables.plan import plan_rows
 from tests import forked
-from tests.conftest import ROOT, difference, make_job, weights
-from tests.worlds import GAMES, WITHOUT_BATCH_NORM
+from tests.conftest import ROOT, difference, make_job, metrics, weights
+from tests.worlds import ALL, WITHOUT_BATCH_NORM
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +23,28 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 
 @pytest.mark.parametrize(("kind", "world"), [("double", 2), ("double", 4), ("halves", 2)])
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_float64_agrees_to_1e_9_after_20_steps(worlds: dict[int, Path], name: str, kind: str, world: int) -> None:
     one, many = (weights(worlds[count] / kind / name) for count in (1, world))
     assert difference(one, many) < 1e-9
 
 
+@pytest.mark.parametrize(("kind", "world"), [("double", 2), ("double", 4), ("halves", 2)])
+def test_a_pool_of_fakes_is_the_same(worlds: dict[int, Path], kind: str, world: int) -> None:
+    one, many = (worlds[count] / kind / "memory" for count in (1, world))
+    pools, means = (
+        [torch.load(run / "checkpoints" / "000001280" / f"state-{name}.pt", weights_only=True) for run in (one, many)]
+        for name in ("pool", "means")
+    )
+    assert len(pools[0]["images"]) == 50
+    assert difference(*({str(at): image for at, image in enumerate(pool["images"])} for pool in pools)) < 1e-9
+    assert difference(*means) < 1e-9
+    for run in (one, many):
+        assert sum(line.get("discriminator/skipped", 0) for line in metrics(run)) == 1
+
+
 @pytest.mark.parametrize("world", [2, 4])
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_float32_agrees_to_2e_6_after_one_step(worlds: dict[int, Path], name: str, world: int) -> None:
     one, many = (weights(worlds[count] / "single" / name) for count in (1, world))
     assert difference(one, many) < 2e-6

@@ -1,4 +1,6 @@
-"""Trains every first-party variant for a few steps with 1, 2 and 4 processes: python -m tests.worlds FOLDER.
+"""Trains every first-party variant, and the game of tests.memory_game, for a few steps with 1, 2 and 4 processes.
+
+python -m tests.worlds FOLDER
 
 Dropout is off in all of them, because its result depends on the number of processes.
 """
@@ -19,6 +21,8 @@ from gan_core.garbage import collect_rarely
 from gan_core.testing.ports import free_ports, rank_environments
 from gan_core.testing.runs import run_together
 from tests.conftest import make_job
+from tests.memory_game import write_images
+from tests.test_plugin_loading import install
 
 PLAIN = (
     "generator=[{dense: 64}, {reshape: [1, 8, 8]}, tanh]",
@@ -39,6 +43,9 @@ GAMES = {
 }
 """Default networks, with batch normalisation; the options cover clipping, penalties, labels and averages."""
 
+ALL = {**GAMES, "memory": ("memory", "bad=5", "on_nan=skip")}
+"""And a game whose state and losses depend on the rows of all processes, on two tables."""
+
 WITHOUT_BATCH_NORM = {
     "vanilla": GAMES["vanilla"],
     "dcgan": ("dcgan", *PLAIN),
@@ -50,9 +57,9 @@ WITHOUT_BATCH_NORM = {
 
 
 KINDS: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, object]]] = {
-    "double": (GAMES, {"precision": "fp64", "steps": 20}),
-    "single": (GAMES, {"precision": "fp32", "steps": 1}),
-    "halves": (GAMES, {"precision": "fp64", "steps": 20, "accumulate": 2}),
+    "double": (ALL, {"precision": "fp64", "steps": 20}),
+    "single": (ALL, {"precision": "fp32", "steps": 1}),
+    "halves": (ALL, {"precision": "fp64", "steps": 20, "accumulate": 2}),
     "plain": (WITHOUT_BATCH_NORM, {"precision": "fp64", "steps": 20}),
     "plain-halves": (WITHOUT_BATCH_NORM, {"precision": "fp64", "steps": 20, "accumulate": 2}),
 }
@@ -73,6 +80,8 @@ def train(root: Path, kind: str, name: str) -> None:
     variant, *assignments = games[name]
     assignments += [f"{key}={value}" for key, value in settings.items()]
     flags = {"variant": variant, "batch": 64, "sample_every": 1000, "out": root / kind / name}
+    if name == "memory":
+        flags["dataset"] = f"unpaired:{root.parent / 'images'}"
     start(make_job(*assignments, **flags), (), Console(quiet=True))
     assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
 
@@ -89,6 +98,9 @@ def main(root: Path) -> None:
     collect_rarely()
     gc.freeze()  # accelerate collects garbage at the end of each run: what is imported need not be looked at.
     atexit.register(gc.unfreeze)  # Libraries report what is left at the end.
+    write_images(root / "images")
+    install(root, distribution="memory-gan", name="memory", value="tests.memory_game:variant")
+    sys.path.insert(0, str(root))
     for world in (1, 2, 4):
         ports = free_ports(len(runs_of(world)))
         fork = get_context("fork")

@@ -42,7 +42,7 @@ class Job:
         loaded: The variant.
         options: Its options.
         dataset: The data set.
-        origins: Where settings come from that do not have their default: "flag", "file" or "variant".
+        origins: Where each setting that was given comes from: "flag", "file" or "variant".
     """
 
     settings: Settings
@@ -95,7 +95,7 @@ def make_job(resolved: Resolved) -> Job:
         UserError: One of them does not exist or does not fit, or an option is not allowed.
     """
     loaded = load_variant(resolved.settings.variant)
-    resolved = resolved.with_defaults(loaded.variant.defaults)
+    resolved = resolved.with_defaults(loaded.variant.defaults, loaded.plugin.label)
     settings = resolved.settings
     options = resolved.options_as(loaded.variant.options)
     dataset = open_dataset(

@@ -46,8 +46,14 @@ class Collectives:
         return sum_over_processes(torch.cat([before, rows, rows.new_zeros(after, *rows.shape[1:])]))
 
     def share(self, rows: Tensor) -> Tensor:
-        """Returns this process's rows of a global micro-batch: (W b, ...) -> (b, ...)."""
-        size = len(rows) // self.world
+        """Returns this process's rows of a global micro-batch: (W b, ...) -> (b, ...).
+
+        Raises:
+            ValueError: They cannot be divided over the processes.
+        """
+        size, rest = divmod(len(rows), self.world)
+        if rest:
+            raise ValueError(f"{len(rows)} rows are not those of a global micro-batch of {self.world} processes")
         return rows[self.rank * size : (self.rank + 1) * size]
 
     def mean(self, value: Tensor) -> Tensor:

@@ -4,19 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
-
-from gan_core.transfer import to_device
 
 Inputs = Mapping[str, Tensor]
 """Keyword arguments of the generator, `generator(**inputs)`; the first dimension of each is the batch."""
 
 
 class Randomness(Protocol):
-    """Random numbers for one update: identical for any number of processes and after a resume.
+    """Random numbers for one update, on the batch's device and with the dtype of its images.
 
-    They are on the batch's device and have the dtype of its images.
+    They are the same on any number of processes and after a resume.
     """
 
     def uniform(self, *shape: int) -> Tensor:
@@ -27,9 +24,9 @@ class Randomness(Protocol):
 
 
 class Processes(Protocol):
-    """All processes of a run, for values that depend on the whole micro-batch.
+    """All processes of a run, for values that depend on the whole micro-batch: minibatch statistics, pools, means.
 
-    Every process must make the same calls in the same order. All results can be differentiated, also twice.
+    Every process must make the same calls in the same order. All results can be differentiated any number of times.
     """
 
     def gather(self, rows: Tensor) -> Tensor:
@@ -87,11 +84,3 @@ class Batch:
     def labels(self) -> Tensor | None:
         """The field `labels`, (B,) int64, or None if the data set has none."""
         return self.real.get("labels")
-
-
-def place(inputs: Inputs, device: torch.device, dtype: torch.dtype) -> Inputs:
-    """Returns the inputs on `device`, floating-point tensors converted to `dtype`."""
-    return {
-        name: to_device(tensor, device, dtype if tensor.is_floating_point() else tensor.dtype)
-        for name, tensor in inputs.items()
-    }

@@ -31,12 +31,7 @@ Field = ImageField | LabelField
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Rows that are shuffled together; each has a value of every field, such as an image and its label.
-
-    Attributes:
-        fields: The fields by name.
-        count: Number of rows of the training split.
-    """
+    """`count` rows (of the training split) that are shuffled together; each has a value of every field, by name."""
 
     fields: Mapping[str, Field]
     count: int
@@ -51,9 +46,6 @@ class DataSpec:
         tables: The tables by name; a field's name occurs once. Labelled images are one table with the fields `images`
             and `labels`, pairs one table with `a` and `b`, and unpaired domains two tables, one with `a` and one with
             `b`. Other names are a data set's own business.
-
-    Raises:
-        ValueError: Two tables have a field of the same name.
     """
 
     name: str
@@ -79,11 +71,7 @@ class DataSpec:
         return {name: field for table in self.tables.values() for name, field in table.fields.items()}
 
     def image(self, name: str = "images") -> ImageField:
-        """Returns the image field of this name.
-
-        Raises:
-            ValueError: There is none.
-        """
+        """Returns the image field of this name. Raises ValueError if there is none."""
         if isinstance(field := self.fields.get(name), ImageField):
             return field
         raise ValueError(f"data set {self.name!r} has no images called {name!r}, but {self.described()}")
@@ -104,14 +92,13 @@ class DataSpec:
     @property
     def classes(self) -> int:
         """Number of classes of the field `labels`, or 0 without it."""
-        labels = self.fields.get("labels")
-        return labels.classes if isinstance(labels, LabelField) else 0
+        return labels.classes if isinstance(labels := self.fields.get("labels"), LabelField) else 0
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes of the field `labels`; their numbers where they have no names."""
-        labels = self.fields.get("labels")
-        return (labels.names if isinstance(labels, LabelField) else ()) or tuple(map(str, range(self.classes)))
+        names = labels.names if isinstance(labels := self.fields.get("labels"), LabelField) else ()
+        return names or tuple(map(str, range(self.classes)))
 
     @property
     def count(self) -> int:

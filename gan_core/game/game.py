@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from gan_core.game.batch import Moment
-from gan_core.game.networks import check_networks
 from gan_core.game.output import Draw, Output
 from gan_core.game.phase import Networks, Phase
 
@@ -42,16 +41,12 @@ class Game:
             the setting `ema_kimg`.
         prepare: `prepare(networks, random, options)` is called once before samples are drawn, on one process, with
             copies of the networks in `ema` that it may change: standing statistics of batch normalisation, for example.
-        state: Extra state by name, saved in checkpoints; modules are moved to the run's device, other objects stay as
-            they are. Only the main process's copy is saved, so it must be identical on all processes: compute it from
-            gathered rows, means over processes, the terms that `Phase.after` receives, and `Batch.random`. It changes
-            in losses and in `Phase.after`. Tensors on the device are better than plain values: with precision fp16, an
-            update that changes a plain value waits for the device, to learn whether its gradient was finite.
-
-    Raises:
-        ValueError: A name is not allowed, phases share a name or there are none, there is no output, a name refers to a
-            network or phase that does not exist or does not fit, or a network is no module, is lazy, or has complex
-            numbers.
+        state: Extra state by name, saved in checkpoints; modules are moved to the run's device and keep their dtype,
+            other objects stay as they are. It changes only in losses and in `Phase.after`. Only the main process's copy
+            is saved, so it must be identical on all processes: compute it from gathered rows, means over processes, the
+            terms that `Phase.after` receives, and `Batch.random` (gathered, for it has this process's rows). Tensors on
+            the device are better than plain values: with precision fp16, an update that changes a plain value waits for
+            the device, to learn whether its gradient was finite.
     """
 
     networks: Networks
@@ -71,17 +66,13 @@ class Game:
                     f"{name!r} is not allowed as the name of a network, phase, output or state. Use a-z, 0-9 and _, "
                     "beginning with a letter"
                 )
-        check_networks(self.networks)
         if len(set(names)) < len(names) or not names:
             raise ValueError(f"a game needs at least one phase, and unique phase names; got {names}")
         if not self.outputs:
             raise ValueError("a game needs at least one output")
-        for field_name, references in [("ema", self.ema), *((f"phase {p.name!r}", p.trains) for p in self.phases)]:
-            for name in references:
-                if name not in self.networks:
-                    raise ValueError(
-                        f"{field_name} names the network {name!r}, but the game has {sorted(self.networks)}"
-                    )
+        for who, named in [("ema", self.ema), *((f"phase {p.name!r}", p.trains) for p in self.phases)]:
+            if other := sorted(set(named) - set(self.networks)):
+                raise ValueError(f"{who} names the network {other[0]!r}, but the game has {sorted(self.networks)}")
         for phase in self.phases:
             if isinstance(phase.optimizer, str):
                 self._check_shared(phase, phase.optimizer)
@@ -89,27 +80,21 @@ class Game:
                 self._check_batch(phase, phase.on)
 
     def _check_shared(self, phase: Phase, owner: str) -> None:
+        what = f"phase {phase.name!r} shares the optimizer of {owner!r}"
         owners = {other.name: other.trains for other in self.phases if not isinstance(other.optimizer, str)}
         if owner not in owners:
-            raise ValueError(
-                f"phase {phase.name!r} shares the optimizer of {owner!r}, but the phases with an optimizer of their "
-                f"own are {sorted(owners)}"
-            )
+            raise ValueError(f"{what}, but the phases with an optimizer of their own are {sorted(owners)}")
         if other := sorted(set(phase.trains) - set(owners[owner])):
-            raise ValueError(
-                f"phase {phase.name!r} shares the optimizer of {owner!r}, which does not train {', '.join(other)}"
-            )
+            raise ValueError(f"{what}, which does not train {', '.join(other)}")
 
     def _check_batch(self, phase: Phase, on: str) -> None:
+        what = f"phase {phase.name!r} is on the batch of {on!r}"
         earlier = {other.name: other for other in self.phases[: self.phases.index(phase)] if other.on is None}
         if on not in earlier:
-            raise ValueError(
-                f"phase {phase.name!r} is on the batch of {on!r}, but the earlier phases with a batch of their own are "
-                f"{sorted(earlier)}"
-            )
+            raise ValueError(f"{what}, but the earlier phases with a batch of their own are {sorted(earlier)}")
         for name in ("repeats", "every", "fakes"):
             if getattr(phase, name) != getattr(earlier[on], name):
-                raise ValueError(f"phase {phase.name!r} is on the batch of {on!r}, which has other {name}")
+                raise ValueError(f"{what}, which has other {name}")
 
     @property
     def batches_per_step(self) -> int:

@@ -22,7 +22,7 @@ class Request:
             samples labels itself.
         first: Number of the first fake; 0 in training.
         grid: Rows of the grid in which the images are shown: fake i stands in row i % grid. 0 where there is none.
-        options: The sampling options, an object of `Variant.sampling`.
+        options: The sampling options, an object of `Variant.sampling`; None in training.
     """
 
     count: int
@@ -35,8 +35,9 @@ class Request:
 Draw = Callable[[np.random.Generator, Request], Inputs]
 """`draw(random, request)` returns the generator's inputs for `request.count` fakes, as CPU tensors.
 
-In training every process draws the inputs of the whole global batch, and takes its slice. Samples are drawn in blocks
-of 64, on one process each, and always the same ones for the same seed. `random` is its only source of randomness.
+In training every process draws the inputs of the whole global batch, `Moment.batch` · `Phase.fakes`, and takes its
+slice. Samples are drawn in blocks of 64, on one process each, and are the same for the same seed. `random` is the only
+source of randomness, and no state changes here.
 """
 
 

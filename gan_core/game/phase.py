@@ -34,9 +34,8 @@ class Phase:
             processes, a trained parameter that gets a gradient in the first update must get one in every update: add
             0 * parameter.sum() to a term for the layers that an update skips.
         optimizer: Makes the optimizer from the trained parameters; see `gan_core.adam`. With precision fp16, those of
-            torch without `fused=True` wait for the device in every update. Or the name of another phase,
-            whose optimizer also takes this phase's steps: one set of moments, saved once. This phase then trains the
-            same networks, or some of them.
+            torch without `fused=True` wait for the device in every update. Or the name of another phase, which trains
+            at least the same networks, and whose optimizer also takes this phase's steps: one set of moments.
         repeats: Consecutive updates per training step, each on a new batch (the critic steps of WGAN).
         every: The phase is updated in every N-th training step, starting with the first. Lazy regularisation (Karras et
             al. 2020, Analyzing and Improving the Image Quality of StyleGAN, appendix B) shares the optimizer of the
@@ -45,16 +44,13 @@ class Phase:
             the phase's terms: its steps are as long with a weight of 1 as with 1,000.
         fakes: Number of fakes in a batch per real row (2: the generator trains on twice as many images).
         on: Name of an earlier phase, on whose batch of the same step this phase is updated too: the same real rows,
-            inputs and random numbers. It then has the `fakes` of that phase, and no other `repeats` and `every`.
+            inputs and random numbers. It has the same `fakes`, `repeats` and `every`.
         tune: `tune(moment)` returns settings of the optimizer for this update, such as {"lr": 1e-4, "betas": (0, 0.9)};
             they may depend on the game's state. Learning rates also follow the run's `lr_schedule`.
         after: `after(networks, terms, batch)` is called after each optimizer step under `torch.no_grad()`, with the
             terms averaged over all processes and the update's last micro-batch (the weight clipping of WGAN, the update
             of k in BEGAN). The terms that it returns, if any, are logged. With precision fp16 it is also called where
             the gradient is not finite; then its changes of weights, buffers and `Game.state` are undone.
-
-    Raises:
-        ValueError: `repeats`, `every` or `fakes` is below 1, or `trains` is empty.
     """
 
     name: str

@@ -49,11 +49,13 @@ class LoadedVariant:
         """
         self.check_fields(data)
         from gan_core.game.game import Game  # It imports torch.
+        from gan_core.plugins.networks import check_networks
 
         try:
             game = self.variant.build(options or self.variant.options(), data)
             if isinstance(game, Game):
                 check_outputs(game, data)
+                check_networks(game.networks)
         except (MemoryError, OverflowError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not re.search("alloc|overflow|out of memory", str(error)):
                 raise
@@ -80,8 +82,10 @@ class LoadedVariant:
                 "Use a data set with labels; an image folder needs one subfolder per class"
             )
         wanted = ", ".join(" with ".join(names) for names in needs)
+        apart = all(name in data.fields for names in needs for name in names)
+        has = "them in tables whose rows do not belong together" if apart else data.described()
         raise UserError(
-            f"{self.plugin.label} needs the fields {wanted}, but {data.name!r} has {data.described()}. "
+            f"{self.plugin.label} needs the fields {wanted}, but {data.name!r} has {has}. "
             "`gan_core list --datasets` shows data sets of other fields"
         )
 
@@ -160,7 +164,8 @@ def _import(plugin: Plugin) -> object:
     except (Exception, SystemExit) as error:  # A plugin may raise anything; the others must stay usable.
         raise UserError(
             f"{plugin.label} failed to import {plugin.entry_point.value!r}: {type(error).__name__}: {error}\n"
-            f"Report this to its authors, or remove it: pip uninstall {plugin.distribution}"
+            f"Report this to its authors, or remove it: pip uninstall {plugin.distribution}\n"
+            "If it worked with an earlier gan_core: plugins/README.md in gan_core's repository says what has changed"
         ) from error
 
 

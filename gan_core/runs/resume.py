@@ -3,7 +3,7 @@
 A run whose checkpoints are gone or damaged is not started again from the beginning unless that is asked for.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +111,9 @@ def check_resume(
     changed = [key for key in keys if before.get(key) != now.get(key) and key not in allowed]
     if not changed:
         return
-    width = max(map(len, changed))
-    rows = "\n".join(f"  {key:<{width}}  {before.get(key)!r} in the run, {now.get(key)!r} now" for key in changed)
+    parts = [part for key in changed for part in _differences(key, before.get(key), now.get(key))]
+    width = max(len(key) for key, _, _ in parts)
+    rows = "\n".join(f"  {key:<{width}}  {one!r} in the run, {other!r} now" for key, one, other in parts)
     note = (
         "\nThe learning rate schedule ends with the run, so another length changes it." if "length" in changed else ""
     )
@@ -120,6 +121,15 @@ def check_resume(
         f"out: the run in {str(folder)!r} has different settings:\n{rows}{note}\n"
         f"Use the run's settings, pass another --out, or allow each change by name: --allow-change {changed[0]}"
     )
+
+
+def _differences(key: str, before: object, now: object) -> Iterator[tuple[str, object, object]]:
+    """Yields the parts of a value that differ, such as one property of the data, by dotted key."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in (name for name in {**before, **now} if before.get(name) != now.get(name)):
+            yield from _differences(f"{key}.{name}", before.get(name), now.get(name))
+    else:
+        yield key, before, now
 
 
 def note_other_device(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from gan_core.data.dataset import RealRows
 from gan_core.errors import UserError
-from gan_core.game.batch import place
 from gan_core.game.data_spec import DataSpec
 from gan_core.game.game import Game
 from gan_core.game.output import Request
@@ -16,6 +15,7 @@ from gan_core.game.phase import Networks
 from gan_core.game.variant import Options
 from gan_core.randomness import Streams
 from gan_core.sampling.given import BLOCK, GivenRows, given_images, output_named
+from gan_core.transfer import place
 
 
 class Sampler:
@@ -90,15 +90,21 @@ class Sampler:
             grid: Rows of the grid in which they are shown, or 0.
             count: Number of samples; another number than 64 draws other ones.
         """
-        rows = self._rows(number) if rows is None else rows
-        given: dict[str, Tensor] = {} if labels is None else {"labels": labels}
-        for name in self._given:
-            given[name] = rows[name][:count].to(torch.float32).div(127.5).sub(1.0)
-        request = Request(count=count, given=given, first=number * BLOCK, grid=grid, options=self.options)
+        request = self.request(number, labels, rows=rows, grid=grid, count=count)
         inputs = self.game.draw(self.streams.at("samples", number), request)
         self.streams.seed_modules("modules in samples", number, 0)  # For generators with random layers.
         images = self.output.generate(self._prepared, place(inputs, self.device, self.dtype), self.options)
         return dict(images) if isinstance(images, Mapping) else {self.name: images}
+
+    def request(
+        self, number: int, labels: Tensor | None, *, rows: RealRows | None = None, grid: int = 0, count: int = BLOCK
+    ) -> Request:
+        """Returns what `draw` is asked for; see `generated`."""
+        rows = self._rows(number) if rows is None else rows
+        given: dict[str, Tensor] = {} if labels is None else {"labels": labels}
+        for name in self._given:
+            given[name] = rows[name][:count].to(torch.float32).div(127.5).sub(1.0)
+        return Request(count=count, given=given, first=number * BLOCK, grid=grid, options=self.options)
 
     def drawn(self, number: int, labels: Tensor | None, grid: int = 0) -> dict[str, Tensor]:
         """Returns samples 64 `number` to 64 `number` + 63 with the given images: (64, C, H, W) uint8 on the CPU.

@@ -26,7 +26,7 @@ class Resolved:
     Attributes:
         settings: Its settings, checked.
         options: The variant's options as they were given: they are checked once the variant is loaded.
-        origins: Where each setting comes from that has not its default: "flag", "file" or "variant".
+        origins: Where each setting that was given comes from: "flag", "file" or "variant".
     """
 
     settings: Settings
@@ -41,11 +41,12 @@ class Resolved:
         """
         return validated(kind, self.options, what=f"option of {self.settings.variant}")
 
-    def with_defaults(self, defaults: Mapping[str, object]) -> "Resolved":
+    def with_defaults(self, defaults: Mapping[str, object], plugin: str) -> "Resolved":
         """Returns the settings with the variant's own defaults where nothing else was given.
 
         Args:
             defaults: `Variant.defaults`.
+            plugin: The plugin's name in errors.
 
         Raises:
             UserError: A variant may not set one of them, or its value is not allowed.
@@ -53,13 +54,19 @@ class Resolved:
         allowed = [key for key, info in Settings.model_fields.items() if flag_of(info).group in _OF_VARIANTS]
         for key in (key for key in defaults if key not in allowed):
             raise UserError(
-                f"variant {self.settings.variant!r}: its defaults name {key!r}.{did_you_mean(key, allowed)} "
-                f"Allowed: {', '.join(allowed)}"
+                f"{plugin}: its defaults name {key!r}.{did_you_mean(key, allowed)} Allowed: {', '.join(allowed)}"
+            )
+        if len(lengths := [key for key in LENGTHS if key in defaults]) > 1:
+            raise UserError(
+                f"{plugin}: its defaults name {' and '.join(lengths)}. Allowed: one of {', '.join(LENGTHS)}"
             )
         taken = {*self.origins, *(LENGTHS if any(key in self.origins for key in LENGTHS) else ())}
         mine = {key: value for key, value in defaults.items() if key not in taken}
         given = {key: value for key, value in self.settings.model_dump().items() if key in self.origins}
-        settings = _with_length(validated(Settings, given | mine, what=f"default of {self.settings.variant}"))
+        try:
+            settings = _with_length(validated(Settings, given | mine))
+        except UserError as error:
+            raise UserError(f"{plugin}: its defaults are not allowed. {error}") from None
         return replace(self, settings=settings, origins={**self.origins, **dict.fromkeys(mine, "variant")})
 
 
@@ -105,7 +112,11 @@ def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config
     return Resolved(
         settings=_with_length(resolved.settings),
         options={**resolved.options, **options},
-        origins={key: origin for key, origin in origins.items() if getattr(resolved.settings, key, None) is not None},
+        origins={
+            key: origin
+            for key, origin in origins.items()
+            if key in Settings.model_fields and (key not in LENGTHS or getattr(resolved.settings, key) is not None)
+        },
     )
 
 

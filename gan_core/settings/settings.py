@@ -24,7 +24,7 @@ class Settings(BaseModel):
     channels: Annotated[Literal[1, 3] | None, Flag("data")] = None
     """Convert images to grey (1) or RGB (3); without it they stay as they are."""
     mirror: Annotated[bool, Flag("data")] = False
-    """Mirror half of the images from left to right, drawn anew in each epoch; the images of a pair together."""
+    """Mirror half of the images from left to right, drawn anew in each epoch; all images of a row together."""
     skip_bad: Annotated[bool, Flag("data")] = False
     """Leave out files of a folder that are not readable images, and count them in run.json."""
 

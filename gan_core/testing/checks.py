@@ -62,7 +62,7 @@ def trains_on_the_smallest_images(subject: Subject) -> None:
             list(_updates(other, other.build()))
         except Exception as error:
             raise AssertionError(
-                f"images of {other.data.image_size} pixels are accepted, but {type(error).__name__}: {error}"
+                f"images of {other.image_size} pixels are accepted, but {type(error).__name__}: {error}"
             ) from error
 
 
@@ -77,12 +77,15 @@ def trains_with_two_classes(subject: Subject) -> None:
 def draws_by_the_given_generator(subject: Subject) -> None:
     """`draw` returns one input per image, and uses no source of randomness but the given generator."""
     game = subject.build()
-    first, second, other = (game.draw(np.random.default_rng(seed), Request(count=4)) for seed in (0, 0, 1))
-    for name, tensor in first.items():
-        assert len(tensor) == 4, f"the input {name!r} has {len(tensor)} rows instead of 4"
-        assert torch.equal(tensor, second[name]), f"the input {name!r} differs between two generators of one seed"
-    same = all(torch.equal(first[name], other[name]) for name in first)
-    assert not first or not same, "another seed gives the same inputs"
+    for_samples = (sampler.request(0, sampler.labels(4), count=4) for sampler in _samplers(subject, game))
+    for request in (Request(count=4), *for_samples):
+        first, second, other = (game.draw(np.random.default_rng(seed), request) for seed in (0, 0, 1))
+        for name, tensor in first.items():
+            assert len(tensor) == 4, f"the input {name!r} has {len(tensor)} rows instead of 4"
+            assert torch.equal(tensor, second[name]), f"the input {name!r} differs between two generators of one seed"
+        if first and not request.given:  # Inputs may be no more than the rows that are given.
+            same = all(torch.equal(first[name], other[name]) for name in first)
+            assert not same, "another seed gives the same inputs"
 
 
 def learns_what_it_names(subject: Subject) -> None:
@@ -177,16 +180,10 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
 
 
 def _draw_images(subject: Subject) -> None:
-    game, dataset = subject.build(), subject.dataset
-    networks = {name: game.networks[name].eval() for name in game.ema}
-    options, device = subject.loaded.variant.sampling(), torch.device("cpu")
-    for name, output in game.outputs.items():
-        rows = given_rows(dataset, output)
-        sampler = Sampler(
-            game, dataset.spec, networks, 0, device, torch.float32, output=name, options=options, rows=rows
-        )
+    for sampler in _samplers(subject, subject.build()):
         sampler.prepare()
-        image = dataset.spec.image(output.like)
+        name, output = sampler.name, sampler.output
+        image = sampler.data.image(output.like)
         for count in (1, 5):
             labels = sampler.labels(count)
             images = sampler.generated(0, labels, count=count)[name]
@@ -198,6 +195,15 @@ def _draw_images(subject: Subject) -> None:
         shown = sampler.drawn(0, sampler.labels(BLOCK), grid=8)
         missing = set(output.columns) - set(shown)
         assert not missing, f"output {name!r} shows the columns {', '.join(sorted(missing))}, which do not exist"
+
+
+def _samplers(subject: Subject, game: Game) -> Iterator[Sampler]:
+    """Yields a sampler of each output, from the networks as they are."""
+    dataset, options, device = subject.dataset, subject.loaded.variant.sampling(), torch.device("cpu")
+    networks = {name: game.networks[name].eval() for name in game.ema}
+    for name, output in game.outputs.items():
+        rows = given_rows(dataset, output)
+        yield Sampler(game, dataset.spec, networks, 0, device, torch.float32, output=name, options=options, rows=rows)
 
 
 def _updates(subject: Subject, game: Game) -> Iterator[tuple[PhaseModule, dict[str, Tensor]]]:

@@ -8,12 +8,13 @@ from torch import Tensor
 from gan_core.data.dataset import RealRows, Rows
 from gan_core.data.row_order import RowOrder
 from gan_core.distributed.collectives import Collectives
-from gan_core.game.batch import Batch, Moment, place
+from gan_core.game.batch import Batch, Moment
 from gan_core.game.data_spec import DataSpec
 from gan_core.game.game import Game
 from gan_core.game.output import Request
 from gan_core.game.phase import Phase
 from gan_core.randomness import Share, Streams, UpdateRandomness
+from gan_core.transfer import place
 
 
 class BatchSource:

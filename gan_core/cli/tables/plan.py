@@ -50,10 +50,17 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
 
 
 def _origins(job: Job) -> str:
-    """Returns the settings that do not have their default, with where they come from."""
-    values = job.settings.model_dump(mode="json")
-    shown = {key: origin for key, origin in job.origins.items() if key not in ("variant", "dataset", "out")}
-    return ", ".join(f"{key} {values[key]} ({origin})" for key, origin in shown.items()) or "all defaults"
+    """Returns the settings whose value is not everyone's default, or was another in the variant, and their origins."""
+    values = job.settings.model_dump()
+    shown = {
+        key: origin
+        for key, origin in job.origins.items()
+        if key in job.loaded.variant.defaults or values[key] != Settings.model_fields[key].default
+    }
+    named = ("variant", "dataset", "out")  # They have rows of their own.
+    return ", ".join(f"{key} {values[key]} ({origin})" for key, origin in shown.items() if key not in named) or (
+        "all defaults"
+    )
 
 
 def _table(name: str, table: Table) -> str:
