@@ -172,7 +172,7 @@ def test_data_that_differs_from_the_run_s_is_refused(run: Path, tmp_path: Path) 
     for name in ("config.yaml", "checkpoints"):
         (copy / name).symlink_to(run / name)
     metadata = RunFolder(run).read_metadata()
-    metadata["data"]["fingerprint"] = "0" * 64
+    metadata["data"]["images"]["fingerprint"] = "0" * 64
     RunFolder(copy).write_metadata(**metadata)
     with pytest.raises(UserError, match="was trained on other data than 'digits' is now"):
         evaluated(copy)

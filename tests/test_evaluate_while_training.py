@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from gan_core.app.training import start
-from gan_core.data.dataset import Images
+from gan_core.data.dataset import Rows
 from gan_core.errors import UserError
 from tests.conftest import difference, gan_core, make_job, metrics, weights
 
@@ -79,9 +79,9 @@ def test_the_training_images_are_read_once(tmp_path: Path) -> None:
     job = make_job(*settings, variant="vanilla", out=tmp_path / "run")
     splits: list[str] = []
 
-    def read(split: str) -> Images:
+    def read(table: str, split: str) -> Rows:
         splits.append(split)
-        return job.dataset.read(split)
+        return job.dataset.read(table, split)
 
     start(replace(job, dataset=replace(job.dataset, read=read)), (), Console(quiet=True))
     assert splits == ["train", "test"]

@@ -14,12 +14,12 @@ from PIL import Image
 from rich.console import Console
 
 from gan_core.app.evaluating import evaluate_run
-from gan_core.app.job import check_job
+from gan_core.app.job import check_evaluation
 from gan_core.app.training import start
 from gan_core.cli.compare import compare
 from gan_core.cli.tables.metrics import print_metrics
 from gan_core.console import PlainConsole
-from gan_core.data.dataset import Images
+from gan_core.data.dataset import Rows
 from gan_core.errors import UserError
 from gan_core.features.classifier import ClassifierOptions, open_classifier
 from gan_core.features.space import unreliable
@@ -136,13 +136,13 @@ def test_a_folder_that_cannot_be_evaluated_is_refused_before_it_is_read(
 ) -> None:
     job = make_job(*SHORT, variant="vanilla", dataset=folder(tmp_path / "images", **data), out=tmp_path / "run")
 
-    def read(split: str) -> Images:
+    def read(table: str, split: str) -> Rows:
         raise AssertionError("the images are read")
 
     with pytest.raises(UserError, match=message):
         start(replace(job, dataset=replace(job.dataset, read=read)), (), QUIET)
     with pytest.raises(UserError, match=message):  # As a dry run does.
-        check_job(job, 1, ())
+        check_evaluation(job, job.build())
     assert not (tmp_path / "run").exists()
 
 
