@@ -1,6 +1,7 @@
 """Outputs made from real images: what is evaluated, against which images, and how many."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from gan_core.errors import UserError
 from gan_core.settings.evaluation import EvaluationSettings
 from tests.conftest import gan_core, make_job, metrics
 from tests.evaluating import QUIET
-from tests.translating import images, install_translator, write_domains, write_pairs
+from tests.test_plugin_loading import install
+from tests.translating import CODE, images, install_translator, write_domains, write_pairs
 
 SHORT = ("evaluate_every=1", "evaluate_features=random", "threads=1", "steps=2", "batch=16")
 
@@ -185,3 +187,29 @@ def test_an_evaluation_while_training_is_checked_before_data_is_read(site: Path,
     with pytest.raises(UserError, match=r"keep_lowest: 'evaluation@40/l1' is not a metric of this run"):
         trained(data, tmp_path / "run", "keep_lowest=evaluation@40/l1")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "like=result",
+            'like="c"',
+            r"output 'b' is like the images 'c', but '.*' has a \(1 x 8 x 8\), b \(1 x 8 x 8\)",
+        ),
+        (
+            "given=(given,)",
+            'given=("images",)',
+            r"output 'b' is given 'images', but .* fields that `Variant.needs` has",
+        ),
+    ],
+)
+def test_an_output_of_a_field_that_the_data_lacks_is_refused(
+    old: str, new: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sys.modules.pop("astray_gan", None)
+    install(tmp_path, distribution="astray-gan", name="astray", code=CODE.replace(old, new))
+    monkeypatch.syspath_prepend(tmp_path)
+    job = make_job(variant="astray", dataset=write_domains(tmp_path / "data"), out=tmp_path / "run")
+    with pytest.raises(UserError, match=rf"variant 'astray' \(astray-gan 1.0\): {message}"):
+        job.build()

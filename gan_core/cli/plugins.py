@@ -119,6 +119,9 @@ def new(
 
 
 def _print_options(rows: Sequence[OptionRow]) -> None:
+    if not rows:
+        print("No options.")
+        return
     _print_table(
         [
             {

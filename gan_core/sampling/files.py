@@ -157,8 +157,9 @@ def save_npz(
         about: sampling, a text.
     """
     images = torch.cat(list(blocks)).permute(0, 2, 3, 1).numpy()
-    numbers = [] if labels is None else [labels.numpy().astype(np.int64)]
-    more: dict[str, Any] = {"class_names": list(names), "sampling": about}
+    numbers = None if labels is None else labels.numpy().astype(np.int64)
+    arrays: dict[str, Any] = {"arr_0": images, "arr_1": numbers, "class_names": list(names) or None}
+    arrays["sampling"] = about or None
     # Given a path, NumPy would add a suffix to it.
     with replacing(path) as new, new.open("wb") as file:
-        np.savez(file, images, *numbers, **{name: value for name, value in more.items() if value})
+        np.savez(file, **{name: value for name, value in arrays.items() if value is not None})
