@@ -41,6 +41,12 @@ class ImageSource:
     def __init__(self, draw: Tensor | Callable[[torch.Generator, Tensor | None], Tensor], classes: int = 0) -> None:
         self.pool, self.classes = draw, classes
 
+    def prepare(self) -> None:
+        """Nothing is prepared."""
+
+    def targets(self, number: int) -> Tensor | None:
+        """No image has a target."""
+
     def block(self, number: int, labels: Tensor | None) -> Tensor:
         random = torch.Generator().manual_seed(number)
         if isinstance(self.pool, Tensor):

@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from gan_core.app.evaluating import evaluate_run
-from gan_core.app.job import check_job
+from gan_core.app.job import check_evaluation
 from gan_core.app.training import start
 from gan_core.cli.compare import compare
 from gan_core.cli.tables.metrics import print_metrics
@@ -142,7 +142,7 @@ def test_a_folder_that_cannot_be_evaluated_is_refused_before_it_is_read(
     with pytest.raises(UserError, match=message):
         start(replace(job, dataset=replace(job.dataset, read=read)), (), QUIET)
     with pytest.raises(UserError, match=message):  # As a dry run does.
-        check_job(job, 1, ())
+        check_evaluation(job, job.build())
     assert not (tmp_path / "run").exists()
 
 

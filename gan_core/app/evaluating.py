@@ -1,6 +1,7 @@
 """Evaluation of a run: its newest checkpoint against the data set on which it was trained."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from gan_core.app.data import fingerprints_of, real_data
-from gan_core.app.load import load_run
-from gan_core.data.catalog import open_dataset
+from gan_core.app.load import LoadedRun, load_run
+from gan_core.data.dataset import Dataset
 from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.distributed.world import join_world, main_first, wait_for_all
 from gan_core.errors import UserError
@@ -23,12 +24,13 @@ from gan_core.evaluation.source import Source
 from gan_core.features.load import LoadedFeatures, load_features
 from gan_core.features.real_data import RealData
 from gan_core.features.space import SpaceUnavailableError
+from gan_core.plugins.load import load_variant
 from gan_core.precision import arithmetic
 from gan_core.runs.folder import RunFolder
-from gan_core.sampling.given import given_rows
+from gan_core.sampling.given import given_count, given_notes, given_rows, samples_of
+from gan_core.sampling.sampler import Sampler
 from gan_core.settings.evaluation import EvaluationSettings
 from gan_core.settings.resolve import read_settings
-from gan_core.settings.settings import Settings
 
 _SAMPLES, _STACKED_SAMPLES = 10_000, 26_000
 
@@ -41,7 +43,8 @@ def evaluate_run(
     Args:
         run: The run's folder.
         request: How to evaluate it.
-        options: Options of the feature space, not yet checked.
+        options: Options of the feature space and sampling options, not yet checked. A name that both have is the
+            feature space's.
         console: Where the main process shows progress.
 
     Returns:
@@ -53,7 +56,11 @@ def evaluate_run(
     _check_protocol(request)
     folder = RunFolder(run)
     settings = read_settings(folder.read_config(), str(folder.config)).settings
-    loaded = load_features(request.features, options)
+    sampling = load_variant(settings.variant).variant.sampling.model_fields
+    known = type(load_features(request.features, {}).options).model_fields
+    drawn_with = {key: value for key, value in options.items() if key in sampling and key not in known}
+    rest = {key: value for key, value in options.items() if key not in drawn_with}
+    loaded = load_features(request.features, rest, others=tuple(sampling))
     rendezvous = Rendezvous(settings.deadline)
     with rendezvous.explaining():
         rendezvous.compare("evaluation", {"run": run, "options": options} | request.model_dump(exclude={"data_dir"}))
@@ -63,7 +70,7 @@ def evaluate_run(
         heard = console if accelerator.is_main_process else Console(quiet=True)
         try:
             with rendezvous.telling(), arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
-                return _evaluate(run, request, settings, loaded, accelerator, heard)
+                return _evaluate(run, request, drawn_with, loaded, accelerator, heard)
         finally:
             accelerator.end_training()
 
@@ -109,44 +116,56 @@ def _fid50k(
 def _evaluate(
     folder: Path,
     request: EvaluationSettings,
-    settings: Settings,
+    options: Mapping[str, object],
     loaded: LoadedFeatures,
     accelerator: Accelerator,
     console: Console,
 ) -> dict[str, Any] | None:
-    name = request.dataset or settings.dataset
-    dataset = open_dataset(
-        name,
-        data_dir=request.data_dir or settings.data_dir,
-        image_size=settings.image_size,
-        channels=settings.channels,
-        skip_bad=settings.skip_bad,
-    )
     run = load_run(folder, accelerator.device)
     output = run.output(request.output)
+    dataset = run.open_data(request.dataset, request.data_dir)
+    given = given_count(dataset, output)
+    if given and request.protocol == FID50K:
+        raise UserError(
+            f"protocol: 'fid50k' draws {SAMPLES:,} samples, but this output is made from {given:,} images, each once. "
+            "Omit --protocol"
+        )
     loaded.check(dataset.images_of(output.like).spec, "--features")
     with main_first(accelerator, on_each_machine=True):  # It may have to download.
         tables = {table: dataset.read(table, "train") for table in dataset.spec.tables}
     found = {table: rows.fingerprint for table, rows in tables.items()}
     if found != fingerprints_of(run.metadata["data"]):
-        raise UserError(f"{str(folder)!r} was trained on other data than {name!r} is now")
+        raise UserError(f"{str(folder)!r} was trained on other data than {dataset.spec.name!r} is now")
     data = real_data(dataset, output.like, accelerator.device, tables)
-    sampler = run.sampler(request.seed, request.output, rows=given_rows(dataset, output))
+    sampler = run.sampler(request.seed, request.output, options, given_rows(dataset, output))
     if request.protocol == FID50K:
         evaluation = _fid50k(sampler, data, request.features, loaded, accelerator, console)
     else:
         reference = open_reference(loaded, request.features, data, accelerator, console)
-        samples = request.samples or (_SAMPLES if dataset.channel is None else _STACKED_SAMPLES)
+        usual = _SAMPLES if dataset.channel is None else _STACKED_SAMPLES
         evaluation = evaluate(
             sampler,
-            samples,
+            samples_of(request.samples or usual, given),
             reference,
             accelerator,
             console,
             small_fid=request.small_fid,
             with_gan_train=request.gan_train,
         )
-    metadata = {"images_seen": run.images_seen, "seed": request.seed}
-    written = None if evaluation is None else record(evaluation, metadata, run.folder)
+    written = None if evaluation is None else _record(evaluation, run, sampler, dataset, request.seed)
     wait_for_all(accelerator)
     return written
+
+
+def _record(evaluation: Evaluation, run: LoadedRun, sampler: Sampler, dataset: Dataset, seed: int) -> dict[str, Any]:
+    """Adds what was drawn to the evaluation, and writes it into the run's folder."""
+    changed = sampler.options.model_dump(mode="json", exclude_defaults=True) if sampler.options else {}
+    drawn = {"output": sampler.name, "sampling": changed}
+    notes = (*evaluation.notes, *given_notes(dataset, sampler.output, evaluation.protocol["samples"]))
+    first = next(iter(run.game.outputs))
+    return record(
+        replace(evaluation, protocol=evaluation.protocol | drawn, notes=notes),
+        {"images_seen": run.images_seen, "seed": seed},
+        run.folder,
+        output="" if sampler.name == first else sampler.name,
+    )

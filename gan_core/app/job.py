@@ -27,6 +27,7 @@ from gan_core.randomness import Streams
 from gan_core.runs.checkpoint import newest
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.resume import comparable
+from gan_core.sampling.given import output_named
 from gan_core.settings.flatten import dotted, flatten
 from gan_core.settings.resolve import Resolved
 from gan_core.settings.settings import Settings
@@ -126,9 +127,6 @@ def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
     if settings.track is not None and find_spec(settings.track) is None:
         # accelerate would ignore the tracker without an error.
         raise UserError(f"track: {settings.track!r} is not installed: pip install {settings.track}")
-    if settings.evaluate_every is not None:
-        load_features(settings.evaluate_features, {}).check(job.dataset.spec, "--evaluate-features")
-        RealData(job.dataset, torch.device("cpu"))  # Checks the number of images.
     keys = [*comparable(flatten(job.config(), {})), "metrics"]
     for key in allowed:
         if key not in keys:
@@ -142,6 +140,18 @@ def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
         raise UserError(
             f"out: {str(folder.root)!r} cannot be written: {str(there)!r} is not a folder with write permission"
         )
+
+
+def check_evaluation(job: Job, game: Game) -> None:
+    """Checks that the game's first output can be evaluated while training, if that is asked for, before data is read.
+
+    Raises:
+        UserError: The feature space does not exist or needs labels, or the data set is too small.
+    """
+    if job.settings.evaluate_every is not None:
+        images = job.dataset.images_of(output_named(game, None)[1].like)
+        load_features(job.settings.evaluate_features, {}).check(images.spec, "--evaluate-features")
+        RealData(images, torch.device("cpu"))  # Checks the number of images.
 
 
 def _check_batch(settings: Settings, processes: int) -> None:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from gan_core.app.data import spec_of
 from gan_core.console import warn
+from gan_core.data.catalog import open_dataset
+from gan_core.data.dataset import Dataset
 from gan_core.distributed.world import check_float64, dtype_of, on_cpu
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.data_spec import DataSpec
@@ -57,6 +59,31 @@ class LoadedRun:
             hint = did_you_mean(str(name), self.game.outputs)
             raise UserError(f"output: {name!r} is no output of this variant.{hint} Allowed: {names}") from None
 
+    def open_data(self, name: str | None = None, data_dir: Path | None = None) -> Dataset:
+        """Describes the run's data set.
+
+        Args:
+            name: The data set where it lies now; None takes the run's own.
+            data_dir: Its folder; None takes the run's own.
+
+        Raises:
+            UserError: It cannot be used, or has other fields than those that the run was trained on.
+        """
+        settings = self.settings
+        dataset = open_dataset(
+            name or settings.dataset,
+            data_dir=data_dir or settings.data_dir,
+            image_size=settings.image_size,
+            channels=settings.channels,
+            skip_bad=settings.skip_bad,
+        )
+        if (found := dataset.spec.described()) != (trained := self.data.described()):
+            raise UserError(
+                f"{str(self.folder.root)!r} was trained on other data than {dataset.spec.name!r} is now: it had "
+                f"{trained}, and this has {found}"
+            )
+        return dataset
+
     def sampler(
         self,
         seed: int,
@@ -84,7 +111,7 @@ class LoadedRun:
             self.device,
             dtype_of(self.settings.precision),
             output=output,
-            options=validated(self.variant.sampling, options or {}, what="sampling option"),
+            options=validated(self.variant.sampling, options or {}, what=f"sampling option of {self.settings.variant}"),
             rows=rows,
         )
 

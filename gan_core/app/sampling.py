@@ -1,15 +1,16 @@
 """Sampling from a run: which output, from which rows, and with which options."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gan_core.app.load import LoadedRun
-from gan_core.data.catalog import open_dataset
-from gan_core.data.folder_files import list_loose
+from gan_core.data.folder_files import SKIP, Problems, list_loose
 from gan_core.data.image_table import ImageColumn, ImageTable, usable
 from gan_core.data.source import DataRequest
 from gan_core.errors import UserError, did_you_mean
+from gan_core.game.output import Output
 from gan_core.sampling.given import GivenRows, given_images, given_rows
 from gan_core.sampling.sampler import Sampler
 
@@ -27,6 +28,12 @@ class Samples:
     sampler: Sampler
     names: tuple[str, ...]
     label: int | None
+
+    @property
+    def about(self) -> str:
+        """The sampling options as JSON; "" if the variant has none."""
+        options = self.sampler.options.model_dump(mode="json") if self.sampler.options else {}
+        return json.dumps(options) if options else ""
 
 
 def open_samples(
@@ -51,14 +58,17 @@ def open_samples(
     Raises:
         UserError: One of them does not exist or does not fit, or the data set cannot be read.
     """
-    given = given_images(run.output(output), run.data.fields)
+    drawn = run.output(output)
+    given = given_images(drawn, run.data.fields)
     if source is not None and len(given) != 1:
         raise UserError(f"from: this output is made from {' and '.join(given) or 'no images'}, so not from a folder")
+    run.sampler(seed, output, options)  # Checks the options before images are read.
     names: tuple[str, ...] = ()
+    rows: dict[str, GivenRows] = {}
     if source is not None:
         rows, names = _files(run, given[0], source)
-    else:
-        rows = _own_rows(run, output) if given else {}
+    elif given:
+        rows = _own_rows(run, drawn)
     sampler = run.sampler(seed, output, options, rows)
     return Samples(sampler=sampler, names=names, label=None if label is None else _class(sampler, label))
 
@@ -80,29 +90,25 @@ def _files(run: LoadedRun, field: str, source: str) -> tuple[dict[str, GivenRows
     """Returns the images of a folder in the order of their names, each once, as the field that an output is given."""
     kind, _, path = source.partition(":")
     if kind != "folder" or not path:
-        raise UserError(f"from: {source!r} is not allowed. Write folder:PATH")
-    problems: dict[Path, str] = {}
-    files = list_loose(Path(path).expanduser(), problems)
-    usable(files, problems, DataRequest(name=source))
-    table = ImageTable(columns={field: ImageColumn(files=files, field=run.data.image(field))})
-    return {field: GivenRows(table.read(), range(len(files)))}, tuple(file.name for file in files)
-
-
-def _own_rows(run: LoadedRun, output: str | None) -> dict[str, GivenRows]:
-    """Returns the rows of the run's data set."""
-    settings = run.settings
+        near = f" Did you mean 'folder:{source}'?" if Path(source).is_dir() else ""
+        raise UserError(f"from: {source!r} is not allowed.{near} Write folder:PATH")
+    problems: Problems = {}
     try:
-        dataset = open_dataset(
-            settings.dataset,
-            data_dir=settings.data_dir,
-            image_size=settings.image_size,
-            channels=settings.channels,
-            skip_bad=settings.skip_bad,
-        )
-        rows = given_rows(dataset, run.output(output))
+        files = list_loose(Path(path).expanduser(), problems)
+        usable(files, problems, DataRequest(name=source))
+        table = ImageTable(columns={field: ImageColumn(files=files, field=run.data.image(field))})
+        rows = GivenRows(table.read(), range(len(files)))
+    except UserError as error:  # It names the setting of a training.
+        raise UserError(f"from: {str(error).removeprefix('dataset: ').replace(SKIP, '')}") from None
+    return {field: rows}, tuple(file.name for file in files)
+
+
+def _own_rows(run: LoadedRun, output: Output) -> dict[str, GivenRows]:
+    """Returns the rows of the run's data set."""
+    try:
+        return given_rows(run.open_data(), output)
     except UserError as error:
         raise UserError(
-            f"samples of this run are made from the images of {settings.dataset!r}, which cannot be read. "
+            f"samples of this run are made from the images of {run.settings.dataset!r}, which cannot be used. "
             f"Pass others as --from folder:PATH.\n{error}"
         ) from None
-    return rows

@@ -19,6 +19,7 @@ from gan_core.game.game import Game
 from gan_core.runs.checkpoint import Checkpoint
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.resume import check_files, check_resume, checkpoint_to_resume, note_other_device
+from gan_core.sampling.given import output_named
 from gan_core.settings.flatten import flatten
 from gan_core.settings.settings import Settings
 from gan_core.training.batch_source import BatchSource
@@ -46,7 +47,7 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, source: BatchSou
     modules = [PhaseModule(phase, networks) for phase in game.phases]
     take_snapshot = partial(Snapshot, networks, extra_state)
     _probe(modules, source, take_snapshot(weights=True))
-    _check_metrics(job, modules)
+    _check_metrics(job, game, modules)
     schedule = Schedule(
         kind=settings.lr_schedule, begin=int(settings.lr_decay_from * length), end=length, final=settings.lr_final
     )
@@ -87,10 +88,11 @@ def _probe(modules: list[PhaseModule], source: BatchSource, before: Snapshot) ->
     before.restore(torch.zeros((), dtype=torch.bool, device=source.device))
 
 
-def _check_metrics(job: Job, modules: list[PhaseModule]) -> None:
+def _check_metrics(job: Job, game: Game, modules: list[PhaseModule]) -> None:
     settings, own = job.settings, ("gradient norm", "learning rate")
     metrics = [f"{module.phase.name}/{term}" for module in modules for term in (*module.terms, *own)]
-    metrics += metric_names(settings.evaluate_samples, job.dataset) if settings.evaluate_every is not None else []
+    if settings.evaluate_every is not None:
+        metrics += metric_names(settings.evaluate_samples, job.dataset, output_named(game, None)[1])
     for key in ("keep_lowest", "keep_highest"):
         value = getattr(settings, key)
         if value is not None and value not in metrics:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gan_core.app.data import real_data
-from gan_core.app.job import Job, check_job, run_metadata
+from gan_core.app.job import Job, check_evaluation, check_job, run_metadata
 from gan_core.app.setup import build_state, find_checkpoint, make_batch_source, read_tables
 from gan_core.console import printable
 from gan_core.distributed.launcher import started_processes
@@ -30,7 +30,7 @@ from gan_core.runs.lock import RunLock
 from gan_core.runs.process import this_process
 from gan_core.runs.resume import move_away
 from gan_core.sampling.files import sample_grid
-from gan_core.sampling.given import GivenRows, given_rows, output_named
+from gan_core.sampling.given import GivenRows, given_count, given_rows, output_named, samples_of
 from gan_core.sampling.sampler import Sampler
 from gan_core.training.batch_source import BatchSource
 from gan_core.training.loop import Status, Training, train
@@ -97,10 +97,11 @@ def _run(
 ) -> Status:
     settings, folder = job.settings, RunFolder(job.settings.folder)
     console.print(Text.assemble(("processes", "bold"), "  ", printable(describe(accelerator))), soft_wrap=True)
+    game = job.build()
+    check_evaluation(job, game)
     tables = read_tables(job, accelerator)
     fingerprints = {name: rows.fingerprint for name, rows in tables.items()}
     rendezvous.compare("data", {f"fingerprint of {name}": value for name, value in fingerprints.items()})
-    game = job.build()
     length = job.length(settings.batch * game.batches_per_step)
     source = make_batch_source(job, accelerator, game, tables, length)
     if show_plan is not None:
@@ -127,7 +128,7 @@ def _run(
         evaluate = make_evaluator(
             real_data(job.dataset, sampler.output.like, accelerator.device, source.tables),
             sampler,
-            samples=settings.evaluate_samples,
+            samples=samples_of(settings.evaluate_samples, given_count(job.dataset, sampler.output)),
             features=settings.evaluate_features,
             accelerator=accelerator,
             console=console,

@@ -18,7 +18,8 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     *,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the feature space.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of the feature space, or a sampling option."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:

@@ -1,12 +1,15 @@
 """`gan_core list`, `gan_core show` and `gan_core new`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gan_core.game.data_spec import ImageField
 from gan_core.plugins.find import FEATURES, VARIANTS, find_plugins, status
+from gan_core.plugins.options import OptionRow, option_rows
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -40,25 +43,31 @@ def list_variants(
 def show(
     name: Annotated[str, typer.Argument(help="A variant, as shown by `gan_core list`.")],
     *,
-    dataset: Annotated[str, typer.Option(help="Count the networks' parameters for this data set.")] = "digits",
+    dataset: Annotated[
+        str | None, typer.Option(help="Count the networks' parameters for this data set; by default digits.")
+    ] = None,
     image_size: Annotated[int | None, typer.Option(help="Resize images to this many pixels per side.")] = None,
     channels: Annotated[int | None, typer.Option(help="Convert images to grey (1) or RGB (3).")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Describe a variant: summary, paper, options, and networks."""
+    """Describe a variant: summary, paper, options for training and for sampling, and networks."""
     from gan_core.cli.tables.plan import parameters
     from gan_core.data.catalog import open_dataset
     from gan_core.plugins.load import load_variant
-    from gan_core.plugins.options import option_rows
     from gan_core.settings.resolve import validated
     from gan_core.settings.settings import Settings
 
     loaded = load_variant(name)
-    requested = {"variant": name, "dataset": dataset, "image_size": image_size, "channels": channels}
+    requested = {"variant": name, "dataset": dataset or "digits", "image_size": image_size, "channels": channels}
     settings = validated(Settings, requested)
-    spec = open_dataset(dataset, image_size=settings.image_size, channels=settings.channels).spec
-    counts = {key: parameters(network) for key, network in loaded.build(None, spec).networks.items()}
+    spec = open_dataset(settings.dataset, image_size=settings.image_size, channels=settings.channels).spec
+    needs = [list(names) for names in loaded.variant.tables()]
+    # Digits has no fields of other names; a data set that is given is checked by `build`.
+    fits = dataset is not None or {field for names in needs for field in names} <= set(spec.fields)
+    networks = loaded.build(None, spec).networks if fits else {}
+    counts = {key: parameters(network) for key, network in networks.items()}
     plugin, options = loaded.plugin, option_rows(loaded.variant.options)
+    sampling = option_rows(loaded.variant.sampling)
     if as_json:
         described = {
             "name": plugin.name,
@@ -67,8 +76,9 @@ def show(
             "source": plugin.source,
             "doc": loaded.doc,
             "paper": loaded.variant.paper,
-            "needs": [list(names) for names in loaded.variant.tables()],
+            "needs": needs,
             "options": options,
+            "sampling": sampling,
             "parameters": counts,
         }
         print(json.dumps(described, indent=2, default=str))
@@ -78,19 +88,16 @@ def show(
     console = PlainConsole()
     title = f"{plugin.name} ({plugin.distribution} {plugin.version}, {plugin.source})"
     console.print(f"{title}\n\n{loaded.doc.strip()}\n\nPaper: {loaded.variant.paper or 'none'}\n", soft_wrap=True)
-    _print_table(
-        [
-            {
-                "option": row["name"],
-                "type": row["type"],
-                "default": str(row["default"]),
-                "allowed": row["bounds"],
-                "": row["help"],
-            }
-            for row in options
-        ]
-    )
-    shape = f"{spec.channels} x {spec.image_size} x {spec.image_size}"
+    _print_options(options)
+    if sampling:
+        console.print("\nSampling options, for `sample --set` and `evaluate --set`:", soft_wrap=True)
+        _print_options(sampling)
+    if not fits:
+        wanted = ", ".join(" with ".join(names) for names in needs)
+        console.print(f"\nNetworks: pass --dataset NAME, which needs the fields {wanted}.", soft_wrap=True)
+        return
+    sizes = [field for field in spec.fields.values() if isinstance(field, ImageField)]
+    shape = ", ".join(" x ".join(map(str, field.shape)) for field in sizes)
     console.print(f"\nNetworks for {spec.name} ({shape}), trainable parameters:", soft_wrap=True)
     for network, count in counts.items():
         console.print(f"  {network}: {count:,}", soft_wrap=True)
@@ -109,6 +116,24 @@ def new(
     print(f"  pip install -e {created}")
     print(f"  python -m gan_core check {name}")
     print(f"  accelerate launch -m gan_core train --variant {name} --kimg 100")
+
+
+def _print_options(rows: Sequence[OptionRow]) -> None:
+    if not rows:
+        print("No options.")
+        return
+    _print_table(
+        [
+            {
+                "option": row["name"],
+                "type": row["type"],
+                "default": str(row["default"]),
+                "allowed": row["bounds"],
+                "": row["help"],
+            }
+            for row in rows
+        ]
+    )
 
 
 def _print_table(rows: list[dict[str, str]]) -> None:

@@ -13,7 +13,7 @@ def sample(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
     *,
     count: Annotated[
-        int | None, typer.Option(min=1, help="Number of images; by default 64, or every image of --from.")
+        int | None, typer.Option(min=1, help="Number of images; by default 64, or each image of --from.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the latents.")] = 0,
     label: Annotated[
@@ -45,21 +45,27 @@ def sample(
     from gan_core.app.sampling import open_samples
     from gan_core.console import PlainConsole
     from gan_core.precision import arithmetic
-    from gan_core.sampling.files import drawn_grid, save_folder, save_image, save_npz
+    from gan_core.sampling.files import class_names, drawn_grid, save_folder, save_image, save_npz
 
     loaded = load_run(run)
     samples = open_samples(loaded, seed=seed, label=label, output=output, source=source, options=options)
-    sampler, number = samples.sampler, samples.label
-    total = count or len(samples.names) or 64
+    sampler, number, about = samples.sampler, samples.label, samples.about
+    total = count or len(samples.names) or min(64, sampler.given or 64)
+    if source is not None and total > len(samples.names):
+        raise UserError(
+            f"count: {total} is not allowed, because {source!r} has {len(samples.names)} images, each translated once. "
+            "Omit --count"
+        )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with arithmetic(tf32=loaded.settings.tf32, deterministic=loaded.settings.deterministic):
             if kind == ".png":
-                save_image(drawn_grid(sampler, total, number), out)
+                save_image(drawn_grid(sampler, total, number), out, about)
             elif kind == ".npz":
-                save_npz(sampler.draw(total, number), sampler.labels(total, number), out)
+                drawn, labels = sampler.draw(total, number), sampler.labels(total, number)
+                save_npz(drawn, labels, out, class_names(sampler), about)
             else:
-                save_folder(sampler.draw(total, number), out, samples.names)
+                save_folder(sampler.draw(total, number), out, samples.names, about)
     except OSError as error:
         raise UserError(f"out: {str(out)!r} cannot be written: {error}") from error
     PlainConsole().print(f"{total} images: {out}", soft_wrap=True)

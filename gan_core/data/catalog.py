@@ -1,5 +1,7 @@
 """Data sets by name, from the entry-point group `gan_core.datasets`."""
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from gan_core.data.dataset import Dataset
@@ -38,11 +40,12 @@ def open_dataset(
         name=name, path=path, data_dir=data_dir, image_size=image_size, channels=channels, skip_bad=skip_bad
     )
     try:
-        return source.open(request)
+        dataset = source.open(request)
     except UserError:
         raise
     except ValueError as error:
         raise UserError(f"{plugin.label}: {error}") from error
+    return replace(dataset, read=cache(dataset.read))  # Training, evaluation and samples read the same rows.
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -65,7 +65,7 @@ class Dataset:
 
         It has labels if the field's table does.
         """
-        if name == "images":
+        if name == "images" and list(self.spec.tables) == ["images"]:
             return self
         table = self.table_of(name)
         described = self.spec.tables[table]

@@ -11,6 +11,9 @@ from gan_core.errors import UserError
 Problems = dict[Path, str]
 """Why each of these files or folders cannot be used."""
 
+SKIP = ", or pass --skip-bad to train without them"
+"""The end of the error for files that cannot be used."""
+
 _SHOWN = 20
 
 
@@ -81,7 +84,7 @@ def describe(problems: Problems, files: int) -> str:
     more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     return (
         f"dataset: {len(lines)} of {files} files cannot be used:\n  " + "\n  ".join(lines[:_SHOWN]) + more + "\n"
-        "Mend or remove them, or pass --skip-bad to train without them"
+        f"Mend or remove them{SKIP}"
     )
 
 

@@ -21,8 +21,10 @@ from gan_core.settings.settings import FREE
 
 _PROTOCOL = (
     *("name", "dataset", "image_size", "channels", "data", "samples", "compared"),
-    *("features", "features_hash", "k"),
+    *("features", "features_hash", "k", "output", "sampling"),
 )
+_EARLIER = {"name": STANDARD, "output": "images", "sampling": {}}
+"""What files of earlier versions do not say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +171,7 @@ def _read(path: Path) -> EvaluatedRun:
     return EvaluatedRun(
         folder=path,
         settings=dotted(settings),
-        protocol={"name": STANDARD} | written["protocol"],  # Files of earlier versions have no name.
+        protocol=_EARLIER | written["protocol"],
         images_seen=int(written["images_seen"]),
         metrics=metrics,
         unreliable=frozenset(name for name in metrics if written["metrics"][name].get("unreliable")),

@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from gan_core.evaluation.frechet import Moments
+from gan_core.evaluation.targets import differences
 from gan_core.features.space import FeatureSpace
 from gan_core.precision import without_tf32
 from gan_core.progress import progress
@@ -30,12 +31,14 @@ class Embedded:
             because metrics are computed in float64.
         predicted: The most probable class of each image, (N,) int64 on the CPU, or None if the space has no classes.
         confidence: The probability of that class, (N,) on the CPU, or None.
+        differences: The `differences` of each image to its target, (N, 2) int64 on the CPU, or None without targets.
     """
 
     digests: Tensor
     features: Tensor | None
     predicted: Tensor | None
     confidence: Tensor | None
+    differences: Tensor | None = None
 
     def first(self, count: int) -> "Embedded":
         """Returns the embedding of the first `count` images."""
@@ -44,6 +47,7 @@ class Embedded:
             features=None if self.features is None else self.features[:count],
             predicted=None if self.predicted is None else self.predicted[:count],
             confidence=None if self.confidence is None else self.confidence[:count],
+            differences=None if self.differences is None else self.differences[:count],
         )
 
 
@@ -61,6 +65,7 @@ def embed(
     console: Console,
     moments: Moments | None = None,
     moments_count: int = 0,
+    targets: Callable[[int], Tensor | None] | None = None,
 ) -> Embedded:
     """Embeds images 0 to count - 1. Every process must call it.
 
@@ -73,30 +78,33 @@ def embed(
         console: Shows progress.
         moments: Accumulates the features of the first `moments_count` images, over all processes.
         moments_count: The number of images that `moments` accumulates.
+        targets: Returns the targets of a block, (64, C, H, W) uint8 on the CPU, as the images then are; or None.
     """
     share = ceil(ceil(count / BLOCK) / accelerator.num_processes)
     block_numbers = range(accelerator.process_index * share, (accelerator.process_index + 1) * share)
-    parts: list[tuple[Tensor, ...]] = []
+    parts: list[dict[str, Tensor]] = []
     for number, images in zip(block_numbers, progress(blocks(block_numbers), share, what, console), strict=True):
-        part = [_digests(images).to(accelerator.device)]
+        part = {"digests": _digests(images).to(accelerator.device)}
         if space is not None:
             with without_tf32():
                 embedding = space(images.to(accelerator.device))
-            part.append(embedding.features)
+            part["features"] = embedding.features
             if embedding.probabilities is not None:
-                confidence, predicted = embedding.probabilities.max(1)
-                part += [predicted, confidence]
+                part["confidence"], part["predicted"] = embedding.probabilities.max(1)
             if moments is not None and number * BLOCK < moments_count:
                 moments.add(embedding.features[: moments_count - number * BLOCK])
-        parts.append(tuple(part))
+        target = None if targets is None else targets(number)
+        if target is not None:
+            part["differences"] = differences(images, target).to(accelerator.device)
+        parts.append(part)
     if moments is not None and accelerator.num_processes > 1:
         moments.gram = accelerator.reduce(moments.gram.to(accelerator.device), "sum").cpu()
-    gathered = [_gather(torch.cat(column), accelerator)[:count] for column in zip(*parts, strict=True)]
+    found = {name: _gather(torch.cat([part[name] for part in parts]), accelerator)[:count] for name in parts[0]}
+    features = found.pop("features", None)
     return Embedded(
-        digests=gathered[0].cpu(),
-        features=None if len(gathered) == 1 else gathered[1] if gathered[1].is_cuda else gathered[1].cpu(),
-        predicted=gathered[2].cpu() if len(gathered) > 2 else None,
-        confidence=gathered[3].cpu() if len(gathered) > 2 else None,
+        features=features if features is None or features.is_cuda else features.cpu(),
+        **{name: found[name].cpu() if name in found else None for name in ("predicted", "confidence", "differences")},
+        digests=found["digests"].cpu(),
     )
 
 

@@ -19,6 +19,7 @@ from gan_core.evaluation.neighbours import nearest
 from gan_core.evaluation.protocol import STANDARD, protocol
 from gan_core.evaluation.reference import Reference
 from gan_core.evaluation.source import Source, drawn_blocks
+from gan_core.evaluation.targets import differences, l1, psnr
 from gan_core.features.space import unreliable
 from gan_core.sampling.given import BLOCK
 
@@ -57,11 +58,20 @@ def evaluate(
     """
     compared = min(count, _MAX_COMPARED, len(reference.data.held_out))  # The test split is at least as large.
     labels = reference.data.train.labels if source.classes else None
+    source.prepare()
     draw = partial(drawn_blocks, source, labels)
     moments = None if reference.about is None else Moments(reference.about)
     what = f"drawing and embedding {count:,} samples"
     fakes = embed(
-        draw, count, reference.space, accelerator, what=what, console=console, moments=moments, moments_count=compared
+        draw,
+        count,
+        reference.space,
+        accelerator,
+        what=what,
+        console=console,
+        moments=moments,
+        moments_count=compared,
+        targets=source.targets,
     )
     if not accelerator.is_main_process:
         return None
@@ -94,7 +104,7 @@ def evaluate(
         ),
         fakes=found,
         floor=floor,
-        notes=_notes(reference, count, compared, found.measured),
+        notes=(*_notes(reference, count, compared, found.measured), *_mean_image_notes(reference, source, count)),
         unreliable=unreliable(reference.space),
         closest=closest,
     )
@@ -147,3 +157,17 @@ def _notes(reference: Reference, count: int, compared: int, measured: Container[
         expected = expected_kl(reference.classes, count)
         notes.append(f"The expected kl of a perfect generator is {expected:.4f} on {count:,} samples (sampling noise).")
     return tuple(notes)
+
+
+def _mean_image_notes(reference: Reference, source: Source, count: int) -> list[str]:
+    """Says what the mean training image scores as every sample, if samples have targets."""
+    blocks = [source.targets(number) for number in range(-(-count // BLOCK))]
+    targets = [block for block in blocks if block is not None]
+    if not targets:
+        return []
+    mean = reference.mean_image
+    found, pixels = torch.cat([differences(mean.expand_as(block), block) for block in targets])[:count], mean.numel()
+    return [
+        f"The mean training image, as every sample, has an L1 of {float(l1(found, pixels).mean()):.4g} and a PSNR of "
+        f"{float(psnr(found, pixels).mean()):.4g}."
+    ]

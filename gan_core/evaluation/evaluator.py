@@ -8,13 +8,15 @@ from rich.console import Console
 from gan_core.data.dataset import Dataset
 from gan_core.errors import UserError
 from gan_core.evaluation.evaluate import evaluate
-from gan_core.evaluation.metrics import MIN_FID_SAMPLES, SCALARS
+from gan_core.evaluation.metrics import MIN_FID_SAMPLES, OF_TARGETS, SCALARS
 from gan_core.evaluation.record import as_terms
 from gan_core.evaluation.reference import Reference, make_reference
 from gan_core.evaluation.source import Source
 from gan_core.features.load import load_features
 from gan_core.features.real_data import RealData, fold_size
 from gan_core.features.space import SpaceUnavailableError, unreliable
+from gan_core.game.output import Output
+from gan_core.sampling.given import given_count, given_images, samples_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +68,18 @@ def make_evaluator(
     return Evaluator(source=source, samples=samples, reference=reference, accelerator=accelerator)
 
 
-def metric_names(samples: int, dataset: Dataset) -> list[str]:
-    """Returns the names under which scalar metrics of this number of samples are logged.
+def metric_names(samples: int, dataset: Dataset, output: Output) -> list[str]:
+    """Returns the names under which scalar metrics of an output are logged.
 
     Without FID, if fewer samples and real images of this data set are compared than it needs.
+
+    Args:
+        samples: The number of samples that the settings ask for.
+        dataset: The data set.
+        output: The output that is evaluated.
     """
-    few = min(samples, fold_size(dataset)) < MIN_FID_SAMPLES
-    return [f"evaluation@{samples}/{name}" for name in SCALARS if not (few and name.startswith("fid"))]
+    drawn = samples_of(samples, given_count(dataset, output))
+    few = min(drawn, fold_size(dataset.images_of(output.like))) < MIN_FID_SAMPLES
+    sources = {dataset.table_of(name) for name in given_images(output, dataset.spec.fields)}
+    names = (*SCALARS, *(OF_TARGETS if dataset.table_of(output.like) in sources else ()))
+    return [f"evaluation@{drawn}/{name}" for name in names if not (few and name.startswith("fid"))]

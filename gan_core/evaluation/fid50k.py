@@ -104,6 +104,7 @@ def evaluate_fid50k(
         The evaluation on the main process, None on the others.
     """
     labels = data.whole.labels if source.classes else None
+    source.prepare()
     train = _Set("training images", partial(real_blocks, data.whole), len(data.whole))
     fakes = _Set("samples", partial(drawn_blocks, source, labels), count)
     has_test = "test" in data.dataset.splits

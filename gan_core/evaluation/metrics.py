@@ -9,10 +9,12 @@ histogram         share of each class
 confidence        mean confidence of the classifier
 agreement         share of samples classified as the requested class; agreement_by_class for each class
 unique            number of distinct images divided by the number of images
+l1 psnr           distance to each image's target, where it has one
 copies copying_z  distances to the training images, compared with those of a held-out fold
 """
 
 from dataclasses import dataclass, field
+from math import prod
 
 from torch import Tensor
 
@@ -23,6 +25,7 @@ from gan_core.evaluation.kernel import BLOCKS, Standardiser, kernel_distance
 from gan_core.evaluation.manifold import K, overlap
 from gan_core.evaluation.memorisation import data_copying
 from gan_core.evaluation.reference import Reference
+from gan_core.evaluation.targets import l1, psnr
 
 SCALARS = (
     *("fid", "fid_per_trace", "kid", "precision", "recall", "density", "coverage", "modes", "kl", "confidence"),
@@ -30,7 +33,10 @@ SCALARS = (
 )
 """The scalar metrics, which can be logged as terms."""
 
-FEATURELESS = ("unique", "gan_train")
+OF_TARGETS = ("l1", "psnr")
+"""The scalar metrics of images that have targets."""
+
+FEATURELESS = ("unique", "gan_train", *OF_TARGETS)
 """The metrics that do not depend on the feature space."""
 
 MIN_FID_SAMPLES = 2000
@@ -88,6 +94,8 @@ def measure(inputs: MetricInputs, reference: Reference, *, small_fid: bool) -> M
     metrics, images = Metrics(), inputs.images
     unique = len(images.digests.unique()) / len(images.digests)
     metrics.measured["unique"] = Metric(value=unique, samples=len(images.digests))
+    if images.differences is not None:
+        _targets(metrics, images.differences, reference)
     if inputs.moments is None:
         features = ("fid", "fid_per_trace", "kid", "precision", "recall", "density", "coverage", "copies", "copying_z")
         metrics.skip(reference.missing, *features)
@@ -101,6 +109,13 @@ def measure(inputs: MetricInputs, reference: Reference, *, small_fid: bool) -> M
     else:
         _classes(metrics, inputs, reference, images.predicted)
     return metrics
+
+
+def _targets(metrics: Metrics, differences: Tensor, reference: Reference) -> None:
+    pixels, samples = prod(reference.data.dataset.spec.image().shape), len(differences)
+    for name, values in (("l1", l1(differences, pixels)), ("psnr", psnr(differences, pixels))):
+        error = float(values.std()) / samples**0.5 if samples > 1 else None
+        metrics.measured[name] = Metric(value=float(values.mean()), samples=samples, error=error)
 
 
 def _distances(metrics: Metrics, inputs: MetricInputs, moments: Moments, reference: Reference, small_fid: bool) -> None:

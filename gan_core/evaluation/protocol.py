@@ -23,12 +23,12 @@ def protocol(name: str, data: RealData, features: str, space: FeatureSpace | str
         space: The feature space, or the reason why it is not available.
         counts: Numbers that the metrics depend on, by name.
     """
-    spec = data.dataset.spec
+    spec, image = data.dataset.spec, data.dataset.spec.image()
     return {
         "name": name,
         "dataset": spec.name,
-        "image_size": spec.image_size,
-        "channels": spec.channels,
+        "image_size": image.height if image.height == image.width else [image.height, image.width],
+        "channels": image.channels,
         "data": data.read("train").fingerprint,
         "features": features,
         "features_hash": None if isinstance(space, str) else space.fingerprint,

@@ -4,8 +4,9 @@ evaluation.json           the metrics and their protocol; the newest evaluation 
 evaluation-closest.png    the samples nearest to a training image, each above that image
 metrics.jsonl             one more line: {"images_seen": 500000, "evaluation@10000/fid": 12.3, ...}
 
-That line has all scalar metrics; their names contain the number of samples. Like any other line, it is dropped when the
-run is resumed from an earlier point (`RunFolder.rewind_metrics`).
+That line has all scalar metrics; their names contain the number of samples, and the output if it is not the game's
+first one ("evaluation@120/a/kid"). Like any other line, it is dropped when the run is resumed from an earlier point
+(`RunFolder.rewind_metrics`).
 """
 
 import json
@@ -19,19 +20,20 @@ from gan_core.runs.folder import RunFolder
 from gan_core.sampling.files import save_grid
 
 
-def record(evaluation: Evaluation, metadata: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
+def record(evaluation: Evaluation, metadata: dict[str, Any], folder: RunFolder, *, output: str = "") -> dict[str, Any]:
     """Writes the evaluation to the run's folder and returns the contents of evaluation.json. Main process only.
 
     Args:
         evaluation: The result to write.
         metadata: Further entries of the file: "images_seen" and "seed".
         folder: The run's folder.
+        output: The output's name if it is not the first one.
 
     Raises:
         UserError: The folder cannot be written to.
     """
     written = {**metadata, **evaluation.to_json()}
-    line = {"images_seen": metadata["images_seen"], **as_terms(evaluation)}
+    line = {"images_seen": metadata["images_seen"], **as_terms(evaluation, output)}
     try:
         write_atomically(folder.evaluation, json.dumps(written, indent=2) + "\n")
         folder.append_metrics(line)
@@ -57,8 +59,8 @@ def read_evaluation(folder: RunFolder) -> dict[str, Any]:
         raise UserError(f"{str(folder.evaluation)!r} is damaged ({error}). Evaluate the run again") from None
 
 
-def as_terms(evaluation: Evaluation) -> dict[str, float]:
-    """Returns the scalar metrics as terms of a log line: "evaluation@SAMPLES/NAME"."""
-    phase = f"evaluation@{evaluation.protocol['samples']}"
+def as_terms(evaluation: Evaluation, output: str = "") -> dict[str, float]:
+    """Returns the scalar metrics as terms of a log line: "evaluation@SAMPLES/NAME", or ".../OUTPUT/NAME"."""
+    phase = f"evaluation@{evaluation.protocol['samples']}" + (f"/{output}" if output else "")
     measured = evaluation.fakes.measured.items()
     return {f"{phase}/{name}": metric.value for name, metric in measured if not isinstance(metric.value, list)}

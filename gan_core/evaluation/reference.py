@@ -1,7 +1,7 @@
 """The real images of an evaluation: embedded once, and compared with any number of generators."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from accelerate import Accelerator
@@ -16,6 +16,7 @@ from gan_core.evaluation.source import real_blocks
 from gan_core.features.load import LoadedFeatures
 from gan_core.features.real_data import RealData, Subset
 from gan_core.features.space import FeatureSpace, SpaceUnavailableError
+from gan_core.sampling.given import BLOCK
 
 _MAX_TRAINING_IMAGES = 50_000
 """The maximum number of training images that are searched for a fake's nearest neighbour."""
@@ -62,6 +63,14 @@ class Reference:
     def copying_floor(self) -> Tensor | None:
         """The second half of `held_out_distances`, compared with the first for the floor; None without features."""
         return None if self.held_out_distances is None else self.held_out_distances[len(self.copying_baseline) :]
+
+    @cached_property
+    def mean_image(self) -> Tensor:
+        """The mean of up to 50,000 training images, rounded: (C, H, W) uint8 on the CPU."""
+        count = min(len(self.data.train), _MAX_TRAINING_IMAGES)
+        blocks = [list(range(first, min(first + BLOCK, count))) for first in range(0, count, BLOCK)]
+        total = sum(images.sum(0, dtype=torch.int64).cpu() for images, _ in self.data.train.batches(blocks))
+        return (torch.as_tensor(total).double() / count).round().to(torch.uint8)
 
     @property
     def min_class_share(self) -> float:

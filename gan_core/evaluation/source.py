@@ -20,6 +20,12 @@ class Source(Protocol):
     def classes(self) -> int:
         """The number of classes that can be requested; 0 if the source is unconditional."""
 
+    def prepare(self) -> None:
+        """Is called on every process before the first block of an evaluation."""
+
+    def targets(self, number: int) -> Tensor | None:
+        """Returns the image that each image of a block should equal, (64, C, H, W) uint8; None without targets."""
+
     def block(self, number: int, labels: Tensor | None) -> Tensor:
         """Returns images 64 `number` to 64 `number` + 63: (64, C, H, W) uint8.
 

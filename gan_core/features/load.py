@@ -1,7 +1,7 @@
 """Opens a feature space by name, and checks that it is the same on all processes."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,8 +37,8 @@ class LoadedFeatures:
         if self.features.needs_labels and not data.classes:
             key = flag.removeprefix("--").replace("-", "_")
             raise UserError(
-                f"{key}: {self.plugin.name!r} needs labels, but {data.name!r} has none. Use {flag} random, or one "
-                "subfolder per class"
+                f"{key}: {self.plugin.name!r} needs labels, but {data.name!r} has none. Use {flag} random, or data "
+                "with labels: an image folder needs one subfolder per class"
             )
 
     def open(self, data: RealData, accelerator: Accelerator, console: Console) -> FeatureSpace:
@@ -77,12 +77,18 @@ def _in_all_processes(text: str, accelerator: Accelerator) -> set[str]:
     return {bytes(row).hex() for row in gathered.tolist()}
 
 
-def load_features(name: str, values: Mapping[str, object]) -> LoadedFeatures:
+def load_features(name: str, values: Mapping[str, object], others: Sequence[str] = ()) -> LoadedFeatures:
     """Imports the feature space called `name` and validates its options.
+
+    Args:
+        name: Its name.
+        values: The options that differ from their defaults.
+        others: The variant's sampling options, for the error of an unknown name.
 
     Raises:
         UserError: The plugin cannot be loaded (see `load_variant`), or an option or its value is not allowed.
     """
     plugin, features = load_plugin(name, FEATURES, Features, FEATURES_API)
-    options = validated(features.options, values, what=f"option of {name}")
+    what = f"option of {name}" + (" and no sampling option" if others else "")
+    options = validated(features.options, values, what=what, others=others)
     return LoadedFeatures(plugin=plugin, features=features, options=options)

@@ -39,8 +39,9 @@ class Game:
         ema: Names of the networks that draw. The core keeps an exponential moving average (EMA) of each.
         half_life: The half-life of the averages in images, where it is a function of where the run stands; without it
             the setting `ema_kimg`.
-        prepare: `prepare(networks, random, options)` is called once before samples are drawn, on one process, with
-            copies of the networks in `ema` that it may change: standing statistics of batch normalisation, for example.
+        prepare: `prepare(networks, random, options)` is called once before samples are drawn, under `torch.no_grad()`,
+            with copies of the networks in `ema` that it may change: standing statistics of batch normalisation, for
+            example. Every process that draws calls it on plain modules of its own: it must not communicate.
         state: Extra state by name, saved in checkpoints; modules are moved to the run's device and keep their dtype,
             other objects stay as they are. It changes only in losses and in `Phase.after`. Only the main process's copy
             is saved, so it must be identical on all processes: compute it from gathered rows, means over processes, the

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gan_core.errors import UserError, did_you_mean
-from gan_core.game.data_spec import DataSpec
+from gan_core.game.data_spec import DataSpec, ImageField
 from gan_core.game.variant import API, Options, Variant
 from gan_core.plugins.find import VARIANTS, Kind, Plugin, find_plugins
 
@@ -96,11 +96,19 @@ def check_outputs(game: "Game", data: DataSpec) -> None:
     Raises:
         ValueError: One does not exist, or an output is like a field that holds no images.
     """
+    images = [name for name, field in data.fields.items() if isinstance(field, ImageField)]
     for name, output in game.outputs.items():
-        data.image(output.like)
+        if output.like not in images:
+            raise ValueError(
+                f"output {name!r} is like the images {output.like!r}, but {data.name!r} has {data.described()}. "
+                "Name in `Output(like=...)` an image field that `Variant.needs` has"
+            )
         for field in output.given:
             if field not in data.fields:
-                raise ValueError(f"output {name!r} is given {field!r}, but {data.name!r} has {data.described()}")
+                raise ValueError(
+                    f"output {name!r} is given {field!r}, but {data.name!r} has {data.described()}. "
+                    "Name in `Output(given=...)` fields that `Variant.needs` has"
+                )
 
 
 def load_variant(name: str) -> LoadedVariant:

@@ -18,15 +18,18 @@ class GivenRows:
     def __init__(self, rows: Rows, order: Sequence[int]) -> None:
         """Takes the rows and the indices in the order in which they are given."""
         self.rows, self.order = rows, order
+        self._newest: tuple[int, RealRows] = (-1, {})
 
     def __len__(self) -> int:
         return len(self.order)
 
     def block(self, number: int) -> RealRows:
         """Returns rows 64 `number` to 64 `number` + 63: images uint8, labels int64, on the CPU."""
-        positions = range(number * BLOCK, (number + 1) * BLOCK)
-        found = next(iter(self.rows.batches([[int(self.order[at % len(self)]) for at in positions]])))
-        return {name: column.cpu() for name, column in found.items()}
+        if self._newest[0] != number:  # Images to translate and their targets are asked for one after the other.
+            positions = range(number * BLOCK, (number + 1) * BLOCK)
+            found = next(iter(self.rows.batches([[int(self.order[at % len(self)]) for at in positions]])))
+            self._newest = number, {name: column.cpu() for name, column in found.items()}
+        return self._newest[1]
 
 
 def output_named(game: Game, name: str | None) -> tuple[str, Output]:
@@ -44,6 +47,37 @@ def given_images(output: Output, fields: Mapping[str, object]) -> list[str]:
     return [name for name in output.given if isinstance(fields[name], ImageField)]
 
 
+def given_split(dataset: Dataset, table: str) -> str:
+    """Returns the split from which rows of a table are given: the test split, or the training split without one."""
+    return "test" if dataset.splits.get("test", {}).get(table) else "train"
+
+
+def given_count(dataset: Dataset, output: Output) -> int:
+    """Returns how many samples of an output are made from different rows; 0 where it is given no images."""
+    tables = {dataset.table_of(name) for name in given_images(output, dataset.spec.fields)}
+    return min((dataset.splits[given_split(dataset, table)][table] for table in tables), default=0)
+
+
+def samples_of(count: int, given: int) -> int:
+    """Returns how many samples an evaluation draws: `count`, or each of the `given` images once if these are fewer.
+
+    Repeated images would be counted as repeated samples, and make errors look smaller than they are.
+    """
+    return min(count, given) if given else count
+
+
+def given_notes(dataset: Dataset, output: Output, count: int) -> list[str]:
+    """Says what `count` evaluated samples are made from, if it is images."""
+    notes = []
+    for name in given_images(output, dataset.spec.fields):
+        table = dataset.table_of(name)
+        split = given_split(dataset, table)
+        whole = dataset.splits[split][table]
+        seen = "" if split == "test" else ", which the networks were trained on: there is no test split"
+        notes.append(f"Samples are made from {count:,} of {whole:,} images {name!r} of the {split} split{seen}.")
+    return notes
+
+
 def given_rows(dataset: Dataset, output: Output) -> dict[str, GivenRows]:
     """Reads the rows that an output is given, by field: of the test split, or of the training split without one.
 
@@ -52,7 +86,7 @@ def given_rows(dataset: Dataset, output: Output) -> dict[str, GivenRows]:
     tables = {name: dataset.table_of(name) for name in given_images(output, dataset.spec.fields)}
     opened: dict[str, GivenRows] = {}
     for table in set(tables.values()):
-        split = "test" if dataset.splits.get("test", {}).get(table) else "train"
+        split = given_split(dataset, table)
         order = Streams(0).at(f"given rows of {table}", 0).permutation(dataset.splits[split][table])
         opened[table] = GivenRows(dataset.read(table, split), order.tolist())
     return {name: opened[table] for name, table in tables.items()}

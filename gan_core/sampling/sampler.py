@@ -71,11 +71,18 @@ class Sampler:
         return torch.arange(count) % self.classes if label is None else torch.full((count,), label)
 
     def prepare(self) -> None:
-        """Calls the game's `prepare`; call it before blocks are drawn from networks that may have changed."""
-        if self.game.prepare is not None:
-            self._prepared = {name: deepcopy(network) for name, network in self.networks.items()}
-            with torch.no_grad():
-                self.game.prepare(self._prepared, self.streams.at("prepare", 0), self.options)
+        """Calls the game's `prepare`; call it before blocks are drawn from networks that may have changed.
+
+        The result is the same on every process.
+        """
+        if self.game.prepare is None:
+            return
+        self._prepared = {name: deepcopy(network) for name, network in self.networks.items()}
+        self.streams.seed_modules("modules in prepare", 0, 0)
+        with torch.no_grad():
+            self.game.prepare(self._prepared, self.streams.at("prepare", 0), self.options)
+        for network in self._prepared.values():
+            network.eval()
 
     @torch.no_grad()
     def generated(

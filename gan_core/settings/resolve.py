@@ -176,7 +176,7 @@ def _explain(model: type[BaseModel], what: str, others: Sequence[str], problem: 
         names = [*model.model_fields, *others]
         # `--set` takes settings too.
         known = [*names, *Settings.model_fields] if issubclass(model, Options) else names
-        return f"{key}: no such {what}.{did_you_mean(key, known)} Allowed: {', '.join(names)}"
+        return f"{key}: no such {what}.{did_you_mean(key, known)} Allowed: {', '.join(names) or 'none'}"
     value = problem["input"]
     text = str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     text = "a path" if problem["type"] == "path_type" else text.partition(", unable to parse")[0]

@@ -23,11 +23,13 @@ TITLES = {
     "agreement": "agreement (GAN-test)",
     "agreement_by_class": "agreement of each class",
     "gan_train": "GAN-train",
+    "l1": "L1 to the target",
+    "psnr": "PSNR to the target",
     "unique": "unique images",
     "copies": "copies",
     "copying_z": "nearness to training images (z)",
 }
-_MEASURED_IN = {"unique": "pixels", "gan_train": "the test split"}
+_MEASURED_IN = {"unique": "pixels", "gan_train": "the test split", "l1": "pixels in [-1, 1]", "psnr": "dB"}
 _MAX_CLASSES_SHOWN = 20
 
 

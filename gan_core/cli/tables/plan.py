@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 from torch import nn
 
-from gan_core.app.job import Job, check_job
+from gan_core.app.job import Job, check_evaluation, check_job
 from gan_core.console import printable
 from gan_core.distributed.invariance import depends_on_processes, with_batchnorm
 from gan_core.distributed.launcher import started_processes
@@ -123,6 +123,7 @@ def show_dry_run(job: Job, allowed: Collection[str], console: Console) -> None:
     """Checks the job, then prints all resolved settings and the plan. Reads no data and writes nothing."""
     check_job(job, started_processes(), allowed)
     game = job.build()
+    check_evaluation(job, game)
     length = job.length(job.settings.batch * game.batches_per_step)
     console.print(yaml.safe_dump(job.config(), sort_keys=False, allow_unicode=True), soft_wrap=True)
     print_plan(job, game, length, console)
