@@ -125,14 +125,19 @@ def build(options: CycleganOptions, data: DataSpec) -> Game:
     images = {domain: data.image(domain) for domain in OTHER}
     height, width = images["a"].height, images["a"].width
     if (height, width) != (images["b"].height, images["b"].width):
-        raise ValueError(f"images of both domains must have one size, but there are {data.described()}: --image-size")
+        raise ValueError(
+            f"images of both domains must have one size, but there are {data.described()}: pass --image-size PIXELS"
+        )
     if options.identity and images["a"].channels != images["b"].channels:
         raise ValueError(
             f"the identity loss needs images of one colour, but there are {data.described()}: pass --channels 3, or "
             "--set identity=0"
         )
     check_sides(height, width)
-    patch_map(height, width, options.patch_layers)
+    try:
+        patch_map(height, width, options.patch_layers)
+    except ValueError as error:
+        raise ValueError(f"patch_layers: {error}") from error
     blocks = options.blocks or (6 if max(height, width) <= 128 else 9)
     networks: dict[str, nn.Module] = {}
     for source, target in OTHER.items():
