@@ -26,12 +26,17 @@ if TYPE_CHECKING:
     from gan_core.blocks.options import LayerListOptions as LayerListOptions
     from gan_core.blocks.options import OptimizerOptions as OptimizerOptions
     from gan_core.blocks.options import PenaltyOptions as PenaltyOptions
+    from gan_core.blocks.patchgan import PatchDiscriminator as PatchDiscriminator
+    from gan_core.blocks.patchgan import patch_map as patch_map
     from gan_core.blocks.penalties import Penalised as Penalised
     from gan_core.blocks.penalties import gradient_penalties as gradient_penalties
     from gan_core.blocks.penalties import squared_gradient_norm as squared_gradient_norm
+    from gan_core.blocks.pool import ImagePool as ImagePool
     from gan_core.blocks.protocols import Discriminator as Discriminator
     from gan_core.blocks.protocols import Generator as Generator
     from gan_core.blocks.protocols import Loss as Loss
+    from gan_core.blocks.resnet_generator import ResnetGenerator as ResnetGenerator
+    from gan_core.blocks.resnet_generator import check_sides as check_sides
     from gan_core.blocks.two_player import generated as generated
     from gan_core.blocks.two_player import normal_latents as normal_latents
     from gan_core.blocks.two_player import two_player as two_player
@@ -67,6 +72,11 @@ _HOME = {
     "OptimizerOptions": "blocks.options",
     "PenaltyOptions": "blocks.options",
     "LayerListOptions": "blocks.options",
+    "PatchDiscriminator": "blocks.patchgan",
+    "patch_map": "blocks.patchgan",
+    "ImagePool": "blocks.pool",
+    "ResnetGenerator": "blocks.resnet_generator",
+    "check_sides": "blocks.resnet_generator",
     "Penalised": "blocks.penalties",
     "gradient_penalties": "blocks.penalties",
     "squared_gradient_norm": "blocks.penalties",
