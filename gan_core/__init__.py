@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gan_core.blocks.options import LayerListOptions as LayerListOptions
     from gan_core.blocks.options import OptimizerOptions as OptimizerOptions
     from gan_core.blocks.options import PenaltyOptions as PenaltyOptions
+    from gan_core.blocks.patchgan import PatchDiscriminator as PatchDiscriminator
+    from gan_core.blocks.patchgan import patch_map as patch_map
     from gan_core.blocks.penalties import Penalised as Penalised
     from gan_core.blocks.penalties import gradient_penalties as gradient_penalties
     from gan_core.blocks.penalties import squared_gradient_norm as squared_gradient_norm
@@ -68,6 +70,8 @@ _HOME = {
     "OptimizerOptions": "blocks.options",
     "PenaltyOptions": "blocks.options",
     "LayerListOptions": "blocks.options",
+    "PatchDiscriminator": "blocks.patchgan",
+    "patch_map": "blocks.patchgan",
     "Penalised": "blocks.penalties",
     "gradient_penalties": "blocks.penalties",
     "squared_gradient_norm": "blocks.penalties",
