@@ -62,7 +62,7 @@ def trains_on_the_smallest_images(subject: Subject) -> None:
             list(_updates(other, other.build()))
         except Exception as error:
             raise AssertionError(
-                f"images of {other.data.image_size} pixels are accepted, but {type(error).__name__}: {error}"
+                f"images of {other.image_size} pixels are accepted, but {type(error).__name__}: {error}"
             ) from error
 
 

@@ -22,7 +22,7 @@ def trains_the_same_anywhere(subject: Subject) -> None:
 
     The runs are long enough for a second update of every phase, after the resume.
     """
-    data, game = subject.data, subject.build()
+    game = subject.build()
     steps = max(STEPS, *(phase.every + 2 for phase in game.phases))
     with tempfile.TemporaryDirectory() as folder:
         # The resumed run gets a process of its own for each part: what a plugin keeps in globals is lost, as it should.
@@ -31,7 +31,7 @@ def trains_the_same_anywhere(subject: Subject) -> None:
         # before, and OpenBLAS would start some on import. Each run sets its own number of threads.
         run_python(
             *("-m", "gan_core.testing.runs", subject.loaded.plugin.full_name),
-            *(str(data.image_size), str(data.channels), json.dumps(subject.options.model_dump(mode="json"))),
+            *(str(subject.image_size), str(subject.channels), json.dumps(subject.options.model_dump(mode="json"))),
             *(f"{folder}/{word}" for word in words),
             OMP_NUM_THREADS="1",
             OPENBLAS_NUM_THREADS="1",
