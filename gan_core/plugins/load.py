@@ -74,8 +74,10 @@ class LoadedVariant:
                 "Use a data set with labels; an image folder needs one subfolder per class"
             )
         wanted = ", ".join(" with ".join(names) for names in needs)
+        apart = {name for names in needs for name in names} <= set(data.fields)
         raise UserError(
-            f"{self.plugin.label} needs the fields {wanted}, but {data.name!r} has {data.described()}. "
+            f"{self.plugin.label} needs the fields {wanted}, but {data.name!r} has {data.described()}"
+            f"{', in different tables, whose rows do not belong together' if apart else ''}. "
             "`gan_core list --datasets` shows data sets of other fields"
         )
 

@@ -69,7 +69,7 @@ def drawn_grid(sampler: Sampler, count: int, label: int | None = None) -> Image.
     cells = [
         picture(shown[name][number])
         for first in range(0, count, rows)
-        for name in columns
+        for name in shown
         for number in range(first, min(first + rows, count))
     ]
     return arranged(cells, rows)
