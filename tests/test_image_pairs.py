@@ -49,9 +49,7 @@ def pixels(path: Path) -> np.ndarray:
 def drawn(run: Path, out: Path, *assignments: str, source: str | None = None, seed: int = 0) -> Path:
     """Draws three samples, or one for each image of `source`."""
     count = None if source else 3
-    sample(
-        run, count=count, seed=seed, label=None, output=None, source=source, assignments=list(assignments), out=out
-    )
+    sample(run, count=count, seed=seed, label=None, output=None, source=source, assignments=list(assignments), out=out)
     return out
 
 
@@ -94,7 +92,7 @@ def test_noise_is_an_option_of_sampling(trained: Path, tmp_path: Path) -> None:
     assert (images("one", 0) == images("again", 0)).all()
     assert (images("one", 0) != images("other", 1)).any()
     assert (images("plain", 0, "noise=false") == images("plain other", 1, "noise=false")).all()
-    with pytest.raises(UserError, match="nois: no such sampling option.*Did you mean 'noise'"):
+    with pytest.raises(UserError, match=r"nois: no such sampling option.*Did you mean 'noise'"):
         drawn(trained, tmp_path / "no.npz", "nois=false")
 
 
@@ -130,7 +128,7 @@ def test_files_without_partner_are_listed(tmp_path: Path) -> None:
 
 
 def test_data_without_pairs_is_refused_with_what_it_has(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"needs the fields a with b, but 'digits' has images \(1 x 8 x 8\), labels \(10"):
+    with pytest.raises(UserError, match=r"needs the fields a with b, but 'digits' has images \(1 x 8 x 8\), labels"):
         make_job(variant="pix2pix", dataset="digits").build()
     for folder in ("trainA", "trainB"):
         (tmp_path / folder).mkdir()

@@ -22,9 +22,9 @@ class UNet(nn.Module):
     Source: Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks, appendix 6.1.1: 4 x 4
     convolutions with stride 2, in the encoder C64-C128-C256-C512-C512-C512-C512-C512 for 8 levels, with leaky ReLU
     (slope 0.2), in the decoder the reverse with ReLU, and tanh at the end. Layer i of the encoder is concatenated to
-    the input of layer n - i of the decoder, and three blocks of the decoder have dropout. The first layer and the
-    innermost one, which at 1 x 1 pixels would be set to zero, have no normalisation. Convolutions have no biases but the
-    last, and initial weights are from N(0, 0.02²).
+    the input of layer n - i of the decoder, and the first three blocks of the decoder have dropout. The first layer has
+    no normalisation, nor has the innermost one, which at 1 x 1 pixels would be set to zero. Only the last convolution
+    has a bias, and initial weights are from N(0, 0.02²).
     """
 
     def __init__(

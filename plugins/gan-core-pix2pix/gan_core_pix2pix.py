@@ -1,7 +1,7 @@
 """pix2pix: translates images of one kind (a) to another (b), learned from pairs.
 
-The generator is a U-Net whose only noise is dropout; the discriminator is a PatchGAN that sees a and b together; and the
-generator's loss has an L1 term beside the adversarial one.
+The generator is a U-Net whose only noise is dropout, the discriminator is a PatchGAN that sees a and b together, and
+the generator's loss has an L1 term beside the adversarial one.
 """
 
 from typing import ClassVar, Literal
@@ -51,8 +51,8 @@ class Pix2pixOptions(ObjectiveOptions, OptimizerOptions):
     levels: int = Field(8, ge=4)
     """How often the U-Net halves the side, at most: less often where it becomes odd, such as 1 (64 pixels: 6 times)."""
     patch_layers: int = Field(3, ge=1)
-    """Layers with stride 2 of the discriminator, at most: 3 judge patches of 70 x 70 pixels. Images below 24 pixels have
-    fewer."""
+    """Layers with stride 2 of the discriminator, at most: 3 judge patches of 70 x 70 pixels, 1 of 16 x 16. Images of 16
+    pixels have 2."""
 
     unsuitable: ClassVar = {
         **dict.fromkeys(("generator", "discriminator"), "a layer list has neither skip connections nor a condition"),

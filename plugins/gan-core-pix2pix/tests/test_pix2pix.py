@@ -76,9 +76,8 @@ def test_the_weights_of_the_terms() -> None:
 
 
 def test_the_generator_s_gradient_is_of_both_terms() -> None:
-    # G(a) = w a. d/dw of 100 |b - w a|: -100 · 1 and -100 · 1 (b > w a, and b > -w with the slope -a = 1: +100).
-    # For a = 1: -100; for a = -1, b - w a = b + w > 0, slope +100. They cancel, and the adversarial term is left:
-    # -log D at a + 2 w a: derivative -2 a sigmoid(-(a + 2 w a)), at w = 1/2: -2 σ(-2) and +2 σ(2).
+    # b is larger than G(a) = w a in both pairs, so d/dw 100 |b - w a| = -100 a: -100 and 100, which cancel out.
+    # -log D has the logit a + 2 w a and the derivative -2 a σ(-(a + 2 w a)); at w = 1/2: -2 σ(-2) and 2 σ(2).
     generator = build(Pix2pixOptions(width=2), SMALL).phases[1]
     half = Half()
     found = generator.loss({"generator": half, "discriminator": Weighted()}, batch())
@@ -113,7 +112,7 @@ def test_at_256_pixels_the_networks_are_the_authors() -> None:
     assert {name: round(count, 3) for name, count in millions.items()} == {"generator": 54.414, "discriminator": 2.769}
 
 
-@pytest.mark.parametrize(("height", "width"), [(16, 16), (32, 32), (48, 64), (64, 64), (80, 16), (128, 128), (512, 512)])
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (32, 32), (48, 64), (64, 64), (80, 16), (128, 128)])
 def test_sides_may_be_any_multiples_of_16_and_channels_may_differ(height: int, width: int) -> None:
     game = build(Pix2pixOptions(width=1), pairs((1, height, width), (3, height, width)))
     images = game.outputs["translated"].generate(
