@@ -49,14 +49,14 @@ class Pix2pixOptions(ObjectiveOptions, OptimizerOptions):
     dropout: float = Field(0.5, ge=0, lt=1)
     """Dropout in the generator's first three blocks of the decoder: the noise."""
     levels: int = Field(8, ge=4)
-    """How often the U-Net halves the side, at most: less often where it becomes odd, such as 1 (64 pixels: 6 times)."""
+    """How often the U-Net halves the sides, at most, and as long as they are even: 8 times at 256 pixels, 6 at 64."""
     patch_layers: int = Field(3, ge=1)
     """Layers with stride 2 of the discriminator, at most: 3 judge patches of 70 x 70 pixels, 1 of 16 x 16. Images of 16
     pixels have 2."""
 
     unsuitable: ClassVar = {
         **dict.fromkeys(("generator", "discriminator"), "a layer list has neither skip connections nor a condition"),
-        **dict.fromkeys(("r1", "r2"), "the discriminator returns a logit for each patch, and the penalty is of one"),
+        **dict.fromkeys(("r1", "r2"), "they are for one logit per image, and the discriminator has one per patch"),
     }
 
 
