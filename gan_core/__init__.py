@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gan_core.blocks.two_player import generated as generated
     from gan_core.blocks.two_player import normal_latents as normal_latents
     from gan_core.blocks.two_player import two_player as two_player
+    from gan_core.blocks.unet import UNet as UNet
     from gan_core.features.space import Embedding as Embedding
     from gan_core.features.space import Features as Features
     from gan_core.features.space import FeatureSpace as FeatureSpace
@@ -108,6 +109,7 @@ _HOME = {
     "generated": "blocks.two_player",
     "normal_latents": "blocks.two_player",
     "two_player": "blocks.two_player",
+    "UNet": "blocks.unet",
     "Discriminator": "blocks.protocols",
     "Generator": "blocks.protocols",
     "Loss": "blocks.protocols",

@@ -91,7 +91,7 @@ def drawn_grid(sampler: Sampler, count: int, label: int | None = None) -> Image.
     cells = [
         picture(shown[name][number]) if number < count else None
         for first in range(0, count, rows)
-        for name in columns
+        for name in shown
         for number in range(first, first + rows)
     ]
     return arranged(cells, rows, class_names(sampler)[:rows] if 0 < classes <= MOST_ROWS else ())

@@ -159,14 +159,17 @@ class Sampler:
             yield self.block(first // BLOCK, None if labels is None else labels[first:])[: count - first]
 
     def shown(self, count: int, names: Iterable[str], grid: int, label: int | None = None) -> dict[str, Tensor]:
-        """Returns the images `names` of samples 0 to count - 1 for a grid of `grid` rows, as `drawn` does."""
+        """Returns the images `names` of samples 0 to count - 1 for a grid of `grid` rows, as `drawn` does.
+
+        Without those that the given rows do not have: a folder of images to translate has no targets.
+        """
         self.prepare()
         labels = self.labels(-(-count // BLOCK) * BLOCK, label)
         blocks = [
             self.drawn(first // BLOCK, None if labels is None else labels[first : first + BLOCK], grid)
             for first in range(0, count, BLOCK)
         ]
-        return {name: torch.cat([block[name] for block in blocks])[:count] for name in names}
+        return {name: torch.cat([block[name] for block in blocks])[:count] for name in names if name in blocks[0]}
 
     def draw_all(self, count: int, label: int | None = None) -> Tensor:
         """Returns samples 0 to count - 1 in one tensor: (count, C, H, W) uint8 on the CPU."""
