@@ -19,7 +19,8 @@ def open_unpaired(request: DataRequest) -> Dataset:
     own number of images, size and colour.
 
     Raises:
-        UserError: A folder is missing or holds something other than images, a domain has no usable image, or `image_size` or `channels` is needed.
+        UserError: A folder is missing or holds something other than images, a domain has no usable image, or
+            `image_size` or `channels` is needed.
     """
     root, problems = Path(request.path).expanduser(), Problems()
     if not root.is_dir():
