@@ -24,7 +24,7 @@ def test_a_stranger_s_wheel_and_what_is_left_when_a_plugin_goes(tmp_path: Path) 
     gan_core("new", "stranger", "--dir", tmp_path)
     for source in (ROOT, tmp_path / "gan-core-stranger", *sorted((ROOT / "plugins").glob("gan-core-*"))):
         build_wheel(source, wheels)
-    assert len(list(wheels.iterdir())) == 7
+    assert len(list(wheels.iterdir())) == 8
     venv.create(tmp_path / "venv", with_pip=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

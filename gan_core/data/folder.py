@@ -80,3 +80,4 @@ def _table(found: FolderFiles, headers: dict[Path, Header], image: ImageField) -
 
 
 folder = DataSource(api=1, open=open_folder, path="PATH")
+"""folder:PATH, image files of your own; subfolders are classes, and train and test are splits."""

@@ -102,3 +102,4 @@ def _whole_rows(files: Files, usable_files: set[Path]) -> Files:
 
 
 pairs = DataSource(api=1, open=open_pairs, path="PATH")
+"""pairs:PATH, pairs of images: side by side in each file of train (and test), or of one name in A and B."""

@@ -62,3 +62,4 @@ def open_unpaired(request: DataRequest) -> Dataset:
 
 
 unpaired = DataSource(api=1, open=open_unpaired, path="PATH")
+"""unpaired:PATH, two domains of images in the folders trainA and trainB (and testA and testB)."""
