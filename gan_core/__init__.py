@@ -41,6 +41,13 @@ if TYPE_CHECKING:
     from gan_core.blocks.two_player import normal_latents as normal_latents
     from gan_core.blocks.two_player import two_player as two_player
     from gan_core.blocks.unet import UNet as UNet
+    from gan_core.data.dataset import Dataset as Dataset
+    from gan_core.data.dataset import RealRows as RealRows
+    from gan_core.data.dataset import ResidentRows as ResidentRows
+    from gan_core.data.dataset import Rows as Rows
+    from gan_core.data.dataset import resident as resident
+    from gan_core.data.source import DataRequest as DataRequest
+    from gan_core.data.source import DataSource as DataSource
     from gan_core.features.space import Embedding as Embedding
     from gan_core.features.space import Features as Features
     from gan_core.features.space import FeatureSpace as FeatureSpace
@@ -85,6 +92,13 @@ _HOME = {
     "LayerListGenerator": "blocks.layer_list",
     "build_layers": "blocks.layer_list",
     "initialise": "blocks.layer_list",
+    "Dataset": "data.dataset",
+    "RealRows": "data.dataset",
+    "ResidentRows": "data.dataset",
+    "Rows": "data.dataset",
+    "resident": "data.dataset",
+    "DataRequest": "data.source",
+    "DataSource": "data.source",
     "Embedding": "features.space",
     "Features": "features.space",
     "FeatureSpace": "features.space",

@@ -25,7 +25,8 @@ def test_conformance_of_strangers(check: Check) -> None:
 def test_every_first_party_plugin_runs_the_kit_without_exceptions() -> None:
     for folder in (ROOT / "plugins").glob("gan-core-*"):
         text = (folder / "tests" / "test_conformance.py").read_text()
-        assert f'@parametrize_with_checks("{folder.name.removeprefix("gan-core-")}")' in text
+        kit = "dataset_checks" if "gan_core.datasets" in (folder / "pyproject.toml").read_text() else "checks"
+        assert f'@parametrize_with_{kit}("{folder.name.removeprefix("gan-core-")}")' in text
 
 
 GOOD = """

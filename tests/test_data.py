@@ -159,10 +159,10 @@ def test_resizing_and_grey_agree_with_pillow(tmp_path: Path) -> None:
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].contiguous()
         grey = torch.from_numpy(np.array(image.convert("L")))
         small = torch.from_numpy(np.array(image.resize((16, 16), Image.Resampling.BICUBIC))).permute(2, 0, 1)
-    assert (convert(pixels, 32, 1)[0, 0].int() - grey.int()).abs().max() <= 1
+    assert (convert(pixels, (1, 32, 32))[0, 0].int() - grey.int()).abs().max() <= 1
     # torch's antialiased bicubic has a = -0.5 like Pillow's, but rounds once, and Pillow after each axis.
-    assert (convert(pixels, 16, 3)[0].int() - small.int()).abs().max() <= 2
-    colour = convert(pixels[:, :1], 32, 3)
+    assert (convert(pixels, (3, 16, 16))[0].int() - small.int()).abs().max() <= 2
+    colour = convert(pixels[:, :1], (3, 32, 32))
     assert colour.shape == (1, 3, 32, 32)
     assert torch.equal(colour[:, 0], colour[:, 2])
 

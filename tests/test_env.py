@@ -56,6 +56,7 @@ def test_the_report_as_json(tmp_path: Path) -> None:
     ]
     assert report["variants"]["needy-gan:needy"] == "1.0, installed: needs gan-core>=9, but 0.1.0 is installed"
     assert report["variants"]["gan-core-dcgan:dcgan"].endswith(": ok")
+    assert report["data_sets"].keys() >= {"gan-core:mnist", "gan-core:folder"}
     assert report["feature_spaces"].keys() >= {"gan-core:classifier", "gan-core:random"}
 
 
@@ -106,7 +107,7 @@ def test_what_is_missing_is_not_installed(monkeypatch: pytest.MonkeyPatch, capsy
     env(as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert "  wandb           not installed" in lines
-    assert {"accelerate config: none", "variants: none", "feature spaces: none"} <= set(lines)
+    assert {"accelerate config: none", "variants: none", "data sets: none", "feature spaces: none"} <= set(lines)
 
 
 @pytest.mark.parametrize(

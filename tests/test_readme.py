@@ -79,7 +79,7 @@ def test_the_commands_of_the_other_documents(tmp_path: Path) -> None:
 
 
 def test_the_plugin_tutorial_from_an_empty_folder_to_a_wandb_run(tmp_path: Path) -> None:
-    tutorial = (ROOT / "plugins" / "README.md").read_text()
+    tutorial = (ROOT / "plugins" / "README.md").read_text().partition("\n## A data set\n")[0]
     listing = re.findall(r"```python\n(.*?)```", tutorial, flags=re.DOTALL)[0]
     lines = commands(tutorial)
     place = lines.index("python -m gan_core show hinge --dataset mnist")
@@ -104,6 +104,19 @@ def test_the_variants_of_the_tutorial_s_chapters_keep_the_promises(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for check in ("draws_images", "learns_what_it_names", "trains_the_same_anywhere"):
         Check(name, check)()
+
+
+def test_the_chapter_on_data_sets(tmp_path: Path) -> None:
+    text = (ROOT / "plugins" / "README.md").read_text().partition("\n## A data set\n")[2].partition("\n## ")[0]
+    (listing,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    before, after = (commands(part) for part in text.split(listing))
+    site = tmp_path / "site"
+    run_in_order(before, tmp_path, site)
+    (tmp_path / "gan-core-array" / "gan_core_array.py").write_text(listing)
+    # An editable install would see the change by itself.
+    run_in_order(["pip install -e gan-core-array", *after], tmp_path, site)
+    assert "array:FILE" in run_line("python -m gan_core list --datasets", tmp_path, site).stdout
+    assert (tmp_path / "runs" / "dcgan-noise.npy" / "run.json").exists()
 
 
 TABLE = README.partition("## What the recipes reach")[2].partition("\n## ")[0]

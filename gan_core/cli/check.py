@@ -1,29 +1,45 @@
 """`gan_core check`."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="A variant, as shown by `gan_core list`.")],
+    name: Annotated[str, typer.Argument(help="A variant, as shown by `gan_core list`, or a data set.")],
     *,
+    dataset: Annotated[
+        bool, typer.Option("--dataset", help="NAME is a data set, such as digits or folder:PATH.")
+    ] = False,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Check with this option; `gan_core show NAME` lists them."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Check with this option, such as width=8, or image_size=32 of a data set.",
+        ),
     ] = None,
 ) -> None:
-    """Run the conformance checks on a variant and print one line per property. Takes about 30 seconds."""
+    """Run the conformance checks on a variant or data set, and print one line per property."""
     from gan_core.console import PlainConsole
     from gan_core.settings.resolve import options_of
-    from gan_core.testing.kit import checks_of
+    from gan_core.testing.dataset_kit import dataset_checks_of
+    from gan_core.testing.dataset_subject import find_dataset
+    from gan_core.testing.kit import NamedCheck, checks_of
     from gan_core.testing.subject import find_subject
 
     options = options_of(assignments or ())
-    find_subject(name, options)
+    checks: Iterable[NamedCheck]
+    if dataset:
+        find_dataset(name, options).open()
+        checks = dataset_checks_of(name, options)
+    else:
+        find_subject(name, options)
+        checks = checks_of(name, options)
     console = PlainConsole()
     failures = 0
-    for one in checks_of(name, options):
+    for one in checks:
         with console.status(one.promise):  # Only on a terminal.
             try:
                 one()

@@ -15,7 +15,7 @@ from gan_core.cores import usable_cores
 from gan_core.distributed.launcher import default_config
 from gan_core.documents import read_yaml
 from gan_core.errors import UserError
-from gan_core.plugins.find import FEATURES, VARIANTS, Kind, find_plugins, status
+from gan_core.plugins.find import DATASETS, FEATURES, VARIANTS, Kind, find_plugins, status
 from gan_core.version import __version__
 
 Section = dict[str, Any]
@@ -44,6 +44,7 @@ def env(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON for 
         "variables": {name: os.environ[name] for name in sorted(os.environ) if _shown(name)},
         "accelerate_config": _accelerate_config(),
         "variants": _plugins(VARIANTS),
+        "data_sets": _plugins(DATASETS),
         "feature_spaces": _plugins(FEATURES),
     }
     if as_json:

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from gan_core.errors import UserError
 from gan_core.game.data_spec import ImageField
-from gan_core.plugins.find import FEATURES, VARIANTS, find_plugins, status
+from gan_core.plugins.describe import described
+from gan_core.plugins.find import DATASETS, FEATURES, VARIANTS, find_plugins, status
 from gan_core.plugins.options import OptionRow, option_rows
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -17,14 +19,17 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def list_variants(
     *,
     features: Annotated[bool, typer.Option("--features", help="List feature spaces, for `gan_core evaluate`.")] = False,
+    datasets: Annotated[bool, typer.Option("--datasets", help="List data sets, for `gan_core train`.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the installed variants (or feature spaces), without importing them."""
-    plugins = find_plugins(FEATURES if features else VARIANTS)
+    """List the installed variants, feature spaces or data sets, without importing them."""
+    if features and datasets:
+        raise UserError("list: choose one of --features and --datasets")
+    plugins = find_plugins(FEATURES if features else DATASETS if datasets else VARIANTS)
     rows = [
         {
             "name": plugin.name,
-            "summary": plugin.summary,
+            "summary": described(plugin),
             "distribution": plugin.distribution,
             "version": plugin.version,
             "source": plugin.source,
@@ -104,18 +109,23 @@ def show(
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="The new variant's name.")],
+    name: Annotated[str, typer.Argument(help="The name of the new variant or data set.")],
     *,
+    dataset: Annotated[bool, typer.Option("--dataset", help="Create a data set instead of a variant.")] = False,
     folder: Annotated[Path, typer.Option("--dir", help="Parent of the plugin's folder.")] = Path(),
 ) -> None:
-    """Create a plugin that can be trained at once: a copy of the vanilla GAN under a new name, as a starting point."""
+    """Create a plugin that can be used at once, as a starting point.
+
+    A variant is a copy of the vanilla GAN under a new name, and a data set one of the coloured shapes.
+    """
     from gan_core.plugins.scaffold import write_plugin
 
-    created = write_plugin(name, folder)
+    created = write_plugin(name, folder, DATASETS if dataset else VARIANTS)
     print(f"Created {created}. Describe it where it says EDIT. Next:")
     print(f"  pip install -e {created}")
-    print(f"  python -m gan_core check {name}")
-    print(f"  accelerate launch -m gan_core train --variant {name} --kimg 100")
+    print(f"  python -m gan_core check {'--dataset ' if dataset else ''}{name}")
+    use = f"--variant dcgan --dataset {name}" if dataset else f"--variant {name}"
+    print(f"  accelerate launch -m gan_core train {use} --kimg 100")
 
 
 def _print_options(rows: Sequence[OptionRow]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from gan_core.data.dataset import Dataset
 from gan_core.data.source import API, DataRequest, DataSource
 from gan_core.errors import UserError, did_you_mean
-from gan_core.plugins.find import DATASETS, find_plugins
+from gan_core.plugins.find import DATASETS, Plugin, find_plugins
 from gan_core.plugins.load import load_plugin
 
 
@@ -31,11 +31,7 @@ def open_dataset(
     Raises:
         UserError: No data set has that name, or it cannot be used.
     """
-    kind, path = _split(name)
-    plugin, source = load_plugin(kind, DATASETS, DataSource, API)
-    if bool(path) != bool(source.path):
-        allowed = f"{kind}:{source.path}" if source.path else repr(kind)
-        raise UserError(f"dataset: {name!r} is not allowed. Write {allowed}")
+    plugin, source, path = load_source(name)
     request = DataRequest(
         name=name, path=path, data_dir=data_dir, image_size=image_size, channels=channels, skip_bad=skip_bad
     )
@@ -46,6 +42,20 @@ def open_dataset(
     except ValueError as error:
         raise UserError(f"{plugin.label}: {error}") from error
     return replace(dataset, read=cache(dataset.read))  # Training, evaluation and samples read the same rows.
+
+
+def load_source(name: str) -> tuple[Plugin, DataSource, str]:
+    """Imports the plugin of a data set, and returns it with its object and with what follows the colon in `name`.
+
+    Raises:
+        UserError: There is none, it cannot be loaded, or a path is missing or not allowed.
+    """
+    kind, path = _split(name)
+    plugin, source = load_plugin(kind, DATASETS, DataSource, API)
+    if bool(path) != bool(source.path):
+        allowed = f"{kind}:{source.path}" if source.path else repr(kind)
+        raise UserError(f"dataset: {name!r} is not allowed. Write {allowed}")
+    return plugin, source, path
 
 
 def _split(name: str) -> tuple[str, str]:

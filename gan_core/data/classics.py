@@ -59,10 +59,16 @@ def _classic(**known: Any) -> DataSource:
 
 
 digits = _classic(image_size=8, channels=1, train=1500, test=297)
+"""Handwritten digits, 8 x 8, grey; included in scikit-learn, so nothing is downloaded."""
 mnist = _classic(image_size=28, channels=1, train=60_000, test=10_000, torchvision="MNIST")
+"""Handwritten digits, 28 x 28, grey."""
 fashion_mnist = _classic(
     image_size=28, channels=1, train=60_000, test=10_000, classes=_CLOTHES, torchvision="FashionMNIST"
 )
+"""Ten kinds of clothes, 28 x 28, grey."""
 kmnist = _classic(image_size=28, channels=1, train=60_000, test=10_000, classes=_KUZUSHIJI, torchvision="KMNIST")
+"""Ten handwritten Japanese characters, 28 x 28, grey."""
 usps = _classic(image_size=16, channels=1, train=7291, test=2007, torchvision="USPS")
+"""Handwritten digits of the US postal service, 16 x 16, grey."""
 cifar10 = _classic(image_size=32, channels=3, train=50_000, test=10_000, classes=_CIFAR10, torchvision="CIFAR10")
+"""Photographs of ten kinds of animals and vehicles, 32 x 32, RGB."""

@@ -116,11 +116,11 @@ class ResidentRows:
     Attributes:
         columns: The fields of all rows: images (N, C, H, W) uint8 and labels (N,) int64.
         converted: Image fields that are resized or change colour each time they are gathered, because all of them
-            would not fit: the (image size, channels) to convert to.
+            would not fit: the shape (C, H, W) to convert to.
     """
 
     columns: Mapping[str, Tensor]
-    converted: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    converted: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
     @property
     def labels(self) -> Mapping[str, Tensor]:
@@ -150,19 +150,24 @@ class ResidentRows:
     def gather(self, at: Tensor) -> RealRows:
         """Returns the rows at indices (B,), converted."""
         return {
-            name: convert(column[at], *self.converted[name]) if name in self.converted else column[at]
+            name: convert(column[at], self.converted[name]) if name in self.converted else column[at]
             for name, column in self.columns.items()
         }
 
 
 def resident(fields: Mapping[str, Field], columns: Mapping[str, Tensor]) -> ResidentRows:
-    """Returns rows as `fields` describes them: converted now if they fit in `RESIDENT_BYTES`, else when gathered."""
+    """Returns rows as `fields` describes them: converted now if they fit in `RESIDENT_BYTES`, else when gathered.
+
+    Args:
+        fields: The fields of the table.
+        columns: All rows by field: images (N, C, H, W) uint8 of any size, and labels (N,) int64.
+    """
     size = sum(len(columns[name]) * _bytes(field) for name, field in fields.items())
-    shapes = {name: (field.height, field.channels) for name, field in fields.items() if isinstance(field, ImageField)}
+    shapes = {name: field.shape for name, field in fields.items() if isinstance(field, ImageField)}
     if size > RESIDENT_BYTES:
         return ResidentRows(columns, shapes)
     return ResidentRows(
-        {name: convert(column, *shapes[name]) if name in shapes else column for name, column in columns.items()}
+        {name: convert(column, shapes[name]) if name in shapes else column for name, column in columns.items()}
     )
 
 
@@ -170,14 +175,14 @@ def _bytes(field: Field) -> int:
     return 0 if isinstance(field, LabelField) else field.channels * field.height * field.width
 
 
-def convert(images: Tensor, image_size: int, channels: int) -> Tensor:
-    """Resizes (bicubic, antialiased) and converts between grey and RGB: (N, C, H, W) uint8 to the given shape."""
+def convert(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Resizes (bicubic, antialiased) and converts between grey and RGB: (N, C, H, W) uint8 to (N, *shape)."""
+    channels, *size = shape
     if images.shape[1] == 3 and channels == 1:
         # ITU-R 601 luma, as Pillow computes its mode "L".
         luma = to_device(torch.tensor([0.299, 0.587, 0.114]), images.device).view(1, 3, 1, 1)
         images = torch.cat([(part * luma).sum(1, keepdim=True).round().to(torch.uint8) for part in images.split(1024)])
-    if images.shape[-1] != image_size:
-        size = (image_size, image_size)
+    if list(images.shape[2:]) != size:
         images = torch.cat(
             [
                 F.interpolate(part.float(), size, mode="bicubic", antialias=True).round().clamp(0, 255).to(torch.uint8)

@@ -7,7 +7,7 @@ import torch
 from gan_core.data.dataset import Dataset, Rows
 from gan_core.data.folder_files import FolderFiles, Problems, list_files
 from gan_core.data.image_files import Header
-from gan_core.data.image_table import ImageColumn, ImageTable, common_field, usable
+from gan_core.data.image_table import ImageColumn, ImageTable, check_not_empty, common_field, usable
 from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec, Field, ImageField, LabelField, Table
@@ -38,6 +38,7 @@ def open_folder(request: DataRequest) -> Dataset:
     headers = usable([path for files in found.values() for path in files.labels], problems, request)
     image = common_field(list(headers.values()), request)
     tables = {split: _table(files, headers, image) for split, files in found.items()}
+    check_not_empty(root, {split: table.columns["images"].files for split, table in tables.items()})
     fields: dict[str, Field] = {"images": image}
     if classes:
         fields["labels"] = LabelField(classes=len(classes), names=tuple(classes))
@@ -79,3 +80,4 @@ def _table(found: FolderFiles, headers: dict[Path, Header], image: ImageField) -
 
 
 folder = DataSource(api=1, open=open_folder, path="PATH")
+"""folder:PATH, image files of your own; subfolders are classes, and train and test are splits."""

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -32,9 +32,16 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Reads size and mode."""
+    """Reads the mode, and the size that the image has once its EXIF orientation is applied."""
     with Image.open(path) as image:
-        return Header(path, image.size, image.mode)
+        width, height = image.size
+        # Of a TIFF, Pillow gives the size after the orientation.
+        turned = "exif" in image.info and image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _TURNED
+        return Header(path, (height, width) if turned else (width, height), image.mode)
+
+
+_ORIENTATION, _TURNED = ExifTags.Base.Orientation, (5, 6, 7, 8)
+"""The EXIF tag, and its values with which width and height are exchanged."""
 
 
 Half = Literal["", "left", "right"]

@@ -22,13 +22,16 @@ T = TypeVar("T")
 _CHANNELS = {"1": 1, "L": 1, "RGB": 3, "YCbCr": 3, "CMYK": 3, "LA": None, "P": None, "PA": None, "RGBA": None}
 
 
-def usable(files: Sequence[Path], problems: Problems, request: DataRequest) -> dict[Path, Header]:
+def usable(
+    files: Sequence[Path], problems: Problems, request: DataRequest, *, side_by_side: bool = False
+) -> dict[Path, Header]:
     """Returns the headers of the files that can be used, in order; adds the others to `problems`.
 
     Args:
         files: The files.
         problems: What is known already not to be an image.
         request: With `skip_bad`, every file is decoded now.
+        side_by_side: Whether each file has two images of equal width.
 
     Raises:
         UserError: There are problems, and `skip_bad` is off; or no file is left.
@@ -38,6 +41,8 @@ def usable(files: Sequence[Path], problems: Problems, request: DataRequest) -> d
     for path, header in headers.items():
         if header.mode not in _CHANNELS:
             problems[path] = f"its mode is {header.mode}; allowed: {', '.join(_CHANNELS)}"
+        elif side_by_side and header.size[0] % 2:
+            problems[path] = f"is {header.size[0]} pixels wide, but two images side by side have an even width"
     if problems or request.skip_bad:  # All problems at once, also those that only decoding finds.
         side = request.image_size or 4
         shape = ImageField(channels=request.channels or 3, height=side, width=side)
@@ -46,6 +51,21 @@ def usable(files: Sequence[Path], problems: Problems, request: DataRequest) -> d
     if (problems and not request.skip_bad) or not left:
         raise UserError(describe(problems, count))
     return left
+
+
+def check_not_empty(root: Path, parts: Mapping[str, Sequence[Path]]) -> None:
+    """Raises an error if a part of a data set has no file left.
+
+    Args:
+        root: The folder of the data set.
+        parts: The files that can be used, by the name of the part, such as "train".
+
+    Raises:
+        UserError: One has none.
+    """
+    for part, files in parts.items():
+        if not files:
+            raise UserError(f"dataset: {str(root)!r} has no image that can be used in {part}")
 
 
 def common_field(headers: Sequence[Header], request: DataRequest, half: Half = "") -> ImageField:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from gan_core.data.dataset import Dataset, Rows
-from gan_core.data.folder_files import Problems, describe, list_loose
+from gan_core.data.folder_files import Problems, list_loose
 from gan_core.data.image_files import Half
-from gan_core.data.image_table import ImageColumn, ImageTable, common_field, usable
+from gan_core.data.image_table import ImageColumn, ImageTable, check_not_empty, common_field, usable
 from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec, Table
@@ -22,16 +22,17 @@ def open_pairs(request: DataRequest) -> Dataset:
     without. Sizes and colours of `a` and `b` may differ.
 
     Raises:
-        UserError: A folder is missing, a file has no partner or is not a readable image, or `image_size` or `channels`
-            is needed.
+        UserError: A folder is missing, a file has no partner, an odd width or is not a readable image, or `image_size`
+            or `channels` is needed.
     """
     root, problems = Path(request.path).expanduser(), Problems()
     two_folders = (root / "A").is_dir() or (root / "B").is_dir()
     listed = _two_folders(root, problems) if two_folders else _side_by_side(root, problems)
     every = {path: None for files in listed.values() for paths in files.values() for path in paths}
-    headers = usable(list(every), problems, request)
+    headers = usable(list(every), problems, request, side_by_side=not two_folders)
     halves: dict[str, Half] = {"a": "", "b": ""} if two_folders else {"a": "left", "b": "right"}
     good = {split: _whole_rows(files, set(headers)) for split, files in listed.items()}
+    check_not_empty(root, {split: files["a"] for split, files in good.items()})
     fields = {
         name: common_field([headers[path] for files in good.values() for path in files[name]], request, half)
         for name, half in halves.items()
@@ -58,34 +59,40 @@ def open_pairs(request: DataRequest) -> Dataset:
 
 
 def _side_by_side(root: Path, problems: Problems) -> dict[str, Files]:
-    splits = [split for split in ("train", "test") if split == "train" or (root / split).is_dir()]
+    if not root.is_dir():
+        raise UserError(f"dataset: {str(root)!r} is not a folder")
     if not (root / "train").is_dir():
         raise UserError(
             f"dataset: {str(root)!r} has neither the folder train, with two images side by side in each file, nor the "
             "folders A and B, with files of the same names"
         )
+    splits = ["train", "test"] if (root / "test").is_dir() else ["train"]
     files = {split: list_loose(root / split, problems) for split in splits}
     return {split: {"a": paths, "b": paths} for split, paths in files.items()}
 
 
 def _two_folders(root: Path, problems: Problems) -> dict[str, Files]:
-    split = (root / "A" / "train").is_dir()
-    splits = [name for name in ("train", "test") if name == "train" or (root / "A" / name).is_dir()] if split else [""]
+    there = {split for split in ("train", "test") for letter in "AB" if (root / letter / split).is_dir()}
+    splits = sorted({"train", *there}, reverse=True) if there else [""]
     return {name or "train": _partners(root / "A" / name, root / "B" / name, problems) for name in splits}
 
 
 def _partners(first: Path, second: Path, problems: Problems) -> Files:
-    """Returns the files of two folders by name.
+    """Returns the files of two folders by name; adds those without a partner to `problems`."""
+    a, b = (_by_name(folder, problems) for folder in (first, second))
+    problems |= {path: f"has no partner in {second}" for name, path in a.items() if name not in b}
+    problems |= {path: f"has no partner in {first}" for name, path in b.items() if name not in a}
+    names = [name for name in a if name in b]
+    return {"a": [a[name] for name in names], "b": [b[name] for name in names]}
 
-    Raises:
-        UserError: Some have no partner.
-    """
-    a, b = ({path.stem: path for path in list_loose(folder, problems)} for folder in (first, second))
-    alone = {path: f"has no partner in {second}" for name, path in a.items() if name not in b}
-    alone |= {path: f"has no partner in {first}" for name, path in b.items() if name not in a}
-    if alone:
-        raise UserError(describe(alone, len(a) + len(b)))
-    return {"a": list(a.values()), "b": [b[name] for name in a]}
+
+def _by_name(folder: Path, problems: Problems) -> dict[str, Path]:
+    """Returns the files by name without suffix; a second file of one name is a problem."""
+    found: dict[str, Path] = {}
+    for path in list_loose(folder, problems):
+        if found.setdefault(path.stem, path) is not path:
+            problems[path] = f"has the same name as {found[path.stem].name}"
+    return found
 
 
 def _whole_rows(files: Files, usable_files: set[Path]) -> Files:
@@ -95,3 +102,4 @@ def _whole_rows(files: Files, usable_files: set[Path]) -> Files:
 
 
 pairs = DataSource(api=1, open=open_pairs, path="PATH")
+"""pairs:PATH, pairs of images: side by side in each file of train (and test), or of one name in A and B."""

@@ -91,3 +91,4 @@ class StackedRows:
 
 
 stacked_mnist = DataSource(api=1, open=open_stacked)
+"""Three digits of MNIST as the channels of one image: 1,000 classes, to count modes."""

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from gan_core.data.dataset import Dataset, Rows
 from gan_core.data.folder_files import Problems, list_loose
-from gan_core.data.image_table import ImageColumn, ImageTable, common_field, usable
+from gan_core.data.image_table import ImageColumn, ImageTable, check_not_empty, common_field, usable
 from gan_core.data.source import DataRequest, DataSource
+from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec, Table
 
 _DOMAINS = {"a": "A", "b": "B"}
@@ -18,19 +19,25 @@ def open_unpaired(request: DataRequest) -> Dataset:
     own number of images, size and colour.
 
     Raises:
-        UserError: A folder is missing or holds something other than images, or `image_size` or `channels` is needed.
+        UserError: A folder is missing or holds something other than images, a domain has no usable image, or
+            `image_size` or `channels` is needed.
     """
     root, problems = Path(request.path).expanduser(), Problems()
-    splits = [split for split in ("train", "test") if split == "train" or (root / f"{split}A").is_dir()]
+    if not root.is_dir():
+        raise UserError(f"dataset: {str(root)!r} is not a folder")
+    tests = [letter for letter in _DOMAINS.values() if (root / f"test{letter}").is_dir()]
+    splits = ["train", "test"] if tests else ["train"]
     listed = {
         (split, field): list_loose(root / f"{split}{letter}", problems)
         for split in splits
         for field, letter in _DOMAINS.items()
     }
     headers = usable([path for files in listed.values() for path in files], problems, request)
+    good = {at: [path for path in files if path in headers] for at, files in listed.items()}
+    check_not_empty(root, {f"{split}{_DOMAINS[field]}": files for (split, field), files in good.items()})
     tables: dict[tuple[str, str], ImageTable] = {}
     for field in _DOMAINS:
-        files = {split: [path for path in listed[split, field] if path in headers] for split in splits}
+        files = {split: good[split, field] for split in splits}
         image = common_field([headers[path] for paths in files.values() for path in paths], request)
         for split in splits:
             tables[split, field] = ImageTable(columns={field: ImageColumn(files=files[split], field=image)})
@@ -55,3 +62,4 @@ def open_unpaired(request: DataRequest) -> Dataset:
 
 
 unpaired = DataSource(api=1, open=open_unpaired, path="PATH")
+"""unpaired:PATH, two domains of images in the folders trainA and trainB (and testA and testB)."""

@@ -115,6 +115,7 @@ def open_classifier(options: ClassifierOptions, data: RealData, device: torch.de
 
 
 features = Features(api=1, options=ClassifierOptions, open=open_classifier, needs_labels=True)
+"""A small network, trained once on the data set itself and cached; it needs labels."""
 
 
 def _doubt(test_accuracy: float, data: RealData) -> str:

@@ -70,3 +70,4 @@ def open_inception(options: InceptionOptions, data: RealData, device: torch.devi
 
 
 features = Features(api=1, options=InceptionOptions, open=open_inception)
+"""Inception-v3 as in papers, from a file of weights: --set weights=FILE."""

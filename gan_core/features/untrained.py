@@ -49,3 +49,4 @@ def open_untrained(options: UntrainedOptions, data: RealData, device: torch.devi
 
 
 features = Features(api=1, options=UntrainedOptions, open=open_untrained)
+"""A network with random weights, only for ranking; it needs no labels."""

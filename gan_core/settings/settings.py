@@ -16,7 +16,7 @@ class Settings(BaseModel):
     variant: Annotated[str, Flag("data", "NAME")]
     """The GAN to train; `gan_core list` names those installed."""
     dataset: Annotated[str, Flag("data", "NAME")] = "digits"
-    """A data set, such as mnist or folder:PATH; `gan_core list --datasets` names those installed."""
+    """A data set, such as mnist, folder:PATH, unpaired:PATH or pairs:PATH; `gan_core list --datasets` names all."""
     data_dir: Annotated[Path | None, Flag("data", "DIR")] = None
     """A folder that already holds the data set's files (a torchvision root); without it they are downloaded."""
     image_size: Annotated[int | None, Flag("data", "PIXELS")] = Field(None, ge=4, le=4096)

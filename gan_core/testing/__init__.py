@@ -1,4 +1,4 @@
-"""The conformance kit: checks of the properties that every variant must have, for first- and third-party plugins.
+"""The conformance kits: checks of the properties that every variant and every data set must have.
 
 Under pytest:
 
@@ -6,9 +6,13 @@ Under pytest:
     def test_conformance(check: Check) -> None:
         check()
 
-On the command line: `python -m gan_core check hinge`.
+`parametrize_with_dataset_checks("shapes")` does the same for a data set. On the command line:
+`python -m gan_core check hinge`, and `python -m gan_core check --dataset shapes`.
 """
 
+from gan_core.testing.dataset_kit import DatasetCheck as DatasetCheck
+from gan_core.testing.dataset_kit import dataset_checks_of as dataset_checks_of
+from gan_core.testing.dataset_kit import parametrize_with_dataset_checks as parametrize_with_dataset_checks
 from gan_core.testing.kit import Check as Check
 from gan_core.testing.kit import checks_of as checks_of
 from gan_core.testing.kit import parametrize_with_checks as parametrize_with_checks

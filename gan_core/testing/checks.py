@@ -1,6 +1,5 @@
 """The checks: each raises AssertionError with the fault, and its docstring is the line that `gan_core check` prints."""
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -16,17 +15,14 @@ from gan_core.plugins.options import option_rows
 from gan_core.sampling.given import BLOCK, given_rows
 from gan_core.sampling.sampler import Sampler
 from gan_core.testing.invariance import assert_equal, trains_the_same_anywhere
-from gan_core.testing.processes import run_python
+from gan_core.testing.plugin_checks import check_bound, check_quiet_import
 from gan_core.testing.subject import Subject
 from gan_core.training.phase_module import PhaseModule
 
 
 def declares_its_bound(subject: Subject) -> None:
     """The distribution declares which versions of gan-core it supports."""
-    bound = subject.loaded.plugin.bound
-    assert bound, (
-        f"add a requirement such as gan-core>=0.1,<0.2 to the pyproject.toml of {subject.loaded.plugin.distribution}"
-    )
+    check_bound(subject.loaded.plugin)
 
 
 def documents_its_options(subject: Subject) -> None:
@@ -39,14 +35,7 @@ def documents_its_options(subject: Subject) -> None:
 
 def imports_quietly(subject: Subject) -> None:
     """Importing the plugin draws no random numbers and does not initialise CUDA."""
-    code = (
-        "import random, numpy, torch\n"
-        "state = lambda: (random.getstate(), str(numpy.random.get_state()), torch.get_rng_state().tolist())\n"
-        f"before = state(); import {subject.loaded.plugin.entry_point.module}\n"
-        "assert state() == before, 'importing it draws random numbers'\n"
-        "assert not torch.cuda.is_initialized(), 'importing it initialises CUDA'\n"
-    )
-    run_python("-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}")
+    check_quiet_import(subject.loaded.plugin)
 
 
 def draws_images(subject: Subject) -> None:

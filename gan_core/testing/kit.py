@@ -1,16 +1,31 @@
 """Runs the checks, under pytest or one by one."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gan_core.testing.checks import CHECKS
 from gan_core.testing.subject import Subject, find_subject
 
 if TYPE_CHECKING:
     import pytest
+
+
+class NamedCheck(Protocol):
+    """A check of a plugin of any kind."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def promise(self) -> str:
+        """The property, in one sentence."""
+
+    def __call__(self) -> None:
+        """Runs it, and raises AssertionError if the property does not hold."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +86,35 @@ def parametrize_with_checks(
     Raises:
         ValueError: `expected_failures` names a check that does not exist.
     """
+    checks = {f"{name}-{check.name}": check for name in variants for check in checks_of(name, options)}
+    return parametrized(checks, CHECKS, expected_failures or {})
+
+
+def parametrized(
+    checks: Mapping[str, NamedCheck], known: Collection[str], reasons: Mapping[str, str]
+) -> "pytest.MarkDecorator":
+    """Returns the decorator that passes each check, by test id, as `check`.
+
+    Args:
+        checks: The checks.
+        known: The names of all checks of this kind.
+        reasons: Why checks of these names are expected to fail.
+
+    Raises:
+        ValueError: `reasons` names a check that does not exist.
+    """
     import pytest
 
-    reasons = expected_failures or {}
-    if unknown := set(reasons) - set(CHECKS):
-        raise ValueError(f"no such checks: {', '.join(sorted(unknown))}. Allowed: {', '.join(CHECKS)}")
+    if unknown := set(reasons) - set(known):
+        raise ValueError(f"no such checks: {', '.join(sorted(unknown))}. Allowed: {', '.join(known)}")
     return pytest.mark.parametrize(
         "check",
         [
             pytest.param(
                 check,
-                id=f"{check.variant}-{check.name}",
+                id=test,
                 marks=[pytest.mark.xfail(reason=reasons[check.name], strict=True)] if check.name in reasons else [],
             )
-            for variant in variants
-            for check in checks_of(variant, options)
+            for test, check in checks.items()
         ],
     )
