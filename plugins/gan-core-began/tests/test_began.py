@@ -1,8 +1,5 @@
 """BEGAN: losses, k, M and the halved learning rate by hand; the same on two processes and after a resume."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +7,6 @@ from gan_core_began import Balance, BeganOptions, build, error, halvings
 from torch import Tensor, nn
 
 from gan_core import DataSpec, Options, Request
-from gan_core.errors import UserError
 from gan_core.testing import made_batch
 
 DIGITS = DataSpec.of_images(name="digits", image_size=8, channels=1, classes=10, count=1500)
