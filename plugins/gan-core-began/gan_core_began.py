@@ -64,6 +64,18 @@ def halvings(image_size: int) -> int:
     return count
 
 
+def initialise(module: nn.Module) -> None:
+    """Draws weights from Glorot's uniform distribution, with biases of 0; the paper does not name its own.
+
+    torch's default for convolutions shrinks the variance of its input to about a third. After the layers of a decoder
+    all latents then give nearly the same image, and the generator stays collapsed.
+    """
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        assert module.bias is not None
+        nn.init.zeros_(module.bias)
+
+
 def convolution(before: int, after: int, stride: int = 1) -> list[nn.Module]:
     """Returns a 3 x 3 convolution and an ELU."""
     return [nn.Conv2d(before, after, 3, stride, 1), nn.ELU()]
@@ -96,7 +108,7 @@ class Generator(nn.Module):
 
     def __init__(self, options: BeganOptions, data: DataSpec) -> None:
         super().__init__()
-        self.decoder = decoder(options, data)
+        self.decoder = decoder(options, data).apply(initialise)
 
     def forward(self, z: Tensor) -> Tensor:
         """Returns one image for each latent."""
@@ -160,7 +172,7 @@ def error(auto_encoder: nn.Module, images: Tensor) -> Tensor:
 def build(options: BeganOptions, data: DataSpec) -> Game:
     """Returns the game; see `halvings` for the image sizes that it supports."""
     generator = Generator(options, data)
-    auto_encoder = nn.Sequential(encoder(options, data), decoder(options, data))
+    auto_encoder = nn.Sequential(encoder(options, data), decoder(options, data)).apply(initialise)
     balance = Balance(options)
 
     def discriminator_loss(networks: Networks, batch: Batch) -> Terms:
