@@ -131,7 +131,7 @@ def test_the_error_is_a_mean_in_float32_under_autocast() -> None:
 
 
 def test_initial_images_depend_on_their_latents_more_than_on_anything_else() -> None:
-    # With torch's own initialisation a tenth of the variance over 6 layers comes from the latents, and images collapse.
+    # With torch's own initialisation the ratio is about 0.01, and the images stay the same for all latents.
     torch.manual_seed(0)
     data = DataSpec.of_images(name="x", image_size=28, channels=1, classes=0, count=9)
     generator = build(BeganOptions(width=16, latent=32), data).networks["generator"]
