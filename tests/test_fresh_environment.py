@@ -47,7 +47,7 @@ def test_a_stranger_s_wheel_and_what_is_left_when_a_plugin_goes(tmp_path: Path) 
         return {row["name"]: row["status"] for row in json.loads(run("-m", "gan_core", "list", "--json"))}
 
     run("-m", "pip", "install", "--quiet", *sorted(wheels.iterdir()))
-    variants = {"acgan", "cyclegan", "dcgan", "lsgan", "pix2pix", "stranger", "vanilla", "wgan"}
+    variants = {"acgan", "began", "cyclegan", "dcgan", "lsgan", "pix2pix", "stranger", "vanilla", "wgan"}
     assert statuses() == dict.fromkeys(variants, "ok")
     output = run("-m", "gan_core", "check", "stranger")
     assert output.count("ok  ") == len(CHECKS)
@@ -70,7 +70,7 @@ def test_a_stranger_s_wheel_and_what_is_left_when_a_plugin_goes(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("variant", ["vanilla", "dcgan", "acgan", "lsgan", "wgan"])
+@pytest.mark.parametrize("variant", ["vanilla", "dcgan", "acgan", "lsgan", "wgan", "began"])
 def test_every_variant_trains_300_steps_on_mnist(
     variant: str, processes: int, mnist_root: Path, tmp_path: Path
 ) -> None:

@@ -40,8 +40,9 @@ GAMES = {
     "wgan": ("wgan", "width=4", "critic_steps=2"),
     "wgan-gp": ("wgan", "width=4", "critic_steps=2", "penalty=gradient", "discriminator_norm=spectral"),
     "acgan": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", "generator_fakes=2"),
+    "began": ("began", "width=2", "latent=4", "repeats=1", "lambda_k=0.1", "patience=64"),
 }
-"""Default networks, with batch normalisation; the options cover clipping, penalties, labels and averages."""
+"""Default networks, mostly with batch normalisation; the options cover clipping, penalties, labels, averages, state."""
 
 ALL = {**GAMES, "memory": ("memory", "bad=5", "on_nan=skip")}
 """And a game whose state and losses depend on the rows of all processes, on two tables."""
@@ -53,6 +54,7 @@ WITHOUT_BATCH_NORM = {
     "wgan": ("wgan", *PLAIN, "critic_steps=2"),
     "wgan-gp": ("wgan", *PLAIN, "critic_steps=2", "penalty=gradient"),
     "acgan": (*GAMES["acgan"], *PLAIN_ACGAN),
+    "began": GAMES["began"],
 }
 
 
