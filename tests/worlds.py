@@ -1,4 +1,4 @@
-"""Trains every first-party variant and the game of tests.memory_game for a few steps with 1, 2 and 4 processes: python -m tests.worlds FOLDER.
+"""Trains every first-party variant for a few steps with 1, 2 and 4 processes: python -m tests.worlds FOLDER.
 
 Dropout is off in all of them, because its result depends on the number of processes.
 """
