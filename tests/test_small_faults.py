@@ -53,11 +53,11 @@ def test_a_folder_of_samples_is_marked_until_it_is_complete(
     train("width=4", variant="vanilla", batch=16, steps=2, out=tmp_path / "run")
     saved, save = [], Image.Image.save
 
-    def interrupted(self: Image.Image, path: Path) -> None:
+    def interrupted(self: Image.Image, path: Path, **settings: object) -> None:
         if len(saved) == 5:
             raise KeyboardInterrupt
         saved.append(path)
-        save(self, path)
+        save(self, path, **settings)
 
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", interrupted)

@@ -45,7 +45,7 @@ class Moment:
 
     Attributes:
         images_seen: Real rows shown before this step.
-        progress: images_seen divided by the run's length, 0 to 1.
+        progress: images_seen divided by the run's length, 0 to 1; a run that is given another length has another one.
         batch: Rows in a global batch, over all processes and micro-batches.
     """
 

@@ -107,9 +107,8 @@ class DataSpec:
 
     def described(self) -> str:
         """Names the fields, for messages: "images (1 x 28 x 28), labels (10 classes)"."""
-        return ", ".join(
-            f"{name} ({field.classes} classes)"
-            if isinstance(field, LabelField)
-            else f"{name} ({' x '.join(map(str, field.shape))})"
+        shown = (
+            (name, f"{field.classes} classes" if isinstance(field, LabelField) else " x ".join(map(str, field.shape)))
             for name, field in self.fields.items()
         )
+        return ", ".join(f"{name} ({text})" for name, text in shown)

@@ -75,27 +75,24 @@ class Game:
             if other := sorted(set(named) - set(self.networks)):
                 raise ValueError(f"{who} names the network {other[0]!r}, but the game has {sorted(self.networks)}")
         for phase in self.phases:
-            if isinstance(phase.optimizer, str):
-                self._check_shared(phase, phase.optimizer)
-            if phase.on is not None:
-                self._check_batch(phase, phase.on)
+            self._check_references(phase)
 
-    def _check_shared(self, phase: Phase, owner: str) -> None:
-        what = f"phase {phase.name!r} shares the optimizer of {owner!r}"
-        owners = {other.name: other.trains for other in self.phases if not isinstance(other.optimizer, str)}
-        if owner not in owners:
-            raise ValueError(f"{what}, but the phases with an optimizer of their own are {sorted(owners)}")
-        if other := sorted(set(phase.trains) - set(owners[owner])):
-            raise ValueError(f"{what}, which does not train {', '.join(other)}")
-
-    def _check_batch(self, phase: Phase, on: str) -> None:
-        what = f"phase {phase.name!r} is on the batch of {on!r}"
-        earlier = {other.name: other for other in self.phases[: self.phases.index(phase)] if other.on is None}
-        if on not in earlier:
-            raise ValueError(f"{what}, but the earlier phases with a batch of their own are {sorted(earlier)}")
-        for name in ("repeats", "every", "fakes"):
-            if getattr(phase, name) != getattr(earlier[on], name):
-                raise ValueError(f"{what}, which has other {name}")
+    def _check_references(self, phase: Phase) -> None:
+        if isinstance(phase.optimizer, str):
+            what = f"phase {phase.name!r} shares the optimizer of {phase.optimizer!r}"
+            owners = {other.name: other.trains for other in self.phases if not isinstance(other.optimizer, str)}
+            if phase.optimizer not in owners:
+                raise ValueError(f"{what}, but the phases with an optimizer of their own are {sorted(owners)}")
+            if missing := sorted(set(phase.trains) - set(owners[phase.optimizer])):
+                raise ValueError(f"{what}, which does not train {', '.join(missing)}")
+        if phase.on is not None:
+            what = f"phase {phase.name!r} is on the batch of {phase.on!r}"
+            earlier = {other.name: other for other in self.phases[: self.phases.index(phase)] if other.on is None}
+            if phase.on not in earlier:
+                raise ValueError(f"{what}, but the earlier phases with a batch of their own are {sorted(earlier)}")
+            for name in ("repeats", "every", "fakes"):
+                if getattr(phase, name) != getattr(earlier[phase.on], name):
+                    raise ValueError(f"{what}, which has other {name}")
 
     @property
     def batches_per_step(self) -> int:
