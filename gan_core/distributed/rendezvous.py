@@ -162,11 +162,7 @@ class Rendezvous:
         )
 
     def _reasons(self, mine: str) -> tuple[list[int], dict[int, str]]:
-        """Publishes why this process ends; returns which others do not within the grace time, and why those do that do.
-
-        Raises:
-            DistError: The store does not answer.
-        """
+        """Publishes why this process ends; returns who does not within the grace time, and the others' reasons."""
         self._publish("end", mine)
         missing = self._missing("end", GRACE)
         there = [rank for rank in range(self.world) if rank not in missing]
@@ -208,11 +204,7 @@ class Rendezvous:
         return text.decode()
 
     def _missing(self, name: str, seconds: float, ranks: Iterable[int] | None = None) -> list[int]:
-        """Waits up to `seconds` for all processes, or some, to publish `name`, and returns those that have not.
-
-        Raises:
-            DistError: The store does not answer.
-        """
+        """Waits up to `seconds` for all processes, or some, to publish `name`, and returns those that have not."""
         until, awaited = time.monotonic() + seconds, range(self.world) if ranks is None else ranks
 
         def poll() -> list[int]:
@@ -234,10 +226,9 @@ class Rendezvous:
 
 
 def _answered(work: Callable[[], T], seconds: float) -> T:
-    """Runs work with the store in a thread, because the store never answers if the process that hosts it hangs.
+    """Runs work with the store in a thread: the store never answers if the process that hosts it hangs.
 
-    Raises:
-        DistError: It takes longer than `seconds`.
+    Raises a DistError after `seconds`.
     """
     ended: list[T | DistError] = []
 
