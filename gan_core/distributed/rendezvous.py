@@ -251,11 +251,7 @@ class Rendezvous:
         return text.decode()
 
     def _missing(self, name: str, seconds: float, ranks: Iterable[int] | None = None) -> list[int]:
-        """Waits up to `seconds` for all processes, or some, to publish `name`, and returns those that have not.
-
-        Raises:
-            DistError: The store does not answer.
-        """
+        """Waits up to `seconds` for all processes, or some, to publish `name`, and returns those that have not."""
         until, awaited = time.monotonic() + seconds, range(self.world) if ranks is None else ranks
 
         def poll() -> list[int]:
@@ -283,10 +279,9 @@ def _launcher_hosts_store() -> bool:
 
 
 def _answered(work: Callable[[], T], seconds: float) -> T:
-    """Runs work with the store in a thread, because the store never answers if the process that hosts it hangs.
+    """Runs work with the store in a thread: the store never answers if the process that hosts it hangs.
 
-    Raises:
-        DistError: It takes longer than `seconds`.
+    Raises a DistError after `seconds`.
     """
     ended: list[T | DistError] = []
 
