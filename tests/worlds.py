@@ -40,7 +40,7 @@ GAMES = {
     "wgan": ("wgan", "width=4", "critic_steps=2"),
     "wgan-gp": ("wgan", "width=4", "critic_steps=2", "penalty=gradient", "discriminator_norm=spectral"),
     "acgan": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", "generator_fakes=2"),
-    "began": ("began", "width=2", "latent=4", "repeats=1", "lambda_k=0.1", "patience=64"),
+    "began": ("began", "width=2", "latent=4", "repeats=1", "lambda_k=0.1", "lr=0.001", "patience=256"),
 }
 """Default networks, mostly with batch normalisation; the options cover clipping, penalties, labels, averages, state."""
 

@@ -73,10 +73,11 @@ def test_the_learning_rate_is_halved_when_the_average_of_m_stalls() -> None:
     assert tune is not None
     assert game.phases[1].tune is tune
     rates = []
-    for m in [8.0, 4.0, *10 * [6.0], 3.0, *9 * [6.0], 7.0]:
+    for m in [8.0, 4.0, *10 * [6.0], 3.0, *8 * [6.0], 4.0, 7.0]:
         balance.watch(torch.tensor(m), 10)
         rates.append(float(tune(made_batch({"images": torch.zeros(1, 1, 8, 8)}, {}).moment)["lr"]))
-    # Averages: 8, then 6 is the lowest, and ten steps of 6 are 100 images without a lower one. Then (6 + 3) / 2.
+    # Averages: 8, then 6 is the lowest, and ten steps of 6 are 100 images without a lower one. Then (6 + 3) / 2, and
+    # ten steps above: where M is 4, its average is 5.
     assert float(balance.best) == 4.5
     assert rates == [pytest.approx(rate) for rate in [*11 * [0.4], *11 * [0.2], 0.1]]
 
