@@ -20,6 +20,7 @@ from gan_core.training.meter import Meter
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.phase_trainer import PhaseTrainer
 from gan_core.training.schedule import Schedule
+from gan_core.training.scheduled_optimizer import ScheduledOptimizer
 from gan_core.training.snapshot import Snapshot
 from tests.conftest import make_job
 from tests.test_updates import batch, product, trainer, weight
@@ -263,3 +264,19 @@ def test_the_half_life_of_the_averages_is_a_function_of_where_the_run_stands() -
     # Two half-lives of 4 images in a step of 8: a quarter of the old weight stays. From half of the run on, nothing.
     assert found == pytest.approx([0.25 * 1 + 0.75 * 5, 0.25 * 4 + 0.75 * 7, 9.0])
     assert moments == [Moment(images_seen=seen, progress=seen / 40, batch=8) for seen in (8, 16, 24)]
+
+
+def test_a_setting_is_tuned_for_one_update_only() -> None:
+    """By hand: lr 0.1 times a gradient of 1, three times. Momentum begins in the second update, with an empty buffer."""
+    parameter = nn.Parameter(torch.zeros(()))
+    constant = Schedule(kind="constant", begin=0, end=1, final=1.0)
+
+    optimizer = ScheduledOptimizer(sgd(0.1, momentum=0.0), [parameter], Accelerator(cpu=True), constant)
+    settings: Mapping[str, float]
+    for number, settings in enumerate([{}, {"momentum": 0.5, "lr": 0.1}, {}]):
+        optimizer.begin(number, settings)
+        parameter.grad = torch.ones(())
+        optimizer.step(torch.ones((), dtype=torch.bool))
+        assert optimizer.prepared.param_groups[0]["momentum"] == settings.get("momentum", 0.0)
+        assert optimizer.state_dict()["param_groups"][0]["momentum"] == 0.0
+    assert float(parameter) == pytest.approx(-0.3)

@@ -34,17 +34,19 @@ class ScheduledOptimizer:
         self.make, self.parameters, self.accelerator, self.schedule = make, parameters, accelerator, schedule
         self.prepared = accelerator.prepare(make(parameters))
         self._made = deepcopy(settings_of(self.prepared))
-        self._base_lrs = [group["lr"] for group in self._made]
+        self._tuned: set[str] = set()
         self._started = False
 
     def begin(self, images_seen: int, tuned: Mapping[str, Any]) -> None:
         """Clears the gradients, and sets the learning rates and what `Phase.tune` returned for an update."""
         self.prepared.zero_grad()
-        for group, base in zip(self.prepared.param_groups, self._base_lrs, strict=True):
-            if unknown := tuned.keys() - group.keys():
-                raise UserError(f"tune: the optimizer has no setting {min(unknown)!r}, only {', '.join(group)}")
+        for group, made in zip(self.prepared.param_groups, self._made, strict=True):
+            if unknown := tuned.keys() - made.keys():
+                raise UserError(f"tune: the optimizer has no setting {min(unknown)!r}, only {', '.join(made)}")
+            group.update({key: made[key] for key in self._tuned - tuned.keys()})  # They held for the last update.
             group.update(tuned)
-            group["lr"] = tuned.get("lr", base) * self.schedule(images_seen)
+            group["lr"] = tuned.get("lr", made["lr"]) * self.schedule(images_seen)
+        self._tuned = set(tuned)
 
     def unscale(self) -> None:
         """Divides the gradients by the scale of the loss (precision fp16); needed before they are read."""
@@ -75,8 +77,14 @@ class ScheduledOptimizer:
         return float(self.prepared.param_groups[0]["lr"])
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the optimizer's state, and in "made" the settings with which it was made."""
-        return {**self.prepared.state_dict(), "made": self._made}
+        """Returns the optimizer's state, and in "made" the settings with which it was made.
+
+        Settings that are tuned are saved as they were made: `Phase.tune` returns them again for the next update.
+        """
+        state = dict(self.prepared.state_dict())
+        groups = zip(state["param_groups"], self._made, strict=True)
+        untuned = [{**group, **{key: made[key] for key in self._tuned - {"lr"}}} for group, made in groups]
+        return {**state, "param_groups": untuned, "made": self._made}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores the optimizer's state, except settings that the variant now makes differently.

@@ -94,6 +94,6 @@ def test_weights_are_clipped_after_each_step() -> None:
     after = game.phases[0].after
     assert after is not None
     with torch.no_grad():
-        after(game.networks, {})
+        after(game.networks, {}, made_batch({"images": torch.zeros(1, 1, 8, 8)}, {}))
     bounds = [float(parameter.detach().abs().max()) for parameter in game.networks["critic"].parameters()]
     assert max(bounds) == pytest.approx(0.003)
