@@ -267,7 +267,7 @@ def test_the_half_life_of_the_averages_is_a_function_of_where_the_run_stands() -
 
 
 def test_a_setting_is_tuned_for_one_update_only() -> None:
-    """By hand: lr 0.1 times a gradient of 1, three times. Momentum begins in the second update, with an empty buffer."""
+    """By hand: lr 0.1 times a gradient of 1, three times; momentum begins in the second update, from nothing."""
     parameter = nn.Parameter(torch.zeros(()))
     constant = Schedule(kind="constant", begin=0, end=1, final=1.0)
 
