@@ -16,7 +16,7 @@ from tests.conftest import make_job
 SMALL = ("width=2", "blocks=1", "discriminator_width=2", "patch_layers=1", "pool=6", "threads=1", "channels=3")
 """Small networks, and pools that are full after 6 images."""
 
-STEPS = 4
+STEPS = 8
 
 RUNS = {"whole": (), "halves": ("accumulate=2",)}
 
