@@ -46,7 +46,7 @@ def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:
         (["--set", "options={width: 3}"], "set each option by its name, as in --set options.width=3"),
         (["--set", "lr=.inf"], "lr: inf is not allowed. It must be a finite number"),
         (["--dataset", "MNIST"], "dataset: 'MNIST' is not known. Did you mean 'mnist'?"),
-        (["--dataset", "folder:"], "dataset: 'folder:' is not known"),
+        (["--dataset", "folder:"], "dataset: 'folder:' is not allowed. Write folder:PATH"),
         (["--dataset", "launch"], "dataset: 'launch' is not known. Did you mean 'folder:launch'?"),
         (["--set", "thread=1"], "thread: no such option of dcgan. Did you mean 'threads'? Allowed: optimizer, lr"),
         (["--set", "width"], "--set 'width': write it as key=value"),
@@ -61,7 +61,7 @@ def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:
         (["--batch", "1" + "0" * 30], "batch: "),
         (["--precision", "fp33"], "precision: 'fp33' is not allowed. It must be 'fp32', 'bf16', 'fp16' or 'fp64'. Did"),
         (["--batch", "0"], "batch: 0 is not allowed. It must be greater than or equal to 1"),
-        (["--dataset", "mnsit"], "dataset: 'mnsit' is not known. Did you mean 'mnist'? Allowed: digits, mnist"),
+        (["--dataset", "mnsit"], "dataset: 'mnsit' is not known. Did you mean 'mnist'? Installed: cifar10, digits, "),
         (["--channels", "2"], "channels: 2 is not allowed. It must be 1 or 3"),
         (
             ["--image-size", "30"],
@@ -100,7 +100,10 @@ def test_bad_input_costs_nothing_and_says_how_to_mend_it(words: list[str], messa
         ),
         (["train", "--width", "--kimg", "3"], "Write --set width=VALUE if it is an option of the variant"),
         (["train", "--bacth", "3"], "--bacth: no such flag. Did you mean '--batch'?"),
-        (["evaluate", "run", "--weights", "w.pt"], "Write --set weights=w.pt if it is an option of the feature space."),
+        (
+            ["evaluate", "run", "--weights", "w.pt"],
+            "Write --set weights=w.pt if it is an option of the feature space, or a sampling option.",
+        ),
     ],
 )
 def test_an_unknown_flag_is_explained_without_torch(words: list[str], message: str) -> None:

@@ -189,7 +189,7 @@ def test_a_folder_too_large_for_memory_is_streamed_with_the_same_result(
     order = [[4, 1], [0, 5], [3, 3]]
     resident = list(dataset.read("images", "train").batches(order))
     monkeypatch.setattr("gan_core.data.image_table.RESIDENT_BYTES", 100)
-    streamed_images = dataset.read("images", "train")
+    streamed_images = open_dataset(f"folder:{tmp_path}", image_size=8, channels=1).read("images", "train")
     assert isinstance(streamed_images, StreamedRows)
     streamed = list(streamed_images.to(CPU).batches(order))
     assert len(streamed) == 3
@@ -202,7 +202,7 @@ def test_images_too_large_when_converted_are_converted_batch_by_batch(monkeypatc
     dataset = open_dataset("digits", image_size=16, channels=3)
     (resident,) = dataset.read("images", "train").batches([[5, 2]])
     monkeypatch.setattr("gan_core.data.dataset.RESIDENT_BYTES", 1000)
-    late = dataset.read("images", "train")
+    late = open_dataset("digits", image_size=16, channels=3).read("images", "train")
     assert isinstance(late, ResidentRows)
     assert late.columns["images"].shape == (1500, 1, 8, 8)
     (converted,) = late.to(CPU).batches([[5, 2]])

@@ -83,7 +83,7 @@ def test_samples_are_drawn_on_the_cpu_where_that_is_asked_for(
 ) -> None:
     exec(ONE_GPU, {})
     monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
-    assert load_run(run, 0).sampler.draw_all(2).device.type == "cpu"
+    assert load_run(run).sampler(0).draw_all(2).device.type == "cpu"
 
 
 @pytest.mark.parametrize(

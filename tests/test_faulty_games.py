@@ -158,7 +158,9 @@ def test_a_generate_that_returns_no_images(
     train: Train,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert train_changed(with_generate(change), tmp_path, train, monkeypatch).startswith(f"`generate` {message}")
+    assert train_changed(with_generate(change), tmp_path, train, monkeypatch).startswith(
+        f"`generate` of the output 'images' {message}"
+    )
 
 
 SKIPPING_GAN = """
@@ -183,7 +185,7 @@ def build(options, data):
     game = vanilla.build(options, data)
     return replace(game, networks={**game.networks, "discriminator": Skipping()})
 
-variant = Variant(api=1, options=vanilla.options, build=build)
+variant = Variant(api=2, options=vanilla.options, build=build)
 """
 
 

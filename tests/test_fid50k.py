@@ -216,6 +216,12 @@ def test_the_training_images_themselves_score_0_and_have_no_floor_without_a_test
     class Copies:
         classes = 0
 
+        def prepare(self) -> None:
+            """Nothing is to be prepared."""
+
+        def targets(self, number: int) -> Tensor | None:
+            return None
+
         def block(self, number: int, labels: Tensor | None) -> Tensor:
             return whole[torch.arange(64 * number, 64 * number + 64) % len(whole)]
 

@@ -62,7 +62,7 @@ def build(options, data):
 
     return replace(game, phases=[replace(game.phases[0], loss=loss), *game.phases[1:]])
 
-variant = Variant(api=1, options=HangOptions, build=build)
+variant = Variant(api=2, options=HangOptions, build=build)
 '''
 
 TRAIN = (

@@ -92,12 +92,12 @@ variant = Variant(api=2, options=Options, build=build, needs=("a", "b"))
 def test_unpaired_domains_may_be_moved_and_are_found_by_their_fingerprints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Callable[..., str]
 ) -> None:
-    install(tmp_path, distribution="translator-gan", name="translator", code=TRANSLATOR)
+    install(tmp_path, distribution="mover-gan", name="mover", code=TRANSLATOR)
     monkeypatch.syspath_prepend(tmp_path)
     for letter, count in (("A", 20), ("B", 64)):
         for number in range(count):
             write_pixels(tmp_path / "old" / f"train{letter}" / f"{number}.png", (12, 8), seed=number)
-    flags = {"variant": "translator", "batch": 16, "image_size": 8, "out": tmp_path / "run", "mirror": True}
+    flags = {"variant": "mover", "batch": 16, "image_size": 8, "out": tmp_path / "run", "mirror": True}
     assert train(dataset=f"unpaired:{tmp_path}/old", steps=2, **flags) == "finished"
     (tmp_path / "old").rename(tmp_path / "new")
     moved = f"unpaired:{tmp_path}/new"

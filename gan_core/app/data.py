@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from gan_core.data.dataset import Dataset, OneField, Rows
-from gan_core.errors import UserError
 from gan_core.features.real_data import RealData
 from gan_core.game.data_spec import DataSpec, Field, ImageField, LabelField, Table
 
@@ -37,7 +36,7 @@ def spec_of(name: str, described: Mapping[str, Any]) -> DataSpec:
         described: The entry "data" of run.json.
 
     Raises:
-        UserError: It is damaged, or of an earlier development version.
+        ValueError: It is damaged, or of an earlier development version.
     """
     try:
         return DataSpec(
@@ -50,7 +49,7 @@ def spec_of(name: str, described: Mapping[str, Any]) -> DataSpec:
             },
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"run.json describes the data of the run in a way that is not understood ({error!r})") from None
+        raise ValueError(f"data is {described!r:.200} ({type(error).__name__}: {error})") from None
 
 
 def _field(described: Mapping[str, Any]) -> Field:

@@ -135,7 +135,10 @@ def load_run(run: Path, device: torch.device | None = None) -> LoadedRun:
     metadata = folder.read_metadata()
     if "data" not in metadata:
         raise UserError(f"{str(folder.metadata)!r} is missing or damaged: it describes the data of the run")
-    spec = spec_of(settings.dataset, metadata["data"])
+    try:
+        spec = spec_of(settings.dataset, metadata["data"])
+    except ValueError as error:
+        raise UserError(f"{str(folder.metadata)!r} is damaged: {error}") from None
     loaded = load_variant(settings.variant)
     game = loaded.build(resolved.options_as(loaded.variant.options), spec)
     if device is None and not on_cpu():

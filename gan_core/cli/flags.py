@@ -86,7 +86,7 @@ class SectionedCommand(TyperCommand):
 def _parameters(model: type[BaseModel]) -> Iterator[Parameter]:
     for row in option_rows(model):
         field = model.model_fields[row["name"]]
-        flag = flag_of(field)
+        flag = flag_of(model, row["name"])
         option = typer.Option(
             help=_help(row),
             metavar=flag.metavar or "|".join(_word(part) for part in _parts(field.annotation)),

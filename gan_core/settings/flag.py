@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel
 
 Group = Literal["data", "length", "optimisation", "output", "evaluation", "machines"]
 """A section of `--help`."""
@@ -25,6 +25,8 @@ class Flag:
     metavar: str | None = None
 
 
-def flag_of(field: FieldInfo) -> Flag:
+def flag_of(model: type[BaseModel], name: str) -> Flag:
     """Returns the `Flag` in the annotation of a setting's field."""
-    return next(one for one in field.metadata if isinstance(one, Flag))
+    flag = next((one for one in model.model_fields[name].metadata if isinstance(one, Flag)), None)
+    assert flag is not None, f"{model.__name__}.{name} has no Flag in its annotation"
+    return flag

@@ -51,7 +51,7 @@ class Resolved:
         Raises:
             UserError: A variant may not set one of them, or its value is not allowed.
         """
-        allowed = [key for key, info in Settings.model_fields.items() if flag_of(info).group in _OF_VARIANTS]
+        allowed = [key for key in Settings.model_fields if flag_of(Settings, key).group in _OF_VARIANTS]
         for key in (key for key in defaults if key not in allowed):
             raise UserError(
                 f"{plugin}: its defaults name {key!r}.{did_you_mean(key, allowed)} Allowed: {', '.join(allowed)}"

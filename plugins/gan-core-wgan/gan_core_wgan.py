@@ -11,21 +11,10 @@ from gan_core_dcgan import DcganNetworkOptions, dcgan_networks
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from gan_core import (
-    Batch,
-    DataSpec,
-    Game,
-    Networks,
-    Phase,
-    Terms,
-    Variant,
-    adam,
-    generated,
-    normal_latents,
-    precise,
-    precise_mean,
-    rmsprop,
-)
+from gan_core import Batch, DataSpec, Game, Networks, Phase, Terms, Variant, adam, generated, normal_latents
+
+# isort: split
+from gan_core import precise, precise_mean, rmsprop
 
 
 class WganOptions(DcganNetworkOptions):
@@ -63,22 +52,18 @@ class WganOptions(DcganNetworkOptions):
 
 
 def gradient_penalty(critic: torch.nn.Module, real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
-    """E[(‖∇D(x̂)‖₂ - 1)²] at x̂ = εx + (1 - ε)x̃ (Gulrajani et al. 2017, equation 3).
+    """E[(‖∇D(x̂)‖₂ - 1)²] at x̂ = εx + (1 - ε)x̃ (Gulrajani et al. 2017, equation 3), in float32 or better, no TF32.
 
     Args:
         critic: D. Its output for an image must not depend on other images: no batch normalisation.
         real: Real images x, (B, C, H, W).
         fake: Generated images x̃, (B, C, H, W).
         epsilon: ε ~ U[0, 1), one number per image: (B, 1, 1, 1).
-
-    Returns:
-        A scalar in the dtype of `real`, float32 (without TF32) or float64, also under autocast.
     """
     with precise(real.device):
         between = torch.lerp(fake.to(real), real, epsilon).requires_grad_()
         (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-        penalty: Tensor = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
-        return penalty
+        return (gradient.flatten(1).norm(dim=1) - 1).square().mean()  # type: ignore[no-any-return]  # norm has no type.
 
 
 def build(options: WganOptions, data: DataSpec) -> Game:
