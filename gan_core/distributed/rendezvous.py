@@ -143,7 +143,10 @@ class Rendezvous:
             return error
         waited = isinstance(error, DistError) or "gloo" in str(error)
         # Frees what the frames hold, so that the process group closes and others stop waiting for this process.
-        traceback.clear_frames(error.__traceback__)
+        cause: BaseException | None = error
+        while cause is not None:
+            traceback.clear_frames(cause.__traceback__)
+            cause = cause.__cause__ or cause.__context__
         gc.collect()
         mine = "" if waited else f"{type(error).__name__}: {error}"
         try:
