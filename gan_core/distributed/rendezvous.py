@@ -229,10 +229,7 @@ class Rendezvous:
 
 
 def _answered(work: Callable[[], T], seconds: float) -> T:
-    """Runs work with the store in a thread: the store never answers if the process that hosts it hangs.
-
-    Raises a DistError after `seconds`.
-    """
+    """Runs work with the store in a thread, and raises a DistError if its host, which may hang, does not answer."""
     ended: list[T | DistError] = []
 
     def run() -> None:
