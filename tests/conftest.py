@@ -44,6 +44,7 @@ def _fresh_accelerator() -> Iterator[None]:
 LONGEST = (
     *("test_world_size", "test_readme", "test_launching", "test_signals", "test_fork_server"),
     *("test_conformance", "test_heartbeat", "test_lost_processes", "test_data", "test_runs", "test_two_machines"),
+    "test_storm",
 )
 """Test files that take twenty seconds or more. They come first, so that no process has one to do while others idle."""
 

@@ -84,16 +84,22 @@ def test_processes_with_other_data_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "0" / "runs").exists()
 
 
-def test_an_error_of_process_0_ends_the_others_at_once_and_is_printed_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "expected"), [("samples", 2), ("config.yaml", 1)])
+def test_an_error_of_process_0_ends_the_others_at_once_and_is_printed_once(
+    name: str, expected: int, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "samples").write_text("in the way")
+    if name == "samples":
+        (run / name).write_text("in the way of a folder")
+    else:
+        (run / name).mkdir()
     words = [*TRAIN, "--steps", 4, "--out", run, "--set", "deadline=60"]
     with processes(words, words, folder=tmp_path) as both:
         (code, errors), (other_code, other_errors) = map(exit_of, both)
-    assert code == 2
+    assert code == expected
     assert other_code == 1
-    assert "samples" in errors
+    assert name in errors
     assert "error" not in other_errors
 
 

@@ -147,12 +147,12 @@ def _read(run: Path) -> None:
         load_run(run, 0)
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_after_a_fault_the_run_goes_on_or_one_error_is_printed(
     count: int, undisturbed: Undisturbed, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     given = os.environ.get("GAN_CORE_STORM_SEED")
-    seed = int(given) if given else 0 if count < len(KINDS) else secrets.randbelow(10**6)
+    seed = int(given) if given else 4 if count < len(KINDS) else secrets.randbelow(10**6)
     only = os.environ.get("GAN_CORE_STORM_ONLY")
     kinds = [k for k in KINDS if only in k.name] * 3 if only else chosen(count, random.Random(seed))
     outcomes: Counter[tuple[str, str]] = Counter()

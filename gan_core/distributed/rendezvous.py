@@ -178,7 +178,10 @@ class Rendezvous:
             return error
         waited = _waited(error)
         # Frees what the frames hold, so that the process group closes and others stop waiting for this process.
-        traceback.clear_frames(error.__traceback__)
+        cause: BaseException | None = error
+        while cause is not None:
+            traceback.clear_frames(cause.__traceback__)
+            cause = cause.__cause__ or cause.__context__
         gc.collect()
         try:
             missing, published = self._reasons()
@@ -279,10 +282,7 @@ def _launcher_hosts_store() -> bool:
 
 
 def _answered(work: Callable[[], T], seconds: float) -> T:
-    """Runs work with the store in a thread: the store never answers if the process that hosts it hangs.
-
-    Raises a DistError after `seconds`.
-    """
+    """Runs work with the store in a thread, and raises a DistError if its host, which may hang, does not answer."""
     ended: list[T | DistError] = []
 
     def run() -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from tests.faults.scene import Scene, checkpoints, remove
+from tests.faults.scene import BATCH, STEPS, Scene, checkpoints, remove
 
 
 def _file(scene: Scene, *, manifest: bool = True) -> Path:
@@ -160,7 +160,7 @@ def file_for_checkpoint(scene: Scene) -> None:
 
 
 def empty_checkpoint(scene: Scene) -> None:
-    number = scene.chance.choice([int(scene.newest.name) + 64, 36 * 16, 999_999_999])
+    number = scene.chance.choice([int(scene.newest.name) + 64, STEPS * BATCH, 999_999_999])
     (scene.run / "checkpoints" / f"{number:09d}").mkdir()
 
 

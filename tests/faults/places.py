@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.scene import Scene, remove, train
+from tests.faults.scene import STEPS, Scene, remove, train
 
 
 def lock_left_behind(scene: Scene) -> None:
@@ -59,7 +59,7 @@ def moved(scene: Scene) -> None:
     to = scene.run.with_name("moved") / "run"
     to.parent.mkdir()
     scene.run.rename(to)
-    scene.run, scene.words = to, ["train", "--config", str(to / "config.yaml"), "--steps", "36"]
+    scene.run, scene.words = to, ["train", "--config", str(to / "config.yaml"), "--steps", str(STEPS)]
 
 
 def copied(scene: Scene) -> None:
@@ -67,7 +67,7 @@ def copied(scene: Scene) -> None:
     to = scene.run.with_name("copy")
     shutil.copytree(scene.run, to)
     scene.beside.append(scene.run)
-    scene.run, scene.words = to, ["train", "--config", str(to / "config.yaml"), "--steps", "36"]
+    scene.run, scene.words = to, ["train", "--config", str(to / "config.yaml"), "--steps", str(STEPS)]
 
 
 def moved_away(scene: Scene) -> None:

@@ -31,7 +31,7 @@ def _at_a_moment(scene: Scene, process: Running) -> bool:
         return log.read_bytes().count(b"\n") if log.exists() else 0
 
     before = logged()
-    first = scene.chance.randrange(1, max(2, STEPS - before - 8))
+    first = scene.chance.randrange(1, max(2, STEPS - before - 6))
     moments: dict[str, Callable[[], bool]] = {
         "line": lambda: True,
         "checkpoint": lambda: any(folder.glob("checkpoints/.*.new")),

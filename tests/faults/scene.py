@@ -22,7 +22,7 @@ from tests import forked
 from tests.conftest import ROOT
 from tests.launchers import ranks
 
-BATCH, STEPS, HALF = 16, 36, 20
+BATCH, STEPS, HALF = 16, 24, 14
 LIMIT = 180
 """Seconds after which a command counts as hanging."""
 KEPT = {"vanilla": 100, "dcgan": 2}
