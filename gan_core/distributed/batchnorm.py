@@ -6,30 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gan_core.distributed.collectives import sum_over_processes
 from gan_core.game.phase import Networks
 
-
-class _SumOverProcesses(torch.autograd.Function):
-    """Sums a tensor over all processes. Its gradient is the sum of their gradients, and can be differentiated again."""
-
-    @staticmethod
-    def forward(context: object, tensor: Tensor) -> Tensor:
-        """Sums the tensor; saves nothing for backward."""
-        del context
-        total = tensor.clone()
-        torch.distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(context: object, *gradients: Tensor) -> Tensor:
-        """Sums the gradients: every process's copy of the sum depends on this process's tensor."""
-        del context
-        return _sum(gradients[0])
-
-
-def _sum(tensor: Tensor) -> Tensor:
-    total: Tensor = _SumOverProcesses.apply(tensor.contiguous())
-    return total
+# torch 2.14 renamed the function.
+_all_gather = getattr(torch.distributed, "all_gather_single", torch.distributed.all_gather_into_tensor)
 
 
 class _Normalise(torch.autograd.Function):
@@ -63,7 +44,7 @@ class _Normalise(torch.autograd.Function):
         by_bias, products = by_result.sum(over), ((x - _over_channels(mean, x)) * by_result).sum(over)
         by_x = None
         if context.needs_input_grad[0]:
-            total = _sum(
+            total = sum_over_processes(
                 torch.stack([by_mean - scale * by_bias, by_variance - 0.5 * scale * inverse.square() * products])
             )
             offset, slope = total[0] / count, total[1] * (2.0 / count)
@@ -85,7 +66,7 @@ def _combine_parts(own_count: int, own_mean: Tensor, own_squares: Tensor) -> tup
     """
     own = torch.cat([own_mean.new_full((1,), own_count), own_mean, own_squares])
     parts = own.new_empty(torch.distributed.get_world_size() * len(own))
-    torch.distributed.all_gather_into_tensor(parts, own)
+    _all_gather(parts, own)
     counts, means, squares = parts.view(-1, len(own)).split([1, len(own_mean), len(own_mean)], dim=1)
     count = counts.sum()
     mean = means[0] + (counts * (means - means[0])).sum(0) / count
