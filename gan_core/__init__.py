@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gan_core.version import __version__
 
 if TYPE_CHECKING:
+    from gan_core.blocks.dropout import Dropout as Dropout
     from gan_core.blocks.layer_list import LayerListDiscriminator as LayerListDiscriminator
     from gan_core.blocks.layer_list import LayerListGenerator as LayerListGenerator
     from gan_core.blocks.layer_list import build_layers as build_layers
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from gan_core.blocks.options import LayerListOptions as LayerListOptions
     from gan_core.blocks.options import OptimizerOptions as OptimizerOptions
     from gan_core.blocks.options import PenaltyOptions as PenaltyOptions
+    from gan_core.blocks.options import TwoPlayerOptions as TwoPlayerOptions
     from gan_core.blocks.patchgan import PatchDiscriminator as PatchDiscriminator
     from gan_core.blocks.patchgan import patch_map as patch_map
     from gan_core.blocks.penalties import Penalised as Penalised
+    from gan_core.blocks.penalties import differentiable as differentiable
     from gan_core.blocks.penalties import gradient_penalties as gradient_penalties
     from gan_core.blocks.penalties import squared_gradient_norm as squared_gradient_norm
     from gan_core.blocks.pool import ImagePool as ImagePool
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from gan_core.blocks.resnet_generator import ResnetGenerator as ResnetGenerator
     from gan_core.blocks.resnet_generator import check_sides as check_sides
     from gan_core.blocks.two_player import generated as generated
+    from gan_core.blocks.two_player import generated_images as generated_images
     from gan_core.blocks.two_player import normal_latents as normal_latents
     from gan_core.blocks.two_player import two_player as two_player
     from gan_core.blocks.unet import UNet as UNet
@@ -71,6 +75,7 @@ if TYPE_CHECKING:
     from gan_core.precision import precise as precise
 
 _HOME = {
+    "Dropout": "blocks.dropout",
     "LabelSmoothing": "blocks.losses",
     "Logistic": "blocks.losses",
     "ObjectiveOptions": "blocks.losses",
@@ -78,6 +83,7 @@ _HOME = {
     "logistic_terms": "blocks.losses",
     "precise_mean": "blocks.losses",
     "OptimizerOptions": "blocks.options",
+    "TwoPlayerOptions": "blocks.options",
     "PenaltyOptions": "blocks.options",
     "LayerListOptions": "blocks.options",
     "PatchDiscriminator": "blocks.patchgan",
@@ -86,6 +92,7 @@ _HOME = {
     "ResnetGenerator": "blocks.resnet_generator",
     "check_sides": "blocks.resnet_generator",
     "Penalised": "blocks.penalties",
+    "differentiable": "blocks.penalties",
     "gradient_penalties": "blocks.penalties",
     "squared_gradient_norm": "blocks.penalties",
     "LayerListDiscriminator": "blocks.layer_list",
@@ -121,6 +128,7 @@ _HOME = {
     "Phase": "game.phase",
     "Terms": "game.phase",
     "generated": "blocks.two_player",
+    "generated_images": "blocks.two_player",
     "normal_latents": "blocks.two_player",
     "two_player": "blocks.two_player",
     "UNet": "blocks.unet",

@@ -34,25 +34,31 @@ def arithmetic(*, tf32: bool, deterministic: bool) -> Iterator[None]:
         UserError: With `deterministic`: torch has no deterministic algorithm for something that was computed.
     """
     with tf32_restored(), _deterministic() if deterministic else nullcontext():
-        _set_tf32(tf32, tf32)
+        _allow_tf32(tf32)
         yield
+
+
+_scopes: list[tuple[bool, bool] | None] = []
+"""What to restore at the end of each `tf32_restored` that is entered; None where nothing was changed in it."""
 
 
 @contextmanager
 def tf32_restored() -> Iterator[None]:
     """Restores at its end whether TF32 is allowed: the scope of `precise` within it."""
-    before = _tf32()
+    _scopes.append(None)
     try:
         yield
     finally:
-        _set_tf32(*before)
+        before = _scopes.pop()
+        if before is not None:
+            _set_tf32(*before)
 
 
 @contextmanager
 def without_tf32() -> Iterator[None]:
     """Forbids TF32 within the block."""
     with tf32_restored():
-        _set_tf32(False, False)
+        _allow_tf32(False)
         yield
 
 
@@ -66,9 +72,14 @@ def precise(device: torch.device) -> Iterator[None]:
     Args:
         device: The device of the tensors.
     """
-    _set_tf32(False, False)
+    _allow_tf32(False)
     with torch.autocast(device.type, enabled=False):
         yield
+
+
+def is_precise(device: torch.device) -> bool:
+    """Returns whether `precise` would change nothing now: no autocast, and on a GPU no TF32."""
+    return not torch.is_autocast_enabled(device.type) and (device.type == "cpu" or _tf32() == (False, False))
 
 
 @contextmanager
@@ -94,6 +105,14 @@ def _deterministic() -> Iterator[None]:
         cudnn.deterministic, cudnn.benchmark = flags
         if variable is None:
             del os.environ[WORKSPACE]
+
+
+def _allow_tf32(allowed: bool) -> None:
+    before = _tf32()
+    if _scopes and _scopes[-1] is None:
+        _scopes[-1] = before
+    if before != (allowed, allowed):
+        _set_tf32(allowed, allowed)
 
 
 def _tf32() -> tuple[bool, bool]:

@@ -5,7 +5,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from gan_core import DataSpec
+from gan_core import DataSpec, Game
 from gan_core.data.dataset import ResidentRows
 from gan_core.randomness import Share
 from gan_core.training.batch_source import BatchSource
@@ -15,7 +15,9 @@ from tests.toys import toy_game, toy_phase
 COUNT = 10
 
 
-def make_source(*, batch: int = 4, accumulate: int = 1, share: Share | None = None) -> BatchSource:
+def make_source(
+    *, batch: int = 4, accumulate: int = 1, share: Share | None = None, game: Game | None = None
+) -> BatchSource:
     """Image number i has the value i. The discriminator has two updates a step, the lazy phase one in every second."""
     phases = [
         toy_phase("discriminator", product, repeats=2),
@@ -24,7 +26,7 @@ def make_source(*, batch: int = 4, accumulate: int = 1, share: Share | None = No
     ]
     pixels = torch.arange(COUNT, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous()
     return BatchSource(
-        game=toy_game(*phases),
+        game=game or toy_game(*phases),
         data=DataSpec.of_images(name="numbers", image_size=2, channels=1, classes=COUNT, count=COUNT),
         tables={"images": ResidentRows({"images": pixels, "labels": torch.arange(COUNT)})},
         mirror=False,

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed import init_process_group
 from torch.distributed.distributed_c10d import destroy_process_group
 
 from gan_core.distributed.batchnorm import GlobalBatchNorm, synchronise
-from gan_core.randomness import Streams, UpdateRandomness
+from gan_core.randomness import Streams
 from gan_core.training.ema import Ema
 
 
@@ -26,18 +26,6 @@ def test_draws_of_one_stream_do_not_overlap() -> None:
     draws = np.concatenate([Streams(0).at("x", position).random(1000) for position in range(50)])
     assert len(np.unique(draws)) == 50_000
     assert draws.mean() == pytest.approx(0.5, abs=0.005)
-
-
-def test_a_loss_draws_a_slice_of_one_global_draw() -> None:
-    def draws(part: slice) -> list[Tensor]:
-        random = UpdateRandomness(Streams(7).at("loss", 0), 8, part, torch.device("cpu"), torch.float32)
-        return [random.uniform(1, 1, 1), random.normal(3), random.uniform()]
-
-    whole, first, second = draws(slice(0, 8)), draws(slice(0, 4)), draws(slice(4, 8))
-    for a, b, c in zip(whole, first, second, strict=True):
-        assert torch.equal(a, torch.cat([b, c]))
-    assert whole[0].shape == (8, 1, 1, 1)
-    assert whole[2].shape == (8,)
 
 
 def test_a_weight_moves_half_way_in_one_half_life() -> None:

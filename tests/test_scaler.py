@@ -5,6 +5,7 @@ torch's own scaler runs, on the CPU (tests/scaled.py). Expected weights are comp
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from gan_core.training.batch_source import BatchSource
 from gan_core.training.meter import Meter
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.phase_trainer import PhaseTrainer
+from gan_core.training.shared_fakes import SharedFakes
 from gan_core.training.snapshot import Snapshot
 from tests.conftest import SMALL, difference, gan_core, make_job, metrics, weights
 from tests.scaled import scaled_accelerator, use_scaler
@@ -300,12 +302,13 @@ def test_losses_are_means_in_float32(name: str) -> None:
         dtype=torch.float32,
     )
     outputs: list[Tensor] = []
+    fakes = SharedFakes([PhaseModule(phase, game.networks) for phase in game.phases], nullcontext)
     for network in game.networks.values():
         network.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     for phase, batches in source.step(0):
         outputs.clear()
         with torch.autocast("cpu", dtype=torch.float16):
-            terms = phase.loss(game.networks, batches[0])
+            terms = phase.loss(game.networks, fakes.filled(phase, batches[0]))
         assert {term: value.dtype for term, value in terms.items()} == dict.fromkeys(terms, torch.float32)
         if "wasserstein" in terms:
             _, on_real, on_fake = outputs[:3]

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from gan_core import RelativisticPairing, Request, squared_gradient_norm
 from gan_core.errors import UserError
 from gan_core.game.game import Game
-from gan_core.testing import made_batch
+from gan_core.testing import made_batch, terms_of
 from tests.conftest import difference, make_job, metrics, weights
 
 VARIANTS = ("vanilla", "dcgan", "acgan", "lsgan", "wgan")
@@ -147,10 +147,11 @@ def test_r1_is_on_real_images_and_r2_on_generated_ones(variant: str) -> None:
     batch = made_batch({"images": torch.full((6, 1, 8, 8), 0.5), "labels": torch.arange(6)}, inputs)
     # The generator normalises by batch statistics, so the fakes depend on the whole batch.
     fake = game.networks["generator"](**inputs).detach()
-    terms = game.phases[0].loss({**game.networks, "discriminator": Discriminator()}, batch)
+    terms = terms_of(game, "discriminator", batch, {**game.networks, "discriminator": Discriminator()})
     assert float(terms["r1"].detach()) == pytest.approx(3 / 2 * 64 * 0.25)
     assert float(terms["r2"].detach()) == pytest.approx(5 / 2 * float(fake.square().sum()) / 6, rel=1e-5)
-    without = build(variant).phases[0].loss({**game.networks, "discriminator": Discriminator()}, batch)
+    networks = {**game.networks, "discriminator": Discriminator()}
+    without = terms_of(build(variant), "discriminator", batch, networks)
     assert without.keys() == terms.keys() - {"r1", "r2"}
     assert all(torch.equal(without[name], terms[name]) for name in without)
 
@@ -184,7 +185,7 @@ def test_label_smoothing_changes_the_target_of_real_images_only(variant: str) ->
     game = build(variant, "label_smoothing=0.1")
     inputs = game.draw(np.random.default_rng(0), Request(count=6))
     batch = made_batch({"images": torch.zeros(6, 1, 8, 8), "labels": torch.arange(6)}, inputs)
-    terms = game.phases[0].loss({**game.networks, "discriminator": Constant()}, batch)
+    terms = terms_of(game, "discriminator", batch, {**game.networks, "discriminator": Constant()})
     assert float(terms["real"]) == pytest.approx(-0.9 * math.log(0.8) - 0.1 * math.log(0.2))
     assert float(terms["fake"]) == pytest.approx(-math.log(0.2))
 

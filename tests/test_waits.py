@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,7 +16,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan_core.data.image_files import StreamedRows
-from gan_core.randomness import UpdateRandomness
+from gan_core.randomness import Streams
+from gan_core.row_randomness import Draws, UpdateRandomness
 from gan_core.training.ema import Ema
 from gan_core.training.meter import Meter
 from gan_core.training.phase_trainer import PhaseTrainer
@@ -120,7 +120,7 @@ class OneGpu(TorchFunctionMode):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_random_numbers_are_copied_from_pinned_memory(dtype: torch.dtype) -> None:
     gpu = torch.device("cuda")
-    random = UpdateRandomness(np.random.default_rng(0), 4, slice(1, 3), gpu, dtype)
+    random = UpdateRandomness(Draws(Streams(0), "loss", 0, slice(1, 3)), gpu, dtype)
     inputs = {"z": torch.arange(3.0), "labels": torch.arange(3)}
     with OneGpu() as copied:
         placed, drawn = place(inputs, gpu, dtype), random.normal(2)

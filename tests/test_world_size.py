@@ -70,9 +70,12 @@ def plan_of(*assignments: str, **flags: object) -> dict[str, str]:
 def test_the_plan_names_what_depends_on_the_number_of_processes() -> None:
     same = "the same on any number of processes, unless a loss or network draws random numbers itself"
     assert plan_of(variant="dcgan")["result"] == same
-    assert plan_of("dropout=0.0", variant="acgan")["result"] == same
-    result = plan_of("dropout=0.3", "batchnorm=local", variant="acgan")["result"]
-    parts = "dropout (discriminator), local batch normalisation (generator)"
+    assert plan_of("dropout=0.3", variant="acgan")["result"] == same
+    job = make_job("dropout=0.3", "batchnorm=local", variant="acgan")
+    game = job.build()
+    game.networks["discriminator"].append_to = torch.nn.Dropout(0.5)  # A stranger's network, with torch's dropout.
+    result = plan_rows(job, game, 6400)["result"]
+    parts = "torch's dropout (discriminator), local batch normalisation (generator)"
     assert result == f"depends on the number of processes: {parts}"
 
 

@@ -1,8 +1,6 @@
 """Trains every first-party variant, and the game of tests.memory_game, for a few steps with 1, 2 and 4 processes.
 
 python -m tests.worlds FOLDER
-
-Dropout is off in all of them, because its result depends on the number of processes.
 """
 
 import atexit
@@ -39,10 +37,11 @@ GAMES = {
     "lsgan": ("lsgan", "width=4", "ema_kimg=0.1"),
     "wgan": ("wgan", "width=4", "critic_steps=2"),
     "wgan-gp": ("wgan", "width=4", "critic_steps=2", "penalty=gradient", "discriminator_norm=spectral"),
-    "acgan": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", "generator_fakes=2"),
+    "acgan": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", "generator_fakes=2", "dropout=0.3"),
     "began": ("began", "width=2", "latent=4", "repeats=1", "lambda_k=0.1", "lr=0.001", "patience=256"),
 }
-"""Default networks, mostly with batch normalisation; the options cover clipping, penalties, labels, averages, state."""
+"""Default networks, mostly with batch normalisation; the options cover clipping, penalties, labels, averages, dropout,
+state."""
 
 ALL = {**GAMES, "memory": ("memory", "bad=5", "on_nan=skip")}
 """And a game whose state and losses depend on the rows of all processes, on two tables."""

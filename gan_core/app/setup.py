@@ -27,6 +27,7 @@ from gan_core.training.ema import Ema
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.phase_trainer import PhaseTrainer
 from gan_core.training.schedule import Schedule
+from gan_core.training.shared_fakes import SharedFakes, layers_of
 from gan_core.training.snapshot import Snapshot
 from gan_core.training.state import TrainingState
 
@@ -46,7 +47,8 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, source: BatchSou
         synchronise(networks)
     modules = [PhaseModule(phase, networks) for phase in game.phases]
     take_snapshot = partial(Snapshot, networks, extra_state)
-    _probe(modules, source, take_snapshot(weights=True))
+    fakes = SharedFakes(modules, accelerator.autocast)
+    _probe(modules, fakes, source, take_snapshot(weights=True))
     _check_metrics(job, game, modules)
     schedule = Schedule(
         kind=settings.lr_schedule, begin=int(settings.lr_decay_from * length), end=length, final=settings.lr_final
@@ -56,7 +58,9 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, source: BatchSou
     for module in sorted(modules, key=lambda module: isinstance(module.phase.optimizer, str)):  # Owners first.
         owner = module.phase.optimizer
         shared = trainers[owner].optimizer if isinstance(owner, str) else None
-        trainers[module.phase.name] = PhaseTrainer(module, accelerator, schedule, settings.clip_norm, skipping, shared)
+        trainers[module.phase.name] = PhaseTrainer(
+            module, accelerator, schedule, settings.clip_norm, skipping, shared, fakes
+        )
     state = TrainingState(
         networks=networks,
         averages=averages,
@@ -79,12 +83,15 @@ def _half_life(job: Job, game: Game, length: int) -> Callable[[int], float]:
     return lambda seen: own(Moment(images_seen=seen, progress=min(1.0, seen / length), batch=settings.batch))
 
 
-def _probe(modules: list[PhaseModule], source: BatchSource, before: Snapshot) -> None:
+def _probe(modules: list[PhaseModule], fakes: SharedFakes, source: BatchSource, before: Snapshot) -> None:
     """Runs one backward and `after` of every phase on its first batch, to find its terms and unused parameters."""
     by_name = {module.phase.name: module for module in modules}
     for phase, batches in source.step(0):
         if module := by_name.pop(phase.name, None):
-            module.find_unused(batches[0])
+            batch = fakes.filled(phase, batches[0])
+            with fakes.autocast(), layers_of(batch):
+                module.find_unused(batch)
+            fakes.stepped(phase)
     before.restore(torch.zeros((), dtype=torch.bool, device=source.device))
 
 

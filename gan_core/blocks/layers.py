@@ -10,6 +10,8 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from gan_core.blocks import dropout
+
 Shape = tuple[int, ...]
 """A shape without the batch dimension: (features,) or (C, H, W)."""
 
@@ -114,7 +116,7 @@ class Dropout(Layer):
     rate: float = Field(gt=0, lt=1)
 
     def build(self, shape: Shape) -> nn.Module:
-        return nn.Dropout(self.rate)
+        return dropout.Dropout(self.rate)
 
 
 class Affine(Layer):

@@ -43,6 +43,14 @@ class OptimizerOptions(Options):
         return adam(lr=lr, betas=(self.beta1, self.beta2), epsilon=self.epsilon)
 
 
+class TwoPlayerOptions(Options):
+    """How the two networks take turns."""
+
+    fresh_latents: bool = False
+    """Update the generator on latents of its own (Goodfellow et al. 2014, algorithm 1), in place of the images that the
+    discriminator has just been updated on. The latter runs the generator once a step, as most programs do."""
+
+
 class LayerListOptions(Options):
     """Layer lists that replace the variant's own networks, and the discriminator's normalisation."""
 

@@ -33,6 +33,11 @@ def generated(network: str = "generator", *, given: tuple[str, ...] = (), like: 
     return Output(generate=generate, given=given, like=like)
 
 
+def generated_images(networks: Networks, batch: Batch) -> dict[str, Tensor]:
+    """For `Phase.make_fake`: the images of the network "generator", which is called with the batch's inputs by name."""
+    return {"images": networks["generator"](**batch.inputs)}
+
+
 def two_player(
     *,
     generator: nn.Module,
@@ -43,8 +48,12 @@ def two_player(
     discriminator_optimizer: MakeOptimizer,
     discriminator_steps: int = 1,
     generator_fakes: int = 1,
+    fresh_latents: bool = False,
 ) -> Game:
     """Returns the game of Goodfellow et al. 2014, algorithm 1: alternating updates of discriminator and generator.
+
+    By default both are updated on the same fakes, as most programs do (PyTorch's and TensorFlow's DCGAN tutorials):
+    the generator runs forward once a step.
 
     Args:
         generator: Called with the inputs that `draw` returns, by name; returns images (B, C, H, W) in [-1, 1].
@@ -55,19 +64,20 @@ def two_player(
         discriminator_optimizer: Makes the discriminator's optimizer.
         discriminator_steps: k of algorithm 1: updates of the discriminator per training step, each on a new batch.
         generator_fakes: Number of fakes in the generator's batch per real image.
+        fresh_latents: Whether the generator is updated on latents of its own, as in algorithm 1. It always is with
+            several discriminator steps or generator fakes.
 
     Raises:
         ValueError: `discriminator_steps` or `generator_fakes` is below 1.
     """
 
     def discriminator_loss(networks: Networks, batch: Batch) -> Terms:
-        fake = networks["generator"](**batch.inputs)
-        return loss.discriminator(networks["discriminator"], batch.images, fake)
+        return loss.discriminator(networks["discriminator"], batch.images, batch.fake["images"])
 
     def generator_loss(networks: Networks, batch: Batch) -> Terms:
-        fake = networks["generator"](**batch.inputs)
-        return loss.generator(networks["discriminator"], batch.images, fake)
+        return loss.generator(networks["discriminator"], batch.images, batch.fake["images"])
 
+    fresh = fresh_latents or discriminator_steps > 1 or generator_fakes > 1
     return Game(
         networks={"generator": generator, "discriminator": discriminator},
         phases=[
@@ -77,6 +87,7 @@ def two_player(
                 loss=discriminator_loss,
                 optimizer=discriminator_optimizer,
                 repeats=discriminator_steps,
+                make_fake=generated_images,
             ),
             Phase(
                 name="generator",
@@ -84,6 +95,8 @@ def two_player(
                 loss=generator_loss,
                 optimizer=generator_optimizer,
                 fakes=generator_fakes,
+                make_fake=generated_images if fresh else None,
+                on=None if fresh else "discriminator",
             ),
         ],
         draw=draw,

@@ -4,9 +4,9 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gan_core.blocks.dropout import Dropout
 from gan_core.blocks.layer_list import initialise
 
 MOST_WIDTHS = 8
@@ -61,7 +61,7 @@ class UNet(nn.Module):
             self.up.append(nn.Sequential(nn.ReLU(), up, _norm(norm, after)))
             inner = 2 * after  # With the skip connection.
         self.last = nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(inner, out_channels, 4, 2, 1), nn.Tanh())
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         initialise(self, "normal")
 
     def forward(self, images: Tensor, *, noise: bool | None = None) -> Tensor:
@@ -82,7 +82,7 @@ class UNet(nn.Module):
         for number, up in enumerate(self.up):
             x = up(x)
             if number < DROPPED:
-                x = F.dropout(x, self.dropout.p, dropping)
+                x = self.dropout(x, dropping)
             x = torch.cat((skips.pop(), x), 1)
         translated: Tensor = self.last(x)
         return translated

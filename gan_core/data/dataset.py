@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan_core.data.row_order import Indices
 from gan_core.game.data_spec import DataSpec, Field, ImageField, LabelField, Table
 from gan_core.transfer import to_device
 
@@ -34,7 +35,7 @@ class Rows(Protocol):
     def to(self, device: torch.device) -> "Rows":
         """Moves resident rows to the device."""
 
-    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealRows]:
+    def batches(self, indices: Iterable[Indices]) -> Iterator[RealRows]:
         """Yields the rows at each list of indices, on the device."""
 
 
@@ -103,7 +104,7 @@ class OneField:
         """Moves the rows."""
         return OneField(self.rows.to(device), self.name)
 
-    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealRows]:
+    def batches(self, indices: Iterable[Indices]) -> Iterator[RealRows]:
         """Yields the field and the labels at each list of indices."""
         for batch in self.rows.batches(indices):
             yield {"images": batch[self.name], **{key: batch[key] for key in self.rows.labels}}
@@ -141,11 +142,11 @@ class ResidentRows:
         """Moves the columns to the device."""
         return ResidentRows({name: column.to(device) for name, column in self.columns.items()}, self.converted)
 
-    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealRows]:
+    def batches(self, indices: Iterable[Indices]) -> Iterator[RealRows]:
         """Gathers the rows at each list of indices."""
         device = next(iter(self.columns.values())).device
         for chosen in indices:
-            yield self.gather(to_device(torch.tensor(chosen), device))
+            yield self.gather(to_device(torch.as_tensor(chosen), device))
 
     def gather(self, at: Tensor) -> RealRows:
         """Returns the rows at indices (B,), converted."""

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from gan_core.cores import usable_cores
 from gan_core.data.dataset import RealRows
 from gan_core.data.folder_files import Problems
+from gan_core.data.row_order import Indices
 from gan_core.game.data_spec import ImageField
 from gan_core.transfer import to_device
 
@@ -113,7 +114,7 @@ class StreamedRows:
         self.device = device
         return self
 
-    def batches(self, indices: Iterable[list[int]]) -> Iterator[RealRows]:
+    def batches(self, indices: Iterable[Indices]) -> Iterator[RealRows]:
         """Decodes the rows at each list of indices, a few batches ahead."""
         loader = DataLoader(
             _Decoded(self),
@@ -137,8 +138,8 @@ class _Decoded(Dataset[dict[str, Tensor]]):
 class _IndexBatches(Sampler[list[int]]):
     """Adapts lists of indices to DataLoader's batch_sampler."""
 
-    def __init__(self, indices: Iterable[list[int]]) -> None:
+    def __init__(self, indices: Iterable[Indices]) -> None:
         self.indices = indices
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.indices)
+        return map(list, self.indices)

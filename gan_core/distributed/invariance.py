@@ -11,12 +11,13 @@ from gan_core.game.phase import Networks
 def depends_on_processes(networks: Networks, *, local_batchnorm: bool) -> list[str]:
     """Returns the modules that depend on the number of processes, each with its networks; empty if there are none.
 
-    Each process draws the dropout masks of its own images: a resume is exact with the same number of processes, but not
-    with another number. Functions such as torch.nn.functional.dropout are not found.
+    With torch's own dropout each process draws the masks of its own images: a resume is exact with the same number of
+    processes, but not with another number. `gan_core.Dropout` has the same masks on any number. Functions such as
+    torch.nn.functional.dropout are not found.
     """
     dropout = [name for name, network in networks.items() if any(map(_is_dropout, network.modules()))]
     batchnorm = [name for name in with_batchnorm(networks) if local_batchnorm]
-    parts = {"dropout": dropout, "local batch normalisation": batchnorm}
+    parts = {"torch's dropout": dropout, "local batch normalisation": batchnorm}
     if not local_batchnorm:
         for name, classes in not_synchronised(networks).items():
             for kind in classes:

@@ -45,7 +45,7 @@ def train_classifier(
     streams, batch = Streams(seed), _batch_size(count)
     steps = ceil(max(_EPOCHS * count, _IMAGES) / batch)
     order = RowOrder(streams, "images", count)
-    indices = [order[slice(step * batch, (step + 1) * batch)] for step in range(steps)]
+    indices = [order[slice(step * batch, (step + 1) * batch)].tolist() for step in range(steps)]
     network.to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=_LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LR, total_steps=steps)

@@ -1,7 +1,7 @@
 """The batch that a loss receives: real rows, the generator's inputs, random numbers, and where the run stands."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -64,6 +64,7 @@ class Batch:
         real: Real rows by field: images (B, C, H, W) in [-1, 1], labels (B,) int64. Fields of one table belong together
             row by row; tables are shuffled independently.
         inputs: The generator's inputs for B · `Phase.fakes` fakes, as returned by the game's `draw`.
+        fake: What `Phase.make_fake` made of this batch, by name. A gradient reaches the networks that the phase trains.
         random: Random numbers for the loss, such as the ε of a gradient penalty.
         moment: Where the run stands.
         processes: All processes of the run.
@@ -74,6 +75,7 @@ class Batch:
     random: Randomness
     moment: Moment
     processes: Processes
+    fake: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def images(self) -> Tensor:

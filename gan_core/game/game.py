@@ -93,6 +93,8 @@ class Game:
             for name in ("repeats", "every", "fakes"):
                 if getattr(phase, name) != getattr(earlier[phase.on], name):
                     raise ValueError(f"{what}, which has other {name}")
+            if phase.make_fake is not None:
+                raise ValueError(f"{what}, so its fakes are those of that phase: leave out its make_fake")
 
     @property
     def batches_per_step(self) -> int:

@@ -20,7 +20,7 @@ class Request:
         given: Rows that the fakes are made from, by field of `Output.given`: images (count, C, H, W) in [-1, 1], labels
             (count,) int64, on the CPU. Empty in training, where a loss has its real rows in `Batch.real` and `draw`
             samples labels itself.
-        first: Number of the first fake; 0 in training.
+        first: Number of the first fake: of all samples, or in training of the global batch.
         grid: Rows of the grid in which the images are shown: fake i stands in row i % grid. 0 where there is none.
         options: The sampling options, an object of `Variant.sampling`; None in training.
     """
@@ -35,9 +35,9 @@ class Request:
 Draw = Callable[[np.random.Generator, Request], Inputs]
 """`draw(random, request)` returns the generator's inputs for `request.count` fakes, as CPU tensors.
 
-In training every process draws the inputs of the whole global batch, `Moment.batch` · `Phase.fakes`, and takes its
-slice. Samples are drawn in blocks of 64, on one process each, and are the same for the same seed. `random` is the only
-source of randomness, and no state changes here.
+In training the inputs of a global batch, `Moment.batch` · `Phase.fakes`, are drawn in blocks of 16; each process draws
+those that its rows are in. Samples are drawn in blocks of 64, on one process each, and are the same for the same seed.
+`random` is the only source of randomness, and no state changes here.
 """
 
 

@@ -43,8 +43,12 @@ class Phase:
             optimizer of its own, one that divides by the size of its gradients (Adam, RMSProp) cancels the weight of
             the phase's terms: its steps are as long with a weight of 1 as with 1,000.
         fakes: Number of fakes in a batch per real row (2: the generator trains on twice as many images).
+        make_fake: `make_fake(networks, batch)` returns fakes (images, or what else is generated) by name, as
+            `Batch.fake` has them. The core calls it before the loss, outside of the phase's own forward pass.
         on: Name of an earlier phase, on whose batch of the same step this phase is updated too: the same real rows,
-            inputs and random numbers. It has the same `fakes`, `repeats` and `every`.
+            inputs, random numbers and fakes. It has the same `fakes`, `repeats` and `every`, and no `make_fake`. The
+            fakes are made once: all phases on a batch see the same values, also if a network that made them has been
+            updated since. Only for a phase that trains such a network, they are then made anew.
         tune: `tune(moment)` returns settings of the optimizer for this update, such as {"lr": 1e-4, "betas": (0, 0.9)};
             they may depend on the game's state. Learning rates also follow the run's `lr_schedule`.
         after: `after(networks, terms, batch)` is called after each optimizer step under `torch.no_grad()`, with the
@@ -60,6 +64,7 @@ class Phase:
     repeats: int = 1
     every: int = 1
     fakes: int = 1
+    make_fake: Callable[[Networks, Batch], Mapping[str, Tensor]] | None = None
     on: str | None = None
     tune: Callable[[Moment], Mapping[str, Any]] | None = None
     after: Callable[[Networks, Terms, Batch], Terms | None] | None = None

@@ -1,6 +1,7 @@
 """Samples that depend only on the weights, the seed and the sample's number."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from copy import deepcopy
 
 import torch
@@ -14,6 +15,7 @@ from gan_core.game.output import Request
 from gan_core.game.phase import Networks
 from gan_core.game.variant import Options
 from gan_core.randomness import Streams
+from gan_core.row_randomness import Draws, LayerRandomness, layers_draw
 from gan_core.sampling.given import BLOCK, GivenRows, given_images, output_named
 from gan_core.transfer import place
 
@@ -79,10 +81,13 @@ class Sampler:
             return
         self._prepared = {name: deepcopy(network) for name, network in self.networks.items()}
         self.streams.seed_modules("modules in prepare", 0, 0)
-        with torch.no_grad():
+        with torch.no_grad(), self._layers("prepare", 0, 1):
             self.game.prepare(self._prepared, self.streams.at("prepare", 0), self.options)
         for network in self._prepared.values():
             network.eval()
+
+    def _layers(self, what: str, position: int, count: int) -> AbstractContextManager[None]:
+        return layers_draw(LayerRandomness(Draws(self.streams, f"layers in {what}", position, slice(0, count))))
 
     @torch.no_grad()
     def generated(
@@ -100,7 +105,8 @@ class Sampler:
         request = self.request(number, labels, rows=rows, grid=grid, count=count)
         inputs = self.game.draw(self.streams.at("samples", number), request)
         self.streams.seed_modules("modules in samples", number, 0)  # For generators with random layers.
-        images = self.output.generate(self._prepared, place(inputs, self.device, self.dtype), self.options)
+        with self._layers("samples", number, count):
+            images = self.output.generate(self._prepared, place(inputs, self.device, self.dtype), self.options)
         return dict(images) if isinstance(images, Mapping) else {self.name: images}
 
     def request(

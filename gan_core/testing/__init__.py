@@ -17,3 +17,4 @@ from gan_core.testing.kit import Check as Check
 from gan_core.testing.kit import checks_of as checks_of
 from gan_core.testing.kit import parametrize_with_checks as parametrize_with_checks
 from gan_core.testing.made_batch import made_batch as made_batch
+from gan_core.testing.made_batch import terms_of as terms_of

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor
 from gan_core.game.batch import Batch
 from gan_core.game.game import Game
 from gan_core.game.output import Request
-from gan_core.game.phase import Phase
 from gan_core.plugins.options import option_rows
 from gan_core.sampling.given import BLOCK, given_rows
 from gan_core.sampling.sampler import Sampler
@@ -18,6 +18,7 @@ from gan_core.testing.invariance import assert_equal, trains_the_same_anywhere
 from gan_core.testing.plugin_checks import check_bound, check_quiet_import
 from gan_core.testing.subject import Subject
 from gan_core.training.phase_module import PhaseModule
+from gan_core.training.shared_fakes import SharedFakes, layers_of
 
 
 def declares_its_bound(subject: Subject) -> None:
@@ -102,7 +103,7 @@ def learns_what_it_names(subject: Subject) -> None:
         )
         bad = [name for name, term in terms.items() if not torch.isfinite(term)]
         assert not bad, f"phase {phase.name!r} has terms that are not finite: {', '.join(bad)}"
-        again = module(_later_batch(subject, game, phase))[1]
+        again = module(_later_batch(subject, game, module))[1]
         assert list(again) == list(terms), f"phase {phase.name!r} returns other terms in its second update"
     for owner, module in owners.items():
         silent = [names[id(p)] for p in module.trained if id(p) not in reached[owner]]
@@ -201,20 +202,28 @@ def _updates(subject: Subject, game: Game) -> Iterator[tuple[PhaseModule, dict[s
     Yields after the backward pass, with no gradient but that of this phase.
     """
     modules = {phase.name: PhaseModule(phase, game.networks) for phase in game.phases}
+    fakes = SharedFakes(list(modules.values()), nullcontext)
     for phase, batches in subject.batch_source(game).step(0):
         if (module := modules.pop(phase.name, None)) is None:
             continue
+        batch = fakes.filled(phase, batches[0])
         module.zero_grad()
         module.freeze_others()
-        total, terms = module(batches[0])
+        with layers_of(batch):
+            total, terms = module(batch)
         total.backward()
+        fakes.stepped(phase)
         yield module, terms
         if phase.after is not None:
             with torch.no_grad():
-                phase.after(dict(game.networks), terms, batches[0])
+                phase.after(dict(game.networks), terms, batch)
 
 
-def _later_batch(subject: Subject, game: Game, phase: Phase) -> Batch:
+def _later_batch(subject: Subject, game: Game, module: PhaseModule) -> Batch:
     """Returns the phase's first batch in the second step in which it is updated."""
-    source = subject.batch_source(game)
-    return next(batches[0] for other, batches in source.step(phase.every * source.step_images) if other is phase)
+    source, phase = subject.batch_source(game), module.phase
+    fakes = SharedFakes([PhaseModule(each, game.networks) for each in game.phases], nullcontext)
+    later = next(batches[0] for other, batches in source.step(phase.every * source.step_images) if other is phase)
+    batch = fakes.filled(phase, later)
+    module.freeze_others()
+    return batch

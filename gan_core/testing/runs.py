@@ -1,4 +1,4 @@
-"""Trains a variant for a few steps in float64 with dropout off: for the conformance kit.
+"""Trains a variant for a few steps in float64 with torch's dropout off: for the conformance kit.
 
 python -m gan_core.testing.runs NAME IMAGE_SIZE CHANNELS OPTIONS FOLDER=STEPS[@PROCESSES] ...
 
@@ -36,10 +36,10 @@ from gan_core.testing.ports import free_ports, rank_environments
 
 
 class JobWithoutDropout(Job):
-    """A job without dropout, which depends on the number of processes, as documented."""
+    """A job without torch's dropout, which depends on the number of processes, as documented."""
 
     def build(self) -> Game:
-        """Builds the game and turns dropout off."""
+        """Builds the game and turns torch's dropout off."""
         game = super().build()
         for network in game.networks.values():
             _turn_off(network)

@@ -26,6 +26,8 @@ class PhaseModule(nn.Module):
         # Networks may share modules: each parameter once.
         parameters = (parameter for name in phase.trains for parameter in networks[name].parameters())
         self.trained = list(dict.fromkeys(parameter for parameter in parameters if parameter.requires_grad))
+        trained = set(map(id, self.trained))
+        self._wanted = [(parameter, id(parameter) in trained) for parameter in self.networks.parameters()]
         self.unused: list[nn.Parameter] = []
         self.terms: tuple[str, ...] = ()
 
@@ -43,7 +45,7 @@ class PhaseModule(nn.Module):
                 f"phase {self.phase.name!r} trains no parameter of {', '.join(self.phase.trains)}: none of its terms "
                 f"({', '.join(terms) or 'none'}) carries a gradient"
             )
-        total = torch.stack(learning).sum()
+        total = sum(learning[1:], start=learning[0])
         # DistributedDataParallel waits for a gradient of every trained parameter; unused ones get a gradient of zero.
         for parameter in self.unused:
             total = total + 0.0 * parameter.sum()
@@ -71,9 +73,9 @@ class PhaseModule(nn.Module):
 
     def freeze_others(self) -> None:
         """Unfreezes the phase's parameters and freezes all others of the game."""
-        trained = set(map(id, self.trained))
-        for parameter in self.networks.parameters():
-            parameter.requires_grad_(id(parameter) in trained)
+        for parameter, wanted in self._wanted:
+            if parameter.requires_grad is not wanted:
+                parameter.requires_grad_(wanted)
 
     @tf32_restored()
     def find_unused(self, batch: Batch) -> None:

@@ -18,6 +18,7 @@ from gan_core.precision import tf32_restored
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.schedule import Schedule
 from gan_core.training.scheduled_optimizer import ScheduledOptimizer
+from gan_core.training.shared_fakes import SharedFakes, layers_of
 from gan_core.training.snapshot import Snapshot
 
 
@@ -48,6 +49,7 @@ class PhaseTrainer:
         clip_norm: float | None,
         snapshot: Callable[..., Snapshot] | None = None,
         shared: ScheduledOptimizer | None = None,
+        fakes: SharedFakes | None = None,
     ) -> None:
         """Wraps the phase and makes its optimizer.
 
@@ -59,8 +61,10 @@ class PhaseTrainer:
             snapshot: Copies the other state that an update changes. If given, updates whose gradient is not finite are
                 skipped; without a gradient scaler each update then waits for the device. With one it is required.
             shared: The optimizer of the phase that `Phase.optimizer` names.
+            fakes: Makes the fakes of all phases.
         """
         self.phase, self.plain, self.accelerator = module.phase, module, accelerator
+        self.fakes = fakes or SharedFakes([module], accelerator.autocast)
         self.clip_norm, self.snapshot = clip_norm, snapshot
         assert accelerator.scaler is None or snapshot is not None
         module.freeze_others()
@@ -89,7 +93,6 @@ class PhaseTrainer:
         Raises:
             TrainingError: On several processes, a trained parameter got no gradient. No weight was changed.
         """
-        self.plain.freeze_others()
         scaled, after = self.accelerator.scaler is not None, self.phase.after
         before = None if self.snapshot is None else self.snapshot(weights=scaled and after is not None)
         reduction = self._reduction
@@ -98,14 +101,16 @@ class PhaseTrainer:
         tune = self.phase.tune
         self.optimizer.begin(images_seen, {} if tune is None else tune(micro_batches[-1].moment))
         parts = []
-        for batch in micro_batches:
-            last = batch is micro_batches[-1]
-            with nullcontext() if last else self.accelerator.no_sync(self.module):
+        for number, given in enumerate(micro_batches, start=1):
+            last = number == len(micro_batches)
+            batch = self.fakes.filled(self.phase, given)
+            self.plain.freeze_others()
+            with nullcontext() if last else self.accelerator.no_sync(self.module), layers_of(given):
                 total, terms = self.module(batch)
-                self.accelerator.backward(total / len(micro_batches))
+                self._backward(total / len(micro_batches) if len(micro_batches) > 1 else total)
             parts.append(terms)
         self._check_reached()
-        terms = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+        terms = parts[0] if len(parts) == 1 else _means(parts)
         terms["gradient norm"] = norm = self._gradient_norm()
         finite = norm.isfinite()
         if before is not None and not scaled and not finite:
@@ -114,15 +119,20 @@ class PhaseTrainer:
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.plain.trained, self.clip_norm, norm)
         self.optimizer.step(finite)
+        self.fakes.stepped(self.phase)
         if after is not None:
             reduced = {name: self.accelerator.reduce(term, "mean") for name, term in terms.items()}
             with torch.no_grad():
-                more = after(dict(self.plain.networks.items()), reduced, micro_batches[-1]) or {}
+                more = after(dict(self.plain.networks.items()), reduced, batch) or {}
             terms = {**{name: term.detach().reshape(()) for name, term in more.items()}, **terms}
         if before is None or not scaled:
             return Update(terms=terms, finite=reduction.finite)
         before.restore(finite)
         return Update(terms=terms, finite=reduction.finite, skipped=~finite)
+
+    def _backward(self, total: Tensor) -> None:
+        scaler = self.accelerator.scaler
+        (total if scaler is None else scaler.scale(total)).backward()
 
     def _check_reached(self) -> None:
         """Checks that the backward pass has reached every parameter: for the others, the processes wait in vain."""
@@ -143,6 +153,10 @@ class PhaseTrainer:
     def _gradient_norm(self) -> Tensor:
         self.optimizer.unscale()
         return torch.nn.utils.get_total_norm([p.grad for p in self.plain.trained if p.grad is not None])
+
+
+def _means(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
 
 @dataclass(kw_only=True, slots=True)

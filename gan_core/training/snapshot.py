@@ -37,7 +37,8 @@ class Snapshot:
     def restore(self, finite: Tensor) -> None:
         """Restores everything unless `finite`, a bool on the device; see `select` for when it waits for the device."""
         for key, tensor in self._current():
-            tensor.copy_(torch.where(finite, tensor, self._tensors[key]))
+            # `data`, because torch would take it for a change of what a graph of shared fakes has saved.
+            tensor.data.copy_(torch.where(finite, tensor, self._tensors[key]))
         for name, owner in self.extra_state.items():
             owner.load_state_dict(select(finite, owner.state_dict(), self._states[name]))
 

@@ -24,9 +24,12 @@ from gan_core import (
     Phase,
     Request,
     Terms,
+    TwoPlayerOptions,
     Variant,
     build_layers,
+    differentiable,
     generated,
+    generated_images,
     gradient_penalties,
     initialise,
     logistic_terms,
@@ -34,7 +37,7 @@ from gan_core import (
 )
 
 
-class AcganOptions(PenaltyOptions, OptimizerOptions):
+class AcganOptions(PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
     """Options of AC-GAN."""
 
     latent: int = Field(100, ge=1)
@@ -151,23 +154,26 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
 
     def discriminator_loss(networks: Networks, batch: Batch) -> Terms:
         assert batch.labels is not None
-        fake, D = networks["generator"](**batch.inputs), networks["discriminator"]
-        source_real, class_real = D(batch.images)
+        D = networks["discriminator"]
+        real, fake = differentiable(batch.images, options.r1), differentiable(batch.fake["images"], options.r2)
+        source_real, class_real = D(real)
         source_fake, class_fake = D(fake)
+        known = {"logits_real": source_real, "logits_fake": source_fake}
         return {
-            **gradient_penalties(lambda images: D(images)[0], batch.images, fake, options.r1, options.r2),
+            **gradient_penalties(lambda images: D(images)[0], real, fake, options.r1, options.r2, **known),
             **logistic_terms(source_real, source_fake, options.label_smoothing),
             "class of real": options.class_weight * F.cross_entropy(class_real, batch.labels),
             "class of fake": fake_class_weight * F.cross_entropy(class_fake, batch.inputs["labels"]),
         }
 
     def generator_loss(networks: Networks, batch: Batch) -> Terms:
-        source, category = networks["discriminator"](networks["generator"](**batch.inputs))
+        source, category = networks["discriminator"](batch.fake["images"])
         return {
             "adversarial": precise_mean(F.softplus(-source)),
             "class": options.class_weight * F.cross_entropy(category, batch.inputs["labels"]),
         }
 
+    fresh = options.fresh_latents or options.generator_fakes > 1
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
     return Game(
         networks={
@@ -180,6 +186,7 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
                 trains=("discriminator",),
                 loss=discriminator_loss,
                 optimizer=discriminator_optimizer,
+                make_fake=generated_images,
             ),
             Phase(
                 name="generator",
@@ -187,6 +194,8 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
                 loss=generator_loss,
                 optimizer=generator_optimizer,
                 fakes=options.generator_fakes,
+                make_fake=generated_images if fresh else None,
+                on=None if fresh else "discriminator",
             ),
         ],
         draw=draw,

@@ -7,7 +7,6 @@ domains have one size, whose sides are multiples of 4.
 from functools import partial
 
 import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -64,6 +63,11 @@ def distance(images: Tensor, others: Tensor) -> Tensor:
     return precise_mean((images - others).abs())
 
 
+def translations(networks: Networks, batch: Batch) -> dict[str, Tensor]:
+    """G(a) and F(b), by the domain that they are to belong to."""
+    return {target: networks[f"generator_{source}{target}"](batch.real[source]) for source, target in OTHER.items()}
+
+
 def generators_loss(networks: Networks, batch: Batch, options: CycleganOptions) -> Terms:
     """Equation 3 with least squares: (D_b(G(a)) - 1)² + λ |F(G(a)) - a| + λ · identity |G(b) - b|, and with a for b.
 
@@ -73,8 +77,7 @@ def generators_loss(networks: Networks, batch: Batch, options: CycleganOptions) 
     terms: dict[str, Tensor] = {}
     for source, target in OTHER.items():
         there, back = networks[f"generator_{source}{target}"], networks[f"generator_{target}{source}"]
-        real, real_target = batch.real[source], batch.real[target]
-        fake = there(real)
+        real, real_target, fake = batch.real[source], batch.real[target], batch.fake[target]
         terms[f"adversarial_{target}"] = squared(networks[f"discriminator_{target}"](fake), 1.0)
         terms[f"cycle_{source}"] = options.cycle * distance(back(fake), real)
         if options.identity:
@@ -88,10 +91,8 @@ def discriminators_loss(networks: Networks, batch: Batch, pools: dict[str, Image
     "We divide the objective by 2 while optimizing D, which slows down the rate at which D learns" (section 4).
     """
     terms: dict[str, Tensor] = {}
-    for source, target in OTHER.items():
-        with torch.no_grad():
-            fake = networks[f"generator_{source}{target}"](batch.real[source])
-        fake = pools[target].exchange(fake, batch)
+    for target in OTHER.values():
+        fake = pools[target].exchange(batch.fake[target], batch)
         discriminator = networks[f"discriminator_{target}"]
         terms[f"real_{target}"] = 0.5 * squared(discriminator(batch.real[target]), 1.0)
         terms[f"fake_{target}"] = 0.5 * squared(discriminator(fake), 0.0)
@@ -158,6 +159,7 @@ def build(options: CycleganOptions, data: DataSpec) -> Game:
                 trains=("generator_ab", "generator_ba"),
                 loss=partial(generators_loss, options=options),
                 optimizer=generator_optimizer,
+                make_fake=translations,
             ),
             Phase(
                 name="discriminators",

@@ -17,6 +17,7 @@ from gan_core import (
     ObjectiveOptions,
     OptimizerOptions,
     PenaltyOptions,
+    TwoPlayerOptions,
     Variant,
     normal_latents,
     two_player,
@@ -37,7 +38,7 @@ class DcganNetworkOptions(LayerListOptions):
     """Upper limit of the feature maps of a layer."""
 
 
-class DcganOptions(DcganNetworkOptions, ObjectiveOptions, PenaltyOptions, OptimizerOptions):
+class DcganOptions(DcganNetworkOptions, ObjectiveOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
     """Options of DCGAN. The defaults lr = 2e-4, beta1 = 0.5 and the non-saturating loss are the paper's."""
 
 
@@ -143,6 +144,7 @@ def build(options: DcganOptions, data: DataSpec) -> Game:
         draw=normal_latents(options.latent),
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,
+        fresh_latents=options.fresh_latents,
     )
 
 

@@ -16,6 +16,7 @@ from gan_core import (
     OptimizerOptions,
     PenaltyOptions,
     Terms,
+    TwoPlayerOptions,
     Variant,
     normal_latents,
     precise_mean,
@@ -23,7 +24,7 @@ from gan_core import (
 )
 
 
-class LsganOptions(DcganNetworkOptions, PenaltyOptions, OptimizerOptions):
+class LsganOptions(DcganNetworkOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
     """Options of LSGAN.
 
     The paper has two settings: a, b, c = 0, 1, 1 (equation 9, the default) and -1, 1, 0 (equation 8), which minimises a
@@ -77,6 +78,7 @@ def build(options: LsganOptions, data: DataSpec) -> Game:
         draw=normal_latents(options.latent),
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,
+        fresh_latents=options.fresh_latents,
     )
 
 

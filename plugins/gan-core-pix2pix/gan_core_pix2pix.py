@@ -111,15 +111,17 @@ def build(options: Pix2pixOptions, data: DataSpec) -> Game:
 
         return judge
 
+    def translated(networks: Networks, batch: Batch) -> dict[str, Tensor]:
+        """G(a), with the same dropout for both networks' losses."""
+        return {"b": networks["generator"](batch.real["a"])}
+
     def discriminator_loss(networks: Networks, batch: Batch) -> Terms:
         """Equation 1, halved: D(a, b) is real, D(a, G(a)) is not."""
-        with torch.no_grad():
-            fake = networks["generator"](batch.real["a"])
-        return loss.discriminator(conditional(networks, batch), batch.real["b"], fake)
+        return loss.discriminator(conditional(networks, batch), batch.real["b"], batch.fake["b"])
 
     def generator_loss(networks: Networks, batch: Batch) -> Terms:
         """Equation 4: the adversarial term and λ E|b - G(a)|; the mean absolute difference is logged as well."""
-        b, fake = batch.real["b"], networks["generator"](batch.real["a"])
+        b, fake = batch.real["b"], batch.fake["b"]
         distance = precise_mean((fake - b).abs())
         terms = {"reconstruction": options.l1_weight * distance, "L1": distance.detach()}
         if options.gan_weight:
@@ -153,6 +155,7 @@ def build(options: Pix2pixOptions, data: DataSpec) -> Game:
                 trains=("discriminator",),
                 loss=discriminator_loss,
                 optimizer=make_discriminator_optimizer,
+                make_fake=translated,
             )
         )
     phases.append(
@@ -161,7 +164,7 @@ def build(options: Pix2pixOptions, data: DataSpec) -> Game:
             trains=("generator",),
             loss=generator_loss,
             optimizer=make_generator_optimizer,
-            # The discriminator has seen this very translation: the same images and the same dropout.
+            make_fake=None if options.gan_weight else translated,
             on="discriminator" if options.gan_weight else None,
         )
     )

@@ -17,13 +17,14 @@ from gan_core import (
     ObjectiveOptions,
     OptimizerOptions,
     PenaltyOptions,
+    TwoPlayerOptions,
     Variant,
     normal_latents,
     two_player,
 )
 
 
-class VanillaOptions(ObjectiveOptions, PenaltyOptions, OptimizerOptions):
+class VanillaOptions(ObjectiveOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
     """Options of the vanilla GAN."""
 
     latent: int = Field(64, ge=1)
@@ -100,6 +101,7 @@ def build(options: VanillaOptions, data: DataSpec) -> Game:
         draw=normal_latents(options.latent, options.latent_std),
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,
+        fresh_latents=options.fresh_latents,
         generator_fakes=options.generator_fakes,
     )
 

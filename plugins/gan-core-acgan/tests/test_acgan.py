@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gan_core import DataSpec, Request
 from gan_core.errors import UserError
 from gan_core.plugins.load import load_variant
-from gan_core.testing import made_batch
+from gan_core.testing import made_batch, terms_of
 
 DIGITS = DataSpec.of_images(name="digits", image_size=8, channels=1, classes=10, count=1500)
 
@@ -30,14 +30,14 @@ def test_losses_are_equations_2_and_3() -> None:
     networks = {"generator": game.networks["generator"], "discriminator": Oracle()}
     inputs = {"z": torch.randn(4, 100), "labels": torch.tensor([3, 3, 3, 0])}
     batch = made_batch({"images": torch.randn(4, 1, 8, 8), "labels": torch.tensor([3, 3, 0, 0])}, inputs)
-    terms = game.phases[0].loss(networks, batch)
+    terms = terms_of(game, "discriminator", batch, networks)
     # Class 3 has the probability 81 / 90 = 0.9, every other class 1 / 90.
     right, wrong = -math.log(0.9), math.log(90)
     assert float(terms["real"]) == pytest.approx(math.log(1 + math.exp(-2)))
     assert float(terms["fake"]) == pytest.approx(math.log(1 + math.exp(2)))
     assert float(terms["class of real"]) == pytest.approx((2 * right + 2 * wrong) / 4)
     assert float(terms["class of fake"]) == pytest.approx((3 * right + wrong) / 4)
-    terms = game.phases[1].loss(networks, batch)
+    terms = terms_of(game, "generator", batch, networks)
     assert float(terms["adversarial"]) == pytest.approx(math.log(1 + math.exp(-2)))
     assert float(terms["class"]) == pytest.approx((3 * right + wrong) / 4)
 

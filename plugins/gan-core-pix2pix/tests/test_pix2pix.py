@@ -7,8 +7,8 @@ import torch
 from gan_core_pix2pix import Pix2pixOptions, Pix2pixSampling, build, layers_of_patches
 from torch import Tensor, nn
 
-from gan_core import Batch, DataSpec, ImageField, Phase, Table
-from gan_core.testing import made_batch
+from gan_core import Batch, DataSpec, Game, ImageField, Table
+from gan_core.testing import made_batch, terms_of
 
 
 def pairs(a: tuple[int, int, int], b: tuple[int, int, int]) -> DataSpec:
@@ -48,39 +48,39 @@ def softplus(x: float) -> float:
     return math.log1p(math.exp(x))
 
 
-def terms(phase: Phase) -> dict[str, float]:
-    found = phase.loss({"generator": Half(), "discriminator": Weighted()}, batch())
+def terms(game: Game, phase: str) -> dict[str, float]:
+    found = terms_of(game, phase, batch(), {"generator": Half(), "discriminator": Weighted()})
     return {name: float(term.detach()) for name, term in found.items()}
 
 
 def test_both_losses_by_hand() -> None:
     # G(a) is 1/2 and -1/2. D(a, b) is 1 + 1.5 and -1 + 0.5; D(a, G(a)) is 1 + 1 and -1 - 1.
-    discriminator, generator = build(Pix2pixOptions(width=2), SMALL).phases
-    found = terms(discriminator)
+    game = build(Pix2pixOptions(width=2), SMALL)
+    found = terms(game, "discriminator")
     assert found["real"] == pytest.approx((softplus(-2.5) + softplus(0.5)) / 2 / 2)
     assert found["fake"] == pytest.approx((softplus(2.0) + softplus(-2.0)) / 2 / 2)
     # |b - G(a)| is 1/4 and 3/4, whose mean is 1/2.
-    found = terms(generator)
+    found = terms(game, "generator")
     assert found["L1"] == pytest.approx(0.5)
     assert found["reconstruction"] == pytest.approx(100 * 0.5)
     assert found["adversarial"] == pytest.approx((softplus(-2.0) + softplus(2.0)) / 2)
 
 
 def test_the_weights_of_the_terms() -> None:
-    discriminator, generator = build(Pix2pixOptions(width=2, l1_weight=10, gan_weight=3), SMALL).phases
-    found = terms(generator)
+    game = build(Pix2pixOptions(width=2, l1_weight=10, gan_weight=3), SMALL)
+    found = terms(game, "generator")
     assert found["reconstruction"] == pytest.approx(10 * 0.5)
     assert found["adversarial"] == pytest.approx(3 * (softplus(-2.0) + softplus(2.0)) / 2)
-    whole = build(Pix2pixOptions(width=2, discriminator_weight=1), SMALL).phases[0]
-    assert terms(whole)["fake"] == pytest.approx(2 * terms(discriminator)["fake"])
+    whole = build(Pix2pixOptions(width=2, discriminator_weight=1), SMALL)
+    assert terms(whole, "discriminator")["fake"] == pytest.approx(2 * terms(game, "discriminator")["fake"])
 
 
 def test_the_generator_s_gradient_is_of_both_terms() -> None:
     # b is larger than G(a) = w a in both pairs, so d/dw 100 |b - w a| = -100 a: -100 and 100, which cancel out.
     # -log D has the logit a + 2 w a and the derivative -2 a σ(-(a + 2 w a)); at w = 1/2: -2 σ(-2) and 2 σ(2).
-    generator = build(Pix2pixOptions(width=2), SMALL).phases[1]
     half = Half()
-    found = generator.loss({"generator": half, "discriminator": Weighted()}, batch())
+    networks = {"generator": half, "discriminator": Weighted()}
+    found = terms_of(build(Pix2pixOptions(width=2), SMALL), "generator", batch(), networks)
     (found["reconstruction"] + found["adversarial"]).backward()
     sigmoid = 1 / (1 + math.exp(-2))
     assert half.weight.grad is not None
@@ -100,8 +100,8 @@ def test_phases_and_optimizers() -> None:
 def test_l1_alone_has_no_discriminator() -> None:
     game = build(Pix2pixOptions(width=2, gan_weight=0), SMALL)
     assert set(game.networks) == {"generator"}
-    (generator,) = game.phases
-    assert terms(generator).keys() == {"reconstruction", "L1"}
+    assert [phase.name for phase in game.phases] == ["generator"]
+    assert terms(game, "generator").keys() == {"reconstruction", "L1"}
 
 
 def test_at_256_pixels_the_networks_are_the_authors() -> None:
