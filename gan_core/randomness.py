@@ -6,6 +6,7 @@ position in it. So there is no state to save, and a resumed run draws the same n
 """
 
 import hashlib
+import struct
 from dataclasses import dataclass
 from functools import cache
 
@@ -36,7 +37,8 @@ class Streams:
         processes.
         """
         # torch's CPU generator uses only 32 bits of its seed.
-        seed = self.bits(stream, position, part).random_raw() & 0xFFFFFFFF
+        words = struct.pack("<QQQQ", self.seed, _number(stream), position, part)
+        seed = int.from_bytes(hashlib.blake2b(words, digest_size=4).digest(), "little")
         if torch.accelerator.is_available():
             torch.manual_seed(seed)
         else:  # It would also store the seed, with a traceback, for GPUs that a build for CUDA may find later.

@@ -18,7 +18,7 @@ STEPS = 8
 
 
 def trains_the_same_anywhere(subject: Subject) -> None:
-    """A resumed run equals an uninterrupted one bit for bit; two processes equal one to 1e-9 (float64, without torch's dropout).
+    """A resumed run equals an uninterrupted one bit for bit; two processes equal one to 1e-9 (in float64).
 
     The runs are long enough for a second update of every phase, after the resume.
     """

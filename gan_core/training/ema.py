@@ -1,6 +1,6 @@
 """The exponential moving average (EMA) of a network's weights, used for sampling."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 
 import torch
@@ -25,24 +25,37 @@ class Ema:
         """
         self.source, self.half_life = network, half_life
         self.network = deepcopy(network).eval().requires_grad_(False)
+        # Parameters stay the same objects. Modules may replace buffers, so these are looked up in each update.
+        self._parameters = list(self.network.parameters()), list(network.parameters())
+        self._statistics: list[_Buffer] = []
+        self._copied: list[_Buffer] = []
+        for copy, module in zip(self.network.modules(), network.modules(), strict=True):
+            for name in copy._buffers:
+                averaged = isinstance(copy, _BatchNorm) and name in ("running_mean", "running_var")
+                (self._statistics if averaged else self._copied).append((copy._buffers, module._buffers, name))
 
     @torch.no_grad()
     def update(self, images: int, images_seen: int) -> None:
         """Updates the average after a step of `images` images, `images_seen` in total."""
         half_life = self.half_life(images_seen)
         weight = 1.0 - 0.5 ** (images / half_life) if half_life > 0 else 1.0
-        averaged = self._averaged()
-        torch._foreach_lerp_([copy for copy, _ in averaged], [current for _, current in averaged], weight)
-        done = {id(copy) for copy, _ in averaged}
-        for copy, current in zip(self.network.buffers(), self.source.buffers(), strict=True):
-            if id(copy) not in done:
-                copy.copy_(current)
+        averages: list[Tensor] = [*self._parameters[0]]
+        sources: list[Tensor] = [*self._parameters[1]]
+        for average, current in _pairs(self._statistics):
+            averages.append(average)
+            sources.append(current)
+        torch._foreach_lerp_(averages, sources, weight)
+        for copy, current in _pairs(self._copied):
+            copy.copy_(current)
 
-    def _averaged(self) -> list[tuple[Tensor, Tensor]]:
-        """Returns pairs (copy, source) of averaged tensors; looked up each time because modules may replace buffers."""
-        pairs: list[tuple[Tensor, Tensor]] = list(zip(self.network.parameters(), self.source.parameters(), strict=True))
-        for copy, module in zip(self.network.modules(), self.source.modules(), strict=True):
-            if isinstance(copy, _BatchNorm) and isinstance(module, _BatchNorm):
-                statistics = (copy.running_mean, module.running_mean), (copy.running_var, module.running_var)
-                pairs += [(a, b) for a, b in statistics if a is not None and b is not None]
-        return pairs
+
+_Buffers = Mapping[str, Tensor | None]
+_Buffer = tuple[_Buffers, _Buffers, str]
+"""The buffers of a module of the average, those of the network's module, and the name of one."""
+
+
+def _pairs(buffers: Iterable[_Buffer]) -> Iterator[tuple[Tensor, Tensor]]:
+    for copies, sources, name in buffers:
+        copy, source = copies[name], sources[name]
+        if copy is not None and source is not None:
+            yield copy, source

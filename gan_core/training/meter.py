@@ -1,6 +1,6 @@
 """Terms between two log points: summed on the device, averaged over processes, and checked for NaN."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from accelerate import Accelerator
@@ -14,13 +14,61 @@ Count = int | Tensor
 """A count that this process knows, or that is on the device: with a gradient scaler, nothing waits for skips."""
 
 
+FOLD = 256
+"""Updates of a phase that are kept one by one, before they are summed."""
+
+
 @dataclass
-class _Sums:
+class _Updates:
+    """The updates of a phase since the last read.
+
+    Attributes:
+        names: The names of its terms.
+        at: The number of each update, among those of all phases.
+        kept: For the last ones: the terms, whether they count, and whether this process's gradient was finite.
+        total: Sums of the earlier ones that count.
+        first_bad: For each term, which of the earlier ones was the first that was not finite.
+        count: How many of the earlier ones count.
+    """
+
     names: tuple[str, ...]
-    total: Tensor
-    first_bad: Tensor
+    at: list[int] = field(default_factory=list)
+    kept: list[tuple[Tensor, Count, Tensor]] = field(default_factory=list)
+    total: Tensor | float = 0.0
+    first_bad: Tensor | float = torch.inf
     count: Count = 0
     too_many: bool | Tensor = False
+
+    def add(self, update: Update, number: int, counts: bool | Tensor) -> None:
+        self.at.append(number)
+        self.kept.append((torch.stack([*update.terms.values()]), counts, update.finite))
+        self.too_many |= counts & update.skipped
+        if len(self.kept) == FOLD:
+            self.fold()
+
+    def fold(self) -> None:
+        """Sums the updates that are kept, in a few operations for all of them."""
+        if not self.kept:
+            return
+        values = torch.stack([values for values, _, _ in self.kept]).float()
+        if self.names[-1] == "gradient norm":
+            # All processes have the same norm. The 0.5 ranks those whose own gradient was finite after the others.
+            late = 0.5 * torch.stack([finite for _, _, finite in self.kept])
+        else:
+            late = torch.zeros_like(values[:, 0])
+        bad = ~values.isfinite()
+        first = len(self.at) - len(self.kept)
+        if any(isinstance(counts, Tensor) for _, counts, _ in self.kept):
+            counted = torch.stack([torch.as_tensor(counts, device=values.device) for _, counts, _ in self.kept])
+            values, bad = values.where(counted[:, None], 0.0), bad & counted[:, None]
+            self.count = self.count + counted.sum()
+        else:
+            self.count = self.count + len(self.kept)
+        order = torch.arange(first, len(self.at), device=values.device, dtype=values.dtype)[:, None].expand_as(values)
+        order = torch.cat([order[:, :-1], order[:, -1:] + late[:, None]], 1)
+        self.total = values.sum(0) + self.total
+        self.first_bad = order.where(bad, torch.inf).amin(0).clamp(max=self.first_bad)
+        self.kept.clear()
 
 
 class Meter:
@@ -29,7 +77,7 @@ class Meter:
     def __init__(self, accelerator: Accelerator, nan_limit: int) -> None:
         """Stores how many updates of a phase may be skipped in a row; the count restarts after a resume."""
         self.accelerator, self.nan_limit = accelerator, nan_limit
-        self._phases: dict[str, _Sums] = {}
+        self._phases: dict[str, _Updates] = {}
         self._steps: list[int] = []  # The step of each update since the last read.
         self._skipped: dict[str, Count] = {}
         self._in_a_row: dict[str, Count] = {}
@@ -53,24 +101,12 @@ class Meter:
             self.read()
 
     def _sum(self, phase: str, update: Update, step: int, counts: bool | Tensor) -> None:
-        names, values = tuple(update.terms), torch.stack([term.float() for term in update.terms.values()])
-        if isinstance(counts, Tensor):
-            values = values.where(counts, 0.0)
-        sums = self._phases.get(phase)
-        if sums is None:
-            never = torch.full_like(values, torch.inf)
-            sums = self._phases[phase] = _Sums(names, torch.zeros_like(values), never)
-        elif sums.names != names:
-            raise UserError(f"phase {phase!r} must return the same terms in every update: {sums.names}, now {names}")
-        sums.total += values
-        position = torch.full_like(values, float(len(self._steps)))
-        if names[-1] == "gradient norm":
-            # All processes have the same norm. The 0.5 ranks those whose own gradient was finite after the others.
-            position[-1] += 0.5 * update.finite
+        names = tuple(update.terms)
+        updates = self._phases.setdefault(phase, _Updates(names))
+        if updates.names != names:
+            raise UserError(f"phase {phase!r} must return the same terms in every update: {updates.names}, now {names}")
+        updates.add(update, len(self._steps), counts)
         self._steps.append(step)
-        sums.first_bad = torch.minimum(sums.first_bad, position.where(~values.isfinite(), torch.inf))
-        sums.count += counts
-        sums.too_many |= counts & update.skipped
 
     def read(self) -> dict[str, float]:
         """Returns the means over updates and processes since the last read, as "phase/term", and resets them.
@@ -85,19 +121,27 @@ class Meter:
         self._skipped = {}
         if not self._phases:
             return skipped
-        means = torch.cat([sums.total / sums.count for sums in self._phases.values()])
-        first_bad = torch.cat([sums.first_bad for sums in self._phases.values()])
-        names = [(phase, name) for phase, sums in self._phases.items() for name in sums.names]
+        for updates in self._phases.values():
+            updates.fold()
+        means = torch.cat([torch.as_tensor(updates.total / updates.count) for updates in self._phases.values()])
+        first_bad = torch.cat([torch.as_tensor(updates.first_bad) for updates in self._phases.values()])
+        names = [(phase, name) for phase, updates in self._phases.items() for name in updates.names]
         everywhere = self.accelerator.gather(torch.stack([means, first_bad])[None]).cpu()
         phases, self._phases = self._phases, {}
         steps, self._steps = self._steps, []
+        # Which update of its phase was the first that was not finite: on which process, and when among all updates.
         earliest, ranks = everywhere[:, 1].min(0)
-        if earliest.isfinite().any():
-            at = int(earliest.argmin())
+        found = [
+            (phases[phase].at[int(row)], row % 1, at)
+            for at, ((phase, _), row) in enumerate(zip(names, earliest.tolist(), strict=True))
+            if row < torch.inf
+        ]
+        if found:
+            number, _, at = min(found)
             phase, name = names[at]
             before = f"\n{self.nan_limit} updates in a row were skipped before" if phases[phase].too_many else ""
             raise NotFiniteError(
-                f"{phase}: {name} is not finite from step {steps[int(earliest[at])]} on (first seen on process "
+                f"{phase}: {name} is not finite from step {steps[number]} on (first seen on process "
                 f"{int(ranks[at])}); the checkpoints are unchanged{before}"
             )
         averages = everywhere[:, 0].mean(0)

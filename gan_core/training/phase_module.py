@@ -5,6 +5,7 @@ one: inside a loss, all networks are plain modules that can be called in any way
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ class PhaseModule(nn.Module):
         super().__init__()
         self.phase = phase
         self.networks = nn.ModuleDict(networks)
+        self.by_name: Networks = MappingProxyType(dict(networks))
         # Networks may share modules: each parameter once.
         parameters = (parameter for name in phase.trains for parameter in networks[name].parameters())
         self.trained = list(dict.fromkeys(parameter for parameter in parameters if parameter.requires_grad))
@@ -37,7 +39,7 @@ class PhaseModule(nn.Module):
         Raises:
             UserError: The loss returns something other than real scalars by name, or none carries a gradient.
         """
-        terms = self.phase.loss(dict(self.networks.items()), batch)
+        terms = self.phase.loss(self.by_name, batch)
         self._check_terms(terms)
         learning = [term.reshape(()) for term in terms.values() if term.requires_grad]
         if not learning:
@@ -92,7 +94,7 @@ class PhaseModule(nn.Module):
         gradients = torch.autograd.grad(total, self.trained, allow_unused=True)
         if self.phase.after is not None:
             with torch.no_grad():
-                self.terms += tuple(self.phase.after(dict(self.networks.items()), terms, batch) or ())
+                self.terms += tuple(self.phase.after(self.by_name, terms, batch) or ())
         self.unused = [p for p, gradient in zip(self.trained, gradients, strict=True) if gradient is None]
         if len(self.unused) == len(self.trained):
             raise UserError(

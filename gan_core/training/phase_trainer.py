@@ -115,7 +115,7 @@ class PhaseTrainer:
         finite = norm.isfinite()
         if before is not None and not scaled and not finite:
             before.restore(finite)
-            return Update(terms=terms, finite=reduction.finite, skipped=True)
+            return Update(terms=terms, finite=reduction.finite.clone(), skipped=True)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.plain.trained, self.clip_norm, norm)
         self.optimizer.step(finite)
@@ -123,12 +123,12 @@ class PhaseTrainer:
         if after is not None:
             reduced = {name: self.accelerator.reduce(term, "mean") for name, term in terms.items()}
             with torch.no_grad():
-                more = after(dict(self.plain.networks.items()), reduced, batch) or {}
+                more = after(self.plain.by_name, reduced, batch) or {}
             terms = {**{name: term.detach().reshape(()) for name, term in more.items()}, **terms}
         if before is None or not scaled:
-            return Update(terms=terms, finite=reduction.finite)
+            return Update(terms=terms, finite=reduction.finite.clone())
         before.restore(finite)
-        return Update(terms=terms, finite=reduction.finite, skipped=~finite)
+        return Update(terms=terms, finite=reduction.finite.clone(), skipped=~finite)
 
     def _backward(self, total: Tensor) -> None:
         scaler = self.accelerator.scaler
@@ -152,7 +152,11 @@ class PhaseTrainer:
 
     def _gradient_norm(self) -> Tensor:
         self.optimizer.unscale()
-        return torch.nn.utils.get_total_norm([p.grad for p in self.plain.trained if p.grad is not None])
+        gradients = [p.grad for p in self.plain.trained if p.grad is not None]
+        if not gradients:
+            return torch.zeros((), device=self.accelerator.device)
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        return norm
 
 
 def _means(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from gan_core.errors import UserError
 from gan_core.game.phase import MakeOptimizer
@@ -33,14 +34,17 @@ class ScheduledOptimizer:
         """
         self.make, self.parameters, self.accelerator, self.schedule = make, parameters, accelerator, schedule
         self.prepared = accelerator.prepare(make(parameters))
+        # Without a scaler, accelerate's wrapper adds nothing to a step but the time in which it looks for its backends.
+        self._plain: Optimizer = self.prepared.optimizer
         self._made = deepcopy(settings_of(self.prepared))
         self._tuned: set[str] = set()
         self._started = False
 
     def begin(self, images_seen: int, tuned: Mapping[str, Any]) -> None:
         """Clears the gradients, and sets the learning rates and what `Phase.tune` returned for an update."""
-        self.prepared.zero_grad()
-        for group, made in zip(self.prepared.param_groups, self._made, strict=True):
+        for parameter in self.parameters:
+            parameter.grad = None
+        for group, made in zip(self._plain.param_groups, self._made, strict=True):
             if unknown := tuned.keys() - made.keys():
                 raise UserError(f"tune: the optimizer has no setting {min(unknown)!r}, only {', '.join(made)}")
             group.update({key: made[key] for key in self._tuned - tuned.keys()})  # They held for the last update.
@@ -50,13 +54,14 @@ class ScheduledOptimizer:
 
     def unscale(self) -> None:
         """Divides the gradients by the scale of the loss (precision fp16); needed before they are read."""
-        self.accelerator.unscale_gradients(self.prepared)
+        if self.accelerator.scaler is not None:
+            self.accelerator.unscale_gradients(self.prepared)
 
     def step(self, finite: Tensor) -> None:
         """Takes one step; with a gradient scaler only if `finite`, a bool on the device, and adapts the scale."""
         scaler = self.accelerator.scaler
         if scaler is None:
-            self.prepared.step()
+            self._plain.step()
             return
         # The scaler looks at the gradients before it divides them by the scale, and does not see their norm overflow.
         for found in scaler._found_inf_per_device(self.prepared.optimizer).values():

@@ -50,10 +50,10 @@ class _Maker:
     """Makes the fakes of one phase's batches."""
 
     def __init__(self, make: MakeFake, owner: Phase, modules: Sequence[PhaseModule]) -> None:
-        self.make, self.name, self.networks = make, owner.name, modules[0].networks
+        self.make, self.name, self.networks = make, owner.name, modules[0].by_name
         group = [module for module in modules if owner.name in (module.phase.name, module.phase.on)]
         trained = {id(parameter) for module in group for parameter in module.trained}
-        self.wanted = [(parameter, id(parameter) in trained) for parameter in self.networks.parameters()]
+        self.wanted = [(parameter, id(parameter) in trained) for parameter in modules[0].networks.parameters()]
         self.trained_by: frozenset[str] | None = None  # Not known before the first fakes.
         self.steps = 0
 
@@ -72,7 +72,7 @@ class _Maker:
             if parameter.requires_grad is not wanted:
                 parameter.requires_grad_(wanted)
         with autocast(), layers_draw(LayerRandomness(batch.made.draws)):
-            fakes = self.make(dict(self.networks.items()), batch)
+            fakes = self.make(self.networks, batch)
         if not isinstance(fakes, Mapping) or not all(isinstance(fake, Tensor) for fake in fakes.values()):
             raise UserError(
                 f"phase {self.name!r}: make_fake returned {type(fakes).__name__}, but must return a dict of tensors"
