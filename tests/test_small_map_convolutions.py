@@ -1,0 +1,130 @@
+"""Convolutions of small maps: equal to torch's, with gradients of two orders, and torch's own where they do not apply."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from gan_core.blocks import small_map_convolution
+from gan_core.blocks.layer_list import build_layers
+from gan_core.blocks.small_map_convolution import Conv2d, ConvTranspose2d
+from gan_core.precision import arithmetic
+from tests.conftest import make_job
+
+CALLS = ("conv2d", "conv_transpose2d")
+"""torch's own convolutions."""
+
+TUTORIALS = [
+    # kind, channels, channels, kernel, stride, side: the layers of the tutorials that are not torch's own.
+    ("conv_transpose", 512, 128, 5, 1, 7),
+    ("conv_transpose", 128, 64, 5, 2, 7),
+    ("conv_transpose", 64, 1, 5, 2, 14),
+    ("conv", 1, 64, 5, 2, 28),
+    ("conv", 64, 128, 5, 2, 14),
+    ("conv_transpose", 385, 192, 5, 2, 7),
+    ("conv_transpose", 192, 1, 5, 2, 14),
+    ("conv", 1, 32, 3, 2, 28),
+    ("conv", 128, 256, 3, 1, 7),
+]
+SHAPES = [
+    # kind, kernel, stride, padding, (height, width), further padding or crop
+    ("conv", 3, 1, 1, (7, 7), (0, 0, 0, 0)),
+    ("conv", 5, 2, 0, (9, 6), (1, 2, 1, 2)),
+    ("conv", 4, 2, 1, (7, 8), (0, 0, 0, 0)),
+    ("conv", 3, 2, 0, (4, 5), (0, 1, 0, 1)),
+    ("conv", 2, 3, 0, (7, 8), (0, 0, 0, 0)),
+    ("conv", 5, 3, 4, (5, 7), (0, 0, 0, 0)),
+    ("conv", 4, 1, 0, (6, 4), (0, 0, 0, 0)),
+    ("conv", 4, 1, 0, (4, 4), (0, 0, 0, 0)),
+    ("conv", 3, 1, 0, (4, 5), (1, 1, 2, 0)),
+    ("conv_transpose", 5, 2, 1, (4, 3), 1),
+    ("conv_transpose", 4, 2, 1, (3, 4), 0),
+    ("conv_transpose", 5, 1, 2, (5, 7), 0),
+    ("conv_transpose", 2, 3, 0, (3, 2), 0),
+    ("conv_transpose", 3, 3, 2, (3, 4), 1),
+    ("conv_transpose", 4, 1, 0, (1, 1), 0),
+    ("conv_transpose", 3, 2, 3, (5, 5), 0),
+]
+
+
+def reference(module: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
+    """Returns torch's result."""
+    if isinstance(module, ConvTranspose2d):
+        y = F.conv_transpose2d(x, weight, module.bias, module.stride, module.padding, module.output_padding)
+        return y[:, :, : y.shape[2] - module.crop, : y.shape[3] - module.crop]
+    assert isinstance(module, Conv2d)
+    return F.conv2d(F.pad(x, module.pads), weight, module.bias, module.stride, module.padding)
+
+
+def own(module: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
+    """Returns the module's result, with `weight` for its own."""
+    y: Tensor = torch.func.functional_call(module, {"weight": weight}, (x,))
+    return y
+
+
+@pytest.fixture
+def torchs_own(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of torch's convolutions that were called."""
+    called: list[str] = []
+    for name in CALLS:
+        real = getattr(F, name)
+        monkeypatch.setattr(F, name, lambda *args, real=real, name=name, **kw: called.append(name) or real(*args, **kw))
+    return called
+
+
+@pytest.mark.parametrize(("kind", "before", "after", "kernel", "stride", "side"), TUTORIALS)
+def test_the_tutorials_layers_equal_torch_s_in_float32(
+    kind: str, before: int, after: int, kernel: int, stride: int, side: int, torchs_own: list[str]
+) -> None:
+    torch.manual_seed(0)
+    layers, _ = build_layers([{kind: {"channels": after, "kernel": kernel, "stride": stride}}], (before, side, side), "torch")
+    module = next(m for m in layers.modules() if isinstance(m, Conv2d | ConvTranspose2d))
+    x = torch.randn(64, before, side, side, requires_grad=True)
+    mine = own(module, x, module.weight)
+    assert torchs_own == []
+    theirs = reference(module, x, module.weight)
+    upstream = torch.randn_like(theirs)
+    for a, b in zip(
+        (mine, *torch.autograd.grad(mine, (x, module.weight, module.bias), upstream)),
+        (theirs, *torch.autograd.grad(theirs, (x, module.weight, module.bias), upstream)),
+        strict=True,
+    ):
+        assert a.shape == b.shape
+        assert float((a - b).detach().norm() / b.detach().norm()) < 1e-5
+        assert float((a - b).detach().abs().max() / b.detach().abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(("kind", "kernel", "stride", "padding", "sides", "more"), SHAPES)
+@pytest.mark.parametrize("channels", [(2, 3), (1, 30), (30, 1)])
+def test_every_shape_equals_torch_s_with_gradients_of_two_orders_in_float64(
+    kind: str,
+    kernel: int,
+    stride: int,
+    padding: int,
+    sides: tuple[int, int],
+    more: int | tuple[int, int, int, int],
+    channels: tuple[int, int],
+    torchs_own: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(small_map_convolution, "BOUND", 1e9)
+    monkeypatch.setattr(small_map_convolution, "PIECE", 2000)
+    torch.manual_seed(0)
+    module = (Conv2d if kind == "conv" else ConvTranspose2d)(*channels, kernel, stride, padding).double()
+    setattr(module, "pads" if kind == "conv" else "crop", more)
+    x = torch.randn(2, channels[0], *sides, dtype=torch.float64, requires_grad=True)
+
+    def derivatives(convolution: object) -> list[Tensor]:
+        y = convolution(module, x, module.weight)  # type: ignore[operator]
+        first = torch.autograd.grad(y.sin().sum(), (x, module.weight, module.bias), create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), (x, module.weight, module.bias))
+        return [y, *first, *second]
+
+    mine = derivatives(own)
+    # A strided kernel whose padding differs on the two axes is torch's own.
+    if not (kind == "conv" and (isinstance(more, tuple) and more[0] != more[2])) or 1 in channels[:1]:
+        assert torchs_own == []
+    for a, b in zip(mine, derivatives(reference), strict=True):
+        assert a.shape == b.shape
+        assert float((a - b).detach().abs().max()) < 1e-11 * max(1.0, float(b.detach().abs().max()))
