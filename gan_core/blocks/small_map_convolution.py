@@ -4,15 +4,14 @@ Torch's convolution on CPUs (oneDNN) multiplies kernel² times for each pixel an
 and float64, the shapes of a layer may select another algorithm:
 
 1. A kernel as large as the map, without padding: the convolution is a dense layer, one matrix product.
-2. One channel on the image's side, and more than kernel² on the other: unfolding (im2col) and one matrix product.
-   oneDNN vectorises over channels; the unfolded image is smaller than the layer's other map.
-3. Frequencies, where they need at most `BOUND` of torch's multiplications: y = R [(T w) (I x)] with constant matrices
-   I, T and R, the discrete Fourier transforms of maps and kernels in real numbers, and one product of channels for each
-   frequency. A complex product is three real ones (Karatsuba & Ofman 1962). A convolution with a stride is one without,
-   whose channels are the phases of the pixels (`F.pixel_unshuffle`); a transposed one is its adjoint.
+2. One channel on the image's side, more than kernel² on the other: unfolding (im2col) and one matrix product, because
+   oneDNN vectorises over channels. The unfolded image is smaller than the layer's other map.
+3. Frequencies, with less than `BOUND` of torch's multiplications: y = R [(T w) (I x)], where constant matrices I, T
+   and R are real Fourier transforms, with one product of channels for each frequency, or three for a complex one
+   (Karatsuba & Ofman 1962). A stride makes channels of the phases of the pixels; a transposed convolution is the adjoint.
 
-They agree with torch's convolution to 1e-5 in float32, and consist of differentiable operations, so that gradients of
-every order exist. README.md in this folder lists measured shapes. The setting `fast_convolutions` turns them off.
+They agree with torch's to 1e-5 in float32, and have gradients of every order. README.md in this folder lists measured
+shapes. The setting `fast_convolutions` turns them off.
 """
 
 from functools import lru_cache
@@ -26,12 +25,13 @@ from torch import Tensor, nn
 from gan_core.precision import fast_convolutions
 
 Sides = tuple[int, int]
+SMALL = 8
+"""The largest side of a map, or of one phase of it, with frequencies: transforms cost the fourth power of it."""
 BOUND = 4 / 7
-"""Every measured layer with fewer multiplications is faster than torch's, and every one with more is slower: oneDNN
-reaches more of the processor's peak than these products do."""
+"""Measured layers below it are faster than torch's, those above slower: oneDNN is closer to the processor's peak."""
 PIECE = 2**25
-"""Bytes of the largest tensor of frequencies; there are several if need be. glibc maps each block above 32 MiB anew
-(DEFAULT_MMAP_THRESHOLD_MAX), and the page faults take longer than the products."""
+"""Bytes of a tensor of frequencies, of which there may be several: glibc maps larger ones anew each time (mallopt(3),
+M_MMAP_THRESHOLD), and the page faults take longer than the products."""
 
 
 class Conv2d(nn.Conv2d):
@@ -44,25 +44,19 @@ class Conv2d(nn.Conv2d):
         padded = F.pad(x, self.pads) if any(self.pads) else x
         if not _suitable(x, self):
             return super().forward(padded)
-        w, k, s, p, (height, width) = (
-            self.weight,
-            self.kernel_size[0],
-            self.stride[0],
-            int(self.padding[0]),
-            x.shape[2:],
-        )
+        w, (k, _), (s, _), p = self.weight, self.kernel_size, self.stride, int(self.padding[0])
+        height, width = x.shape[2:]
         left, right, top, bottom = (p + pad for pad in self.pads)
         out = ((height + top + bottom - k) // s + 1, (width + left + right - k) // s + 1)
-        front, back = _phases(k, top, s)
+        front, back = -top % s, (top - k) % s  # With so many zeros the phases of kernels and maps coincide.
         small = ((-(-height // s), -(-width // s)), (front + k + back) // s, (top + front) // s, out)
         if (height, width) == (k, k) and not top + bottom + left + right:
             y = (x.flatten(1) @ w.flatten(1).T)[:, :, None, None]
         elif w.shape[1] == 1 and len(w) > k * k:
             y = (w.flatten(1) @ F.unfold(padded, k, padding=p, stride=s)).unflatten(2, out)
         elif left == top and _faster(prod(out) * w.numel(), len(x), w.shape[1] * s * s, len(w), *small):
-            if s > 1:
-                x = F.pixel_unshuffle(F.pad(x, (0, -width % s, 0, -height % s)), s)
-                w = F.pixel_unshuffle(F.pad(w, (front, back, front, back)), s)
+            x = F.pixel_unshuffle(F.pad(x, (0, -width % s, 0, -height % s)), s)
+            w = F.pixel_unshuffle(F.pad(w, (front, back, front, back)), s)
             y = _by_frequency(x, w.transpose(0, 1), *small[2:])
         else:
             return super().forward(padded)
@@ -72,7 +66,7 @@ class Conv2d(nn.Conv2d):
 class ConvTranspose2d(nn.ConvTranspose2d):
     """`nn.ConvTranspose2d` without the last `crop` rows and columns of its result."""
 
-    crop: int = 0
+    crop = 0
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Returns (B, out_channels, H', W') for x of (B, in_channels, H, W)."""
@@ -80,12 +74,13 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         if output_size is not None or not _suitable(x, self):
             y = super().forward(x, output_size)
             return F.pad(y, cut) if self.crop else y
-        w, k, s, p, inside = self.weight, self.kernel_size[0], self.stride[0], int(self.padding[0]), x.shape[2:]
+        w, (k, _), (s, _), p = self.weight, self.kernel_size, self.stride, int(self.padding[0])
+        inside = (x.shape[2], x.shape[3])
         height, width = ((side - 1) * s + k - 2 * p + self.output_padding[0] for side in inside)
         out = (height - self.crop, width - self.crop)
-        front, back = _phases(k, p, s)
+        front, back = -p % s, (p - k) % s
         taps = (front + k + back) // s
-        small = ((inside[0], inside[1]), taps, taps - 1 - (p + front) // s, (-(-out[0] // s), -(-out[1] // s)))
+        small = (inside, taps, taps - 1 - (p + front) // s, (-(-out[0] // s), -(-out[1] // s)))
         if (*inside, *out, p) == (1, 1, k, k, 0):
             y = (x.flatten(1) @ w.flatten(1)).unflatten(1, w.shape[1:])
         elif w.shape[1] == 1 and len(w) > k * k:
@@ -94,48 +89,40 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             w = F.pixel_unshuffle(F.pad(w, (front, back, front, back)), s)
             y = F.pixel_shuffle(_by_frequency(x, w.flip(2, 3), *small[2:]), s)[..., : out[0], : out[1]]
         else:
-            return F.pad(super().forward(x), cut)
+            return self.forward(x, [height, width])
         return y if self.bias is None else y + self.bias[:, None, None]
 
 
 def _suitable(x: Tensor, layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
     kind = x.device.type == "cpu" and x.dtype == layer.weight.dtype and x.dtype in (torch.float32, torch.float64)
-    square = len({*layer.kernel_size}) == len({*layer.stride}) == len({*layer.padding}) == 1
-    plain = (layer.groups, layer.dilation, layer.padding_mode) == (1, (1, 1), "zeros") and square
+    plain = (layer.groups, layer.dilation, layer.padding_mode) == (1, (1, 1), "zeros")
+    square = all(len({*size}) == 1 for size in (layer.kernel_size, layer.stride, layer.padding, layer.output_padding))
     fits = x.dim() == 4 and x.shape[1] == layer.in_channels and min(x.shape) > 0
-    eager = not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
-    return fast_convolutions() and kind and plain and fits and eager
-
-
-def _phases(k: int, padding: int, stride: int) -> Sides:
-    """Returns how many zeros to add before and after a kernel, so that its phases coincide with those of the map."""
-    front = -padding % stride
-    return front, -(k + front) % stride
+    eager = fast_convolutions() and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+    return kind and plain and square and fits and eager
 
 
 def _periods(inside: Sides, k: int, before: int, out: Sides) -> Sides:
-    """Returns the shortest periods with which a periodic convolution equals one that is padded with zeros."""
+    # The shortest with which a periodic convolution equals one that is padded with zeros.
     return max(inside[0] + before, out[0] + k - 1 - before), max(inside[1] + before, out[1] + k - 1 - before)
 
 
 def _faster(theirs: int, batch: int, c: int, o: int, inside: Sides, k: int, before: int, out: Sides) -> bool:
     """Compares multiplications per image: torch's, and those of frequencies for c -> o channels without a stride."""
-    if min(*out, before + 1) < 1:
-        return False
-    periods = _periods(inside, k, before, out)
-    real = prod(2 - n % 2 for n in periods)  # So many frequencies are their own conjugates; the others are pairs.
-    products = real + 3 * (prod(periods) - real) // 2
-    return products * (c * o + c * prod(inside) + o * prod(out) + k * k * c * o / batch) < BOUND * theirs
+    fits, periods = min(*out, before + 1) > 0 and max(*inside, *out) <= SMALL, _periods(inside, k, before, out)
+    # Three for each pair of conjugate frequencies, and one for each that is its own conjugate.
+    products = (3 * prod(periods) - prod(2 - n % 2 for n in periods)) // 2
+    return fits and products * (c * o * (1 + k * k / batch) + c * prod(inside) + o * prod(out)) < BOUND * theirs
 
 
 def _by_frequency(x: Tensor, w: Tensor, before: int, out: Sides) -> Tensor:
     """Returns y[b, o, i, j] = sum over c, u, v of x[b, c, i + u - before, j + v - before] · w[c, o, u, v]."""
-    (batch, c, *_), (o, k) = x.shape, w.shape[1:3]
-    constant = [torch.tensor(m, dtype=x.dtype) for m in _transforms((x.shape[2], x.shape[3]), k, before, out)]
+    (batch, c, height, width), (_, o, k, _) = x.shape, w.shape
+    constant = [torch.tensor(m, dtype=x.dtype) for m in _transforms((height, width), k, before, out)]
     maps, kernels = x.reshape(batch * c, -1).T, w.reshape(c * o, -1).T
     largest = len(constant[0]) * max(batch * c, c * o, batch * o) * x.element_size()
     y = x.new_zeros(())
-    for I, T, R in zip(*(m.tensor_split(-(-largest // PIECE)) for m in constant), strict=True):  # noqa: E741
+    for I, T, R in zip(*(m.split(max(1, len(m) * PIECE // largest)) for m in constant), strict=True):  # noqa: E741
         products = (I @ maps).view(-1, batch, c) @ (T @ kernels).view(-1, c, o)
         y = torch.addmm(y, products.view(len(I), -1).T, R)
     return y.view(batch, o, *out)
@@ -147,12 +134,10 @@ def _transforms(inside: Sides, k: int, before: int, out: Sides) -> tuple[np.ndar
     periods = _periods(inside, k, before, out)
 
     def waves(frequency: Sides, sides: Sides, first: int = 0) -> np.ndarray:
-        rows, columns = (
-            f * (np.arange(side) + first) / n for f, side, n in zip(frequency, sides, periods, strict=True)
-        )
-        return np.exp(2j * np.pi * np.add.outer(rows, columns)).ravel()
+        turns = (f * (np.arange(m) + first) / n for f, m, n in zip(frequency, sides, periods, strict=True))
+        return np.exp(2j * np.pi * np.add.outer(*turns)).ravel()
 
-    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    rows = list[tuple[np.ndarray, np.ndarray, np.ndarray]]()
     for frequency in np.ndindex(periods):
         conjugate = tuple(-f % n for f, n in zip(frequency, periods, strict=True))
         # x̂ = a + b i and, as this is a correlation, the conjugate of the kernel's, c + d i.
