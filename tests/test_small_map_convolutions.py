@@ -1,4 +1,4 @@
-"""Convolutions of small maps: equal to torch's with gradients of two orders, and torch's own where they do not apply."""
+"""Convolutions of small maps: equal to torch's with gradients of two orders, and torch's own for other shapes."""
 
 from collections.abc import Callable
 from pathlib import Path
