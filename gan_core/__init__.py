@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from gan_core.blocks.protocols import Loss as Loss
     from gan_core.blocks.resnet_generator import ResnetGenerator as ResnetGenerator
     from gan_core.blocks.resnet_generator import check_sides as check_sides
+    from gan_core.blocks.small_map_convolution import Conv2d as Conv2d
+    from gan_core.blocks.small_map_convolution import ConvTranspose2d as ConvTranspose2d
     from gan_core.blocks.two_player import generated as generated
     from gan_core.blocks.two_player import generated_images as generated_images
     from gan_core.blocks.two_player import normal_latents as normal_latents
@@ -132,6 +134,8 @@ _HOME = {
     "normal_latents": "blocks.two_player",
     "two_player": "blocks.two_player",
     "UNet": "blocks.unet",
+    "Conv2d": "blocks.small_map_convolution",
+    "ConvTranspose2d": "blocks.small_map_convolution",
     "Discriminator": "blocks.protocols",
     "Generator": "blocks.protocols",
     "Loss": "blocks.protocols",

@@ -1,4 +1,4 @@
-"""float32 without TF32, and deterministic algorithms: torch's global flags, set for a while and restored.
+"""float32 without TF32, deterministic algorithms and fast convolutions: global flags, set for a while and restored.
 
 GPUs since NVIDIA's Ampere can compute float32 convolutions and matrix products in TF32, with 10 bits of mantissa in
 place of 23. torch by default allows it in convolutions and not in matrix products. Here it is allowed nowhere unless
@@ -21,21 +21,35 @@ WORKSPACES = (":4096:8", ":16:8")
 """Its deterministic values: https://docs.nvidia.com/cuda/cublas/#results-reproducibility."""
 
 
+_fast_convolutions = True
+
+
+def fast_convolutions() -> bool:
+    """Returns whether layers may use gan_core.blocks.small_map_convolution; they may unless `arithmetic` forbids it."""
+    return _fast_convolutions
+
+
 @contextmanager
-def arithmetic(*, tf32: bool, deterministic: bool) -> Iterator[None]:
+def arithmetic(*, tf32: bool, deterministic: bool, fast_convolutions: bool = True) -> Iterator[None]:
     """Computes with the settings of a run.
 
     Args:
         tf32: Whether float32 convolutions and matrix products on GPUs may use TF32.
         deterministic: Whether only algorithms are used that give the same bits every time. cuBLAS reads its part of it
             from the environment when it is first used, so this must be entered before.
+        fast_convolutions: What the function `fast_convolutions` returns within.
 
     Raises:
         UserError: With `deterministic`: torch has no deterministic algorithm for something that was computed.
     """
-    with tf32_restored(), _deterministic() if deterministic else nullcontext():
-        _allow_tf32(tf32)
-        yield
+    global _fast_convolutions
+    before, _fast_convolutions = _fast_convolutions, fast_convolutions
+    try:
+        with tf32_restored(), _deterministic() if deterministic else nullcontext():
+            _allow_tf32(tf32)
+            yield
+    finally:
+        _fast_convolutions = before
 
 
 _scopes: list[tuple[bool, bool] | None] = []

@@ -69,7 +69,12 @@ def evaluate_run(
         )
         heard = console if accelerator.is_main_process else Console(quiet=True)
         try:
-            with rendezvous.telling(), arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
+            flags = arithmetic(
+                tf32=settings.tf32,
+                deterministic=settings.deterministic,
+                fast_convolutions=settings.fast_convolutions,
+            )
+            with rendezvous.telling(), flags:
                 return _evaluate(run, request, drawn_with, loaded, accelerator, heard)
         finally:
             accelerator.end_training()

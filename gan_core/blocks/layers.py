@@ -4,6 +4,7 @@ Convolutions pad as Keras does ("same": the output's side is the input's divided
 published Keras programs can be reproduced exactly. Shapes are given without the batch dimension.
 """
 
+from collections import OrderedDict
 from math import prod
 from typing import ClassVar, Literal
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from gan_core.blocks import dropout
+from gan_core.blocks.small_map_convolution import Conv2d, ConvTranspose2d
 
 Shape = tuple[int, ...]
 """A shape without the batch dimension: (features,) or (C, H, W)."""
@@ -50,11 +52,12 @@ class Conv(Layer):
     bias: bool = True
 
     def build(self, shape: Shape) -> nn.Module:
-        convolution = nn.Conv2d(shape[0], self.channels, self.kernel, self.stride, bias=self.bias)
+        convolution = Conv2d(shape[0], self.channels, self.kernel, self.stride, bias=self.bias)
         if self.padding == "valid":
             return convolution
-        before, after = zip(*(self._pad(side) for side in shape[1:]), strict=True)
-        return nn.Sequential(nn.ZeroPad2d((before[1], after[1], before[0], after[0])), convolution)
+        (top, bottom), (left, right) = (self._pad(side) for side in shape[1:])
+        convolution.pads = (left, right, top, bottom)
+        return nn.Sequential(OrderedDict({"1": convolution}))  # Its name in checkpoints, where 0 was the padding.
 
     def _pad(self, side: int) -> tuple[int, int]:
         total = max(0, (-(-side // self.stride) - 1) * self.stride + self.kernel - side)
@@ -74,7 +77,7 @@ class ConvTranspose(Layer):
 
     def build(self, shape: Shape) -> nn.Module:
         excess = max(0, self.kernel - self.stride)
-        convolution = nn.ConvTranspose2d(
+        convolution = ConvTranspose2d(
             shape[0],
             self.channels,
             self.kernel,
@@ -84,7 +87,8 @@ class ConvTranspose(Layer):
             bias=self.bias,
         )
         # `conv` pads the odd pixel on the right and at the bottom, so its adjoint crops it there.
-        return nn.Sequential(convolution, nn.ZeroPad2d((0, -1, 0, -1))) if excess % 2 else convolution
+        convolution.crop = excess % 2
+        return nn.Sequential(convolution) if excess % 2 else convolution  # The names in checkpoints.
 
 
 class BatchNorm(Layer):

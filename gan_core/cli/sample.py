@@ -58,7 +58,11 @@ def sample(
         )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with arithmetic(tf32=loaded.settings.tf32, deterministic=loaded.settings.deterministic):
+        with arithmetic(
+            tf32=loaded.settings.tf32,
+            deterministic=loaded.settings.deterministic,
+            fast_convolutions=loaded.settings.fast_convolutions,
+        ):
             if kind == ".png":
                 save_image(drawn_grid(sampler, total, number), out, about)
             elif kind == ".npz":

@@ -48,6 +48,9 @@ class Settings(BaseModel):
     23. Penalties and evaluation stay without."""
     deterministic: Annotated[bool, Flag("optimisation")] = False
     """On GPUs use only algorithms that give the same bits every time; slower. CPUs need no such setting."""
+    fast_convolutions: Annotated[bool, Flag("optimisation")] = True
+    """On CPUs compute convolutions of small maps by matrix products where the layers' shapes suit it; it changes their
+    last digits."""
     batchnorm: Annotated[Literal["global", "local"], Flag("optimisation")] = "global"
     """Batch normalisation over the global batch, the same on any number of processes, or over each process's share."""
     clip_norm: Annotated[float | None, Flag("optimisation")] = Field(None, gt=0)

@@ -11,6 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gan_core import (
+    Conv2d,
+    ConvTranspose2d,
     DataSpec,
     Game,
     LayerListOptions,
@@ -85,11 +87,11 @@ class DcganGenerator(nn.Module):
         super().__init__()
         outwards = widths(options, data)[::-1]
         side = data.image_size >> len(outwards)
-        layers: list[nn.Module] = [nn.ConvTranspose2d(options.latent, outwards[0], side, bias=False)]
+        layers: list[nn.Module] = [ConvTranspose2d(options.latent, outwards[0], side, bias=False)]
         for before, after in pairwise(outwards):
-            layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
+            layers += [nn.BatchNorm2d(before), nn.ReLU(), ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
         layers += [nn.BatchNorm2d(outwards[-1]), nn.ReLU()]
-        layers += [nn.ConvTranspose2d(outwards[-1], data.channels, 4, 2, 1)]
+        layers += [ConvTranspose2d(outwards[-1], data.channels, 4, 2, 1)]
         self.layers = nn.Sequential(*layers, nn.Tanh()).apply(initialise)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -105,13 +107,13 @@ class DcganDiscriminator(nn.Module):
         super().__init__()
         inwards, batch_norm = widths(options, data), options.discriminator_norm == "batch"
         # The first layer has no batch normalisation: the paper found training with it unstable (section 3).
-        layers: list[nn.Module] = [nn.Conv2d(data.channels, inwards[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [Conv2d(data.channels, inwards[0], 4, 2, 1), nn.LeakyReLU(0.2)]
         for before, after in pairwise(inwards):
-            layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=not batch_norm))
+            layers.append(Conv2d(before, after, 4, 2, 1, bias=not batch_norm))
             layers += [nn.BatchNorm2d(after)] if batch_norm else []
             layers.append(nn.LeakyReLU(0.2))
         side = data.image_size >> len(inwards)
-        self.layers = nn.Sequential(*layers, nn.Conv2d(inwards[-1], 1, side)).apply(initialise)
+        self.layers = nn.Sequential(*layers, Conv2d(inwards[-1], 1, side)).apply(initialise)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns one logit per image; positive means real."""

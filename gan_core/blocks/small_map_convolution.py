@@ -1,0 +1,150 @@
+"""Convolutions of small maps on CPUs by matrix products: `nn.Conv2d` and `nn.ConvTranspose2d`, faster for some shapes.
+
+Torch's convolution on CPUs (oneDNN) multiplies kernel² times for each pixel and pair of channels. On CPUs, in float32
+and float64, the shapes of a layer may select another algorithm:
+
+1. A kernel as large as the map, without padding: the convolution is a dense layer, one matrix product.
+2. One channel on the image's side, more than kernel² on the other: unfolding (im2col) and one matrix product, because
+   oneDNN vectorises over channels. The unfolded image is smaller than the layer's other map.
+3. Frequencies, with less than `BOUND` of torch's multiplications: y = R [(T w) (I x)], where constant matrices I, T
+   and R are real Fourier transforms, with one product of channels for each frequency, or three for a complex one
+   (Karatsuba & Ofman 1962). A stride makes channels of the pixels' phases; a transposed convolution is the adjoint.
+
+They agree with torch's to 1e-5 in float32, and have gradients of every order. README.md in this folder lists measured
+shapes. The setting `fast_convolutions` turns them off.
+"""
+
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan_core.precision import fast_convolutions
+
+Sides = tuple[int, int]
+SMALL = 8
+"""The largest side of a map, or of one phase of it, with frequencies: transforms cost the fourth power of it."""
+BOUND = 4 / 7
+"""Measured layers below it take 0.3 to 1.1 of torch's time, those above 1.2 to 2: oneDNN is closer to the peak."""
+PIECE = 2**25
+"""Bytes of a tensor of frequencies, of which there may be several: glibc maps larger ones anew each time (mallopt(3),
+M_MMAP_THRESHOLD), and the page faults take longer than the products."""
+
+
+class Conv2d(nn.Conv2d):
+    """`nn.Conv2d`. `pads` (left, right, top, bottom), as in `F.pad`, adds zeros if the padding is 0."""
+
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns (B, out_channels, H', W') for x of (B, in_channels, H, W)."""
+        padded = F.pad(x, self.pads) if any(self.pads) else x
+        if not _suitable(x, self):
+            return super().forward(padded)
+        w, (k, _), (s, _), p = self.weight, self.kernel_size, self.stride, int(self.padding[0])
+        height, width = x.shape[2:]
+        left, right, top, bottom = (p + pad for pad in self.pads)
+        out = ((height + top + bottom - k) // s + 1, (width + left + right - k) // s + 1)
+        front, back = -top % s, (top - k) % s  # With so many zeros the phases of kernels and maps coincide.
+        small = ((-(-height // s), -(-width // s)), (front + k + back) // s, (top + front) // s, out)
+        if (height, width) == (k, k) and not top + bottom + left + right:
+            y = (x.flatten(1) @ w.flatten(1).T)[:, :, None, None]
+        elif w.shape[1] == 1 and len(w) > k * k:
+            y = (w.flatten(1) @ F.unfold(padded, k, padding=p, stride=s)).unflatten(2, out)
+        elif left == top and _faster(prod(out) * w.numel(), len(x), w.shape[1] * s * s, len(w), *small):
+            x = F.pixel_unshuffle(F.pad(x, (0, -width % s, 0, -height % s)), s)
+            w = F.pixel_unshuffle(F.pad(w, (front, back, front, back)), s)
+            y = _by_frequency(x, w.transpose(0, 1), *small[2:])
+        else:
+            return super().forward(padded)
+        return y if self.bias is None else y + self.bias[:, None, None]
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """`nn.ConvTranspose2d` without the last `crop` rows and columns of its result."""
+
+    crop = 0
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Returns (B, out_channels, H', W') for x of (B, in_channels, H, W)."""
+        cut = (0, -self.crop, 0, -self.crop)
+        if output_size is not None or not _suitable(x, self):
+            y = super().forward(x, output_size)
+            return F.pad(y, cut) if self.crop else y
+        w, (k, _), (s, _), p = self.weight, self.kernel_size, self.stride, int(self.padding[0])
+        inside = (x.shape[2], x.shape[3])
+        height, width = ((side - 1) * s + k - 2 * p + self.output_padding[0] for side in inside)
+        out = (height - self.crop, width - self.crop)
+        front, back = -p % s, (p - k) % s
+        taps = (front + k + back) // s
+        small = (inside, taps, taps - 1 - (p + front) // s, (-(-out[0] // s), -(-out[1] // s)))
+        if (*inside, *out, p) == (1, 1, k, k, 0):
+            y = (x.flatten(1) @ w.flatten(1)).unflatten(1, w.shape[1:])
+        elif w.shape[1] == 1 and len(w) > k * k:
+            y = F.pad(F.fold(w.flatten(1).T @ x.flatten(2), (height, width), k, padding=p, stride=s), cut)
+        elif _faster(prod(inside) * w.numel(), len(x), len(w), w.shape[1] * s * s, *small):
+            w = F.pixel_unshuffle(F.pad(w, (front, back, front, back)), s)
+            y = F.pixel_shuffle(_by_frequency(x, w.flip(2, 3), *small[2:]), s)[..., : out[0], : out[1]]
+        else:
+            return self.forward(x, [height, width])
+        return y if self.bias is None else y + self.bias[:, None, None]
+
+
+def _suitable(x: Tensor, layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
+    kind = x.device.type == "cpu" and x.dtype == layer.weight.dtype and x.dtype in (torch.float32, torch.float64)
+    plain = (layer.groups, layer.dilation, layer.padding_mode) == (1, (1, 1), "zeros")
+    square = all(len({*size}) == 1 for size in (layer.kernel_size, layer.stride, layer.padding, layer.output_padding))
+    fits = x.dim() == 4 and x.shape[1] == layer.in_channels and min(x.shape) > 0
+    eager = fast_convolutions() and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+    return kind and plain and square and fits and eager
+
+
+def _periods(inside: Sides, k: int, before: int, out: Sides) -> Sides:
+    # The shortest with which a periodic convolution equals one that is padded with zeros.
+    return max(inside[0] + before, out[0] + k - 1 - before), max(inside[1] + before, out[1] + k - 1 - before)
+
+
+def _faster(theirs: int, batch: int, c: int, o: int, inside: Sides, k: int, before: int, out: Sides) -> bool:
+    """Compares multiplications per image: torch's, and those of frequencies for c -> o channels without a stride."""
+    fits, periods = min(*out, before + 1) > 0 and max(*inside, *out) <= SMALL, _periods(inside, k, before, out)
+    # Three for each pair of conjugate frequencies, and one for each that is its own conjugate.
+    products = (3 * prod(periods) - prod(2 - n % 2 for n in periods)) // 2
+    return fits and products * (c * o * (1 + k * k / batch) + c * prod(inside) + o * prod(out)) < BOUND * theirs
+
+
+def _by_frequency(x: Tensor, w: Tensor, before: int, out: Sides) -> Tensor:
+    """Returns y[b, o, i, j] = sum over c, u, v of x[b, c, i + u - before, j + v - before] · w[c, o, u, v]."""
+    (batch, c, height, width), (_, o, k, _) = x.shape, w.shape
+    constant = [torch.tensor(m, dtype=x.dtype) for m in _transforms((height, width), k, before, out)]
+    maps, kernels = x.reshape(batch * c, -1).T, w.reshape(c * o, -1).T
+    largest = len(constant[0]) * max(batch * c, c * o, batch * o) * x.element_size()
+    y = x.new_zeros(())
+    for I, T, R in zip(*(m.split(max(1, len(m) * PIECE // largest)) for m in constant), strict=True):  # noqa: E741
+        products = (I @ maps).view(-1, batch, c) @ (T @ kernels).view(-1, c, o)
+        y = torch.addmm(y, products.view(len(I), -1).T, R)
+    return y.view(batch, o, *out)
+
+
+@lru_cache
+def _transforms(inside: Sides, k: int, before: int, out: Sides) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns I (P, H · W), T (P, k · k) and R (P, H' · W') for `_by_frequency`, P products."""
+    periods = _periods(inside, k, before, out)
+
+    def waves(frequency: Sides, sides: Sides, first: int = 0) -> np.ndarray:
+        turns = (f * (np.arange(m) + first) / n for f, m, n in zip(frequency, sides, periods, strict=True))
+        return np.exp(2j * np.pi * np.add.outer(*turns)).ravel()
+
+    rows = list[tuple[np.ndarray, np.ndarray, np.ndarray]]()
+    for frequency in np.ndindex(periods):
+        conjugate = tuple(-f % n for f, n in zip(frequency, periods, strict=True))
+        # x̂ = a + b i and, as this is a correlation, the conjugate of the kernel's, c + d i.
+        x, w, y = waves(frequency, inside).conj(), waves(frequency, (k, k), -before), waves(frequency, out)
+        a, b, c, d, re, im = x.real, x.imag, w.real, w.imag, y.real / prod(periods), y.imag / prod(periods)
+        if frequency == conjugate:
+            rows.append((a, c, re))
+        elif frequency < conjugate:  # Re(x̂ ŵ) = (a + b) c - b (c + d) and Im(x̂ ŵ) = (a + b) c + a (d - c).
+            rows += [(a + b, c, 2 * (re - im)), (a, d - c, -2 * im), (b, c + d, -2 * re)]
+    return np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows]), np.stack([row[2] for row in rows])
