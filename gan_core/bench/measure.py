@@ -91,7 +91,13 @@ def bench(
         against: "plain" or "tensor": the plain loops to compare with.
         processes: If greater than 1, also compares this many processes with one, on the same number of cores.
         told: Is called with what is measured next.
+
+    Raises:
+        UserError: The plain loop has no such setting, or there are fewer threads than processes.
     """
+    if against:
+        check_plain(job)
+    _threads_each(job, processes)
     told("parts of a step")
     profile, window = parts(job, seconds)
     contenders = {"training": Contender(job)} | {name: Contender(job, name) for name in against}
@@ -134,15 +140,8 @@ def described(mine: Sequence[dict[str, Any]], profile: dict[str, Any]) -> dict[s
 
 
 def scaling(job: Job, processes: int, window: int, rounds: int, told: Told) -> dict[str, Any]:
-    """Compares several processes with one that has as many threads as all of them together, at equal global batch.
-
-    Raises:
-        UserError: There are fewer threads than processes.
-    """
-    total = threads_of_process(job.settings.threads)
-    each = total // processes
-    if not each:
-        raise UserError(f"processes: {processes} is not allowed with {total} threads in all: use at most {total}")
+    """Compares several processes with one that has as many threads as all of them together, at equal global batch."""
+    each = _threads_each(job, processes)
     one = Contender(_with_threads(job, each * processes))
     several = Contender(_with_threads(job, each), processes=processes)
     names = (f"{processes} x {each} threads", f"1 x {each * processes} threads")
@@ -163,5 +162,32 @@ def scaling(job: Job, processes: int, window: int, rounds: int, told: Told) -> d
     }
 
 
+def _threads_each(job: Job, processes: int) -> int:
+    """Returns the threads of each of several processes that together have those of one."""
+    total = threads_of_process(job.settings.threads)
+    if total < processes:
+        raise UserError(f"processes: {processes} is not allowed with {total} threads in all: use at most {total}")
+    return total // processes
+
+
 def _with_threads(job: Job, threads: int) -> Job:
     return replace(job, settings=job.settings.model_copy(update={"threads": threads}))
+
+
+def check_plain(job: Job) -> None:
+    """Checks that the plain loops can play the game with these settings.
+
+    Raises:
+        UserError: They have no such setting, or the data set is smaller than a batch.
+    """
+    allowed = {"accumulate": (1,), "mirror": (False,), "clip_norm": (None,), "precision": ("fp32", "fp64")}
+    for key, values in allowed.items():
+        if (value := getattr(job.settings, key)) not in values:
+            names = " or ".join(map(repr, values))
+            raise UserError(f"{key}: {value!r} is not allowed with --against: the plain loops have only {names}")
+    for name, table in job.dataset.spec.tables.items():
+        if table.count < job.settings.batch:
+            raise UserError(
+                f"batch: {job.settings.batch} is not allowed with --against: the table {name!r} has only "
+                f"{table.count} rows"
+            )

@@ -23,7 +23,6 @@ from gan_core.cores import threads_of_process
 from gan_core.distributed.hardware import describe_device
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.world import dtype_of, on_cpu
-from gan_core.errors import UserError
 from gan_core.game.game import Game
 from gan_core.precision import arithmetic
 from gan_core.settings.resolve import resolve
@@ -85,11 +84,7 @@ class _Run:
 
 
 def answer(request: Request) -> Answer:
-    """Measures.
-
-    Raises:
-        UserError: The plain loop has no such setting, or the data set is too small.
-    """
+    """Measures."""
     job = make_job(resolve({}, (), request.settings))
     device = torch.device("cpu" if on_cpu() else torch.accelerator.current_accelerator() or "cpu")
     run = _Run(job, job.build(), device)
@@ -163,7 +158,6 @@ def _gradient_bytes(run: _Run) -> float:
 
 def _plain(source: Source, run: _Run, request: Request) -> Answer:
     settings = run.job.settings
-    _check_plain(run.job)
     torch.set_num_threads(threads_of_process(settings.threads))
     with arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
         real = _real(source, run)
@@ -177,21 +171,6 @@ def _plain(source: Source, run: _Run, request: Request) -> Answer:
                 loop.step(real)
             seconds.append((now(run.device) - before) / request.window)
     return {"step": fmean(seconds[1:])}
-
-
-def _check_plain(job: Job) -> None:
-    """Checks that the plain loop can play the game with these settings."""
-    allowed = {"accumulate": (1,), "mirror": (False,), "clip_norm": (None,), "precision": ("fp32", "fp64")}
-    for key, values in allowed.items():
-        if (value := getattr(job.settings, key)) not in values:
-            names = " or ".join(map(repr, values))
-            raise UserError(f"{key}: {value!r} is not allowed with --against, because the plain loop has only {names}")
-    for name, table in job.dataset.spec.tables.items():
-        if table.count < job.settings.batch:
-            raise UserError(
-                f"batch: {job.settings.batch} is not allowed with --against, because the table {name!r} has only "
-                f"{table.count} rows"
-            )
 
 
 def _real(source: Source, run: _Run) -> Iterator[plain.Real]:
