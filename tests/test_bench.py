@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,30 +14,40 @@ from torch import Tensor, nn
 
 from gan_core import Game, Output, Phase, normal_latents, sgd
 from gan_core.app.setup import build_state, make_batch_source, read_tables
-from gan_core.bench import plain, stopwatch
+from gan_core.bench import measure, plain, stopwatch
+from gan_core.bench.processes import ask
 from gan_core.bench.scaling import Communication
+from gan_core.cli import main
 from tests import forked
-from tests.conftest import ROOT, gan_core, make_job
+from tests.conftest import ROOT, make_job
 
 WIDTH, LATENT, BATCH, PIXELS = 24, 5, 8, 64
+PARAMETERS = (LATENT + 1) * WIDTH + (WIDTH + 1) * PIXELS + (PIXELS + 1) * WIDTH + (WIDTH + 1)
+
+
+OPTIONS = (f"width={WIDTH}", "layers=1", f"latent={LATENT}")
+"""Of two fully connected networks of one hidden layer."""
+
+
+def measured(*words: object) -> dict[str, Any]:
+    """Returns what a short measurement prints."""
+    chosen = [word for option in OPTIONS for word in ("--set", option)]
+    words = ("bench", "--variant", "vanilla", "--batch", BATCH, *chosen, "--rounds", 1, "--seconds", 0.01, *words)
+    line = [forked.stand_ins() / "python", "-m", "gan_core", *words, "--json"]  # Its processes are forked, too.
+    done = subprocess.run(list(map(str, line)), cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 @pytest.fixture(scope="module")
 def result() -> dict[str, Any]:
-    """A short measurement of two fully connected networks of one hidden layer, with everything that there is."""
-    words = ["bench", "--variant", "vanilla", "--batch", BATCH, "--threads", 2, "--rounds", 1, "--seconds", 0.05]
-    words += ["--set", f"width={WIDTH}", "--set", "layers=1", "--set", f"latent={LATENT}"]
-    words += ["--against", "plain", "--against", "tensor", "--processes", 2, "--json"]
-    line = [forked.stand_ins() / "python", "-m", "gan_core", *words]  # Its processes are forked, too.
-    done = subprocess.run(list(map(str, line)), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    """What is measured beside the plain loop."""
+    return measured("--threads", 1, "--against", "plain")
 
 
 def test_every_figure_is_there(result: dict[str, Any]) -> None:
-    rates = [result["images_per_second"], result["scaling"]["images_per_second"]]
-    rates += [other["images_per_second"] for other in result["against"].values()]
-    assert len(rates) == 4
+    rates = [result["images_per_second"], result["against"]["plain"]["images_per_second"]]
     assert all(0 < rate["lowest"] <= rate["median"] <= rate["highest"] for rate in rates)
     rate = result["images_per_second"]["median"]
     assert result["ms_per_step"] == pytest.approx(1000 * BATCH / rate)
@@ -69,13 +80,23 @@ def test_the_operations_of_a_step_are_those_counted_by_hand(result: dict[str, An
     assert result["flop_per_step"] == 2 * BATCH * (of_discriminator + of_generator)
 
 
-def test_processes_exchange_the_gradients_and_hardly_more(result: dict[str, Any]) -> None:
-    parameters = (LATENT + 1) * WIDTH + (WIDTH + 1) * PIXELS + (PIXELS + 1) * WIDTH + (WIDTH + 1)
-    found = result["scaling"]
+def test_processes_exchange_the_gradients_and_hardly_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job(*OPTIONS, variant="vanilla", batch=BATCH, threads=1)
+    monkeypatch.setattr(sys, "executable", str(forked.stand_ins() / "python"))
+    found = ask(job, "parts", window=4, processes=2)
+    assert found["gradients"] == 4 * PARAMETERS
+    assert found["statistics"] == 0
+    assert 4 * PARAMETERS <= found["bytes"] < 4 * PARAMETERS + 100
+    assert found["collectives"] >= 2
+
+
+@pytest.mark.slow
+def test_two_processes_are_compared_with_one() -> None:
+    found = measured("--threads", 2, "--processes", 2)["scaling"]
     assert (found["processes"], found["threads_each"]) == (2, 1)
-    assert found["gradient_bytes"] == found["least_bytes_per_step"] == 4 * parameters
-    assert 4 * parameters <= found["bytes_per_step"] < 4 * parameters + 100
-    assert found["collectives_per_step"] >= 2
+    one, two = found["against_one_process"], found["images_per_second"]
+    assert one["ratio"] == pytest.approx(two["median"] / one["images_per_second"]["median"])
+    assert found["least_bytes_per_step"] == 4 * PARAMETERS
 
 
 def test_what_is_printed(result: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,21 +117,43 @@ def test_what_is_printed(result: dict[str, Any], capsys: pytest.CaptureFixture[s
     [
         (["--variant", "dcgan", "--against", "plane"], "against: 'plane' is not allowed. Did you mean 'plain'?"),
         (["--variant", "dcgan", "--against", "plain", "--mirror"], "mirror: True is not allowed with --against"),
-        (["--variant", "dcgan", "--against", "tensor", "--batch", 4096], "batch: 4096 is not allowed with --against"),
-        (["--variant", "dcgan", "--threads", 1, "--processes", 2], "processes: 2 is not allowed with 1 threads in all"),
+        (["--variant", "dcgan", "--against", "tensor", "--batch", "4096"], "batch: 4096 is not allowed with --against"),
+        (
+            ["--variant", "dcgan", "--threads", "1", "--processes", "2"],
+            "processes: 2 is not allowed with 1 threads in all",
+        ),
         (["--variant", "dcgam"], "no variant named 'dcgam' is installed. Did you mean 'dcgan'?"),
         (["--suite", "--variant", "dcgan"], "suite: variant is not allowed with --suite"),
         (["--suite", "--against", "plain"], "suite: against is not allowed with --suite"),
         ([], "variant: missing"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(words: list[object], message: str) -> None:
-    assert message in gan_core("bench", *words, expect=2)
+def test_what_cannot_be_measured_is_refused(
+    words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refusal(words, monkeypatch, capsys)
 
 
-def test_bench_starts_its_processes_itself() -> None:
-    output = gan_core("bench", "--variant", "dcgan", processes=2, expect=1)
-    assert "run python -m gan_core bench --processes N" in output
+def test_bench_starts_its_processes_itself(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "run python -m gan_core bench --processes N" in refusal(["--variant", "dcgan"], monkeypatch, capsys)
+
+
+def test_the_suite_needs_the_recipes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "suite: 'configs/tutorial-acgan-mnist.yaml' is not here" in refusal(["--suite"], monkeypatch, capsys)
+
+
+def refusal(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """Returns the error with which the command ends before it measures anything."""
+    monkeypatch.setattr(sys, "argv", ["gan_core", "bench", *words])
+    monkeypatch.setattr(measure, "ask", None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    return capsys.readouterr().err
 
 
 VARIANTS = [

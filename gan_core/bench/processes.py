@@ -36,29 +36,48 @@ def ask(job: Job, kind: str, *, window: int, windows: int = 2, processes: int = 
         request = {"kind": kind, "settings": str(settings), "folder": name, "window": window, "windows": windows}
         line = [sys.executable, "-m", "gan_core.bench", json.dumps(request)]
         (port,) = free_ports(1)
-        ranks = [_start(line, environment) for environment in rank_environments(processes, port)]
+        # Their output goes to files: a process that writes to a pipe that nobody reads would wait forever.
+        ranks = [
+            _Rank(line, environment, Path(name) / f"process-{number}")
+            for number, environment in enumerate(rank_environments(processes, port))
+        ]
         try:
-            while any(rank.poll() is None for rank in ranks) and not any(rank.poll() for rank in ranks):
-                time.sleep(0.01)
-            outputs = [_output(rank) for rank in ranks if rank.poll() is not None]
+            while any(rank.code() is None for rank in ranks) and not any(rank.code() for rank in ranks):
+                time.sleep(0.02)
+            for rank in ranks:
+                rank.check()
         finally:
             for rank in ranks:
-                rank.kill()
-                rank.communicate()
-    found: dict[str, Any] = json.loads(outputs[0].splitlines()[-1])
+                rank.end()
+        output = ranks[0].output()
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
     if "error" in found:
         raise UserError(found["error"])
     return found
 
 
-def _start(line: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603
-        line, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+class _Rank:
+    """One process, which writes to files."""
 
+    def __init__(self, line: list[str], environment: dict[str, str], files: Path) -> None:
+        self._out, self._errors = files.with_suffix(".out"), files.with_suffix(".err")
+        with self._out.open("w") as out, self._errors.open("w") as errors:
+            self._process = subprocess.Popen(line, env=os.environ | environment, stdout=out, stderr=errors)  # noqa: S603
 
-def _output(process: subprocess.Popen[str]) -> str:
-    output, errors = process.communicate()
-    if process.returncode:
-        raise TrainingError(f"a process of the measurement has failed: {errors.strip()[-2000:]}")
-    return output
+    def code(self) -> int | None:
+        """Returns the exit code, None while it runs."""
+        return self._process.poll()
+
+    def check(self) -> None:
+        """Raises TrainingError if it has failed."""
+        if self.code():
+            raise TrainingError(f"a process of the measurement has failed: {self._errors.read_text().strip()[-2000:]}")
+
+    def output(self) -> str:
+        """Returns what it printed."""
+        return self._out.read_text()
+
+    def end(self) -> None:
+        """Kills it if it still runs."""
+        self._process.kill()
+        self._process.wait()
