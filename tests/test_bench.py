@@ -186,6 +186,9 @@ def test_the_plain_loop_computes_what_training_computes(words: tuple[str, ...]) 
         assert max(float(gradient.abs().max()) for gradient in ours) > 0
         for one, two in zip(ours, theirs, strict=True):
             assert torch.allclose(one, two, rtol=0, atol=1e-12)
+        if updates == 0:  # What the first phase does not train is frozen.
+            others = [net for key, net in other.networks.items() if key not in phase.trains]
+            assert all(p.grad is None for net in others for p in net.parameters())
         updates += 1
     assert updates == sum(phase.repeats for phase in game.phases)
     for mine, its in zip(weights_of(game), weights_of(other), strict=True):
