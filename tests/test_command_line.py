@@ -20,7 +20,7 @@ HEAVY = {"torch", "torchvision", "accelerate", "wandb", "numpy"}
     "words",
     [
         *(["--help"], ["list"], ["list", "--json"], ["list", "--features"]),
-        *([name, "--help"] for name in ("train", "sample", "evaluate", "compare")),
+        *([name, "--help"] for name in ("train", "sample", "evaluate", "compare", "bench")),
     ],
 )
 def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:

@@ -36,6 +36,7 @@ def run_in_order(lines: list[str], folder: Path, site: Path | None = None) -> No
         short = re.sub(r"--kimg \S+", "--steps 2", line)
         flags = f"--quiet --no-deps --no-build-isolation --upgrade --target {site}"
         short = short.replace("pip install -e ", f"python -m pip install {flags} ./")
+        short = re.sub(r"gan_core bench", "gan_core bench --rounds 1 --seconds 0.01", short)
         if "gan_core train" in short and "--steps" not in short:
             short += " --steps 2"
         done = run_line(short, folder, site)
@@ -55,8 +56,8 @@ def run_line(line: str, folder: Path, site: Path | None) -> subprocess.Completed
 
 def test_the_readme_s_commands(tmp_path: Path) -> None:
     lines = commands(README)
-    ours = [line for line in lines if re.search(r"gan_core (train|sample|evaluate|compare|list|show|runs)", line)]
-    assert len(ours) == 17
+    ours = [line for line in lines if re.search(r"gan_core (train|sample|evaluate|compare|list|show|runs|bench)", line)]
+    assert len(ours) == 18
     run_in_order(ours, tmp_path)
     assert (tmp_path / "runs" / "dcgan-digits" / "samples" / "000000128.png").exists()
     assert (tmp_path / "samples.npz").stat().st_size > 10_000 * 64

@@ -1,6 +1,6 @@
 """One training run from start to end: set up processes, check, read data, build, train, and record the outcome."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
@@ -41,7 +41,13 @@ ShowPlan = Callable[[Job, Game, int, Console], None]
 """`show_plan(job, game, length, console)` prints the plan of the run; `length` is in images."""
 
 
-def start(job: Job, allowed: Collection[str], console: Console, show_plan: ShowPlan | None = None) -> Status:
+def start(
+    job: Job,
+    allowed: Collection[str],
+    console: Console,
+    show_plan: ShowPlan | None = None,
+    observers: Sequence[Observer] = (),
+) -> Status:
     """Trains until the run's length or a request to stop; resumes if the folder has a checkpoint.
 
     Args:
@@ -49,6 +55,7 @@ def start(job: Job, allowed: Collection[str], console: Console, show_plan: ShowP
         allowed: Settings that may differ from those of the run in the folder.
         console: Where the main process prints.
         show_plan: Prints the plan before the training begins; None prints none.
+        observers: Called after the run's own, on the main process.
 
     Raises:
         UserError: Something is wrong that the user can fix; nothing in the folder was changed.
@@ -58,11 +65,16 @@ def start(job: Job, allowed: Collection[str], console: Console, show_plan: ShowP
     check_job(job, started_processes(), allowed)
     rendezvous = Rendezvous(settings.deadline)
     with rendezvous.explaining(), explain_full_disk(settings.folder):
-        return _join(job, allowed, rendezvous, console, show_plan)
+        return _join(job, allowed, rendezvous, console, show_plan, observers)
 
 
 def _join(
-    job: Job, allowed: Collection[str], rendezvous: Rendezvous, console: Console, show_plan: ShowPlan | None
+    job: Job,
+    allowed: Collection[str],
+    rendezvous: Rendezvous,
+    console: Console,
+    show_plan: ShowPlan | None,
+    more: Sequence[Observer],
 ) -> Status:
     settings = job.settings
     rendezvous.compare("settings", job.identity())
@@ -83,7 +95,7 @@ def _join(
         )
         with rendezvous.telling(), ExitStack() as locks, flags:
             rendezvous.from_main("lock", partial(_lock, RunFolder(settings.folder), locks))
-            return _run(job, allowed, accelerator, rendezvous, heard, show_plan, locks)
+            return _run(job, allowed, accelerator, rendezvous, heard, show_plan, more, locks)
     finally:
         # The wrapped phases are freed before their process group, and the group before the interpreter ends.
         accelerator.free_memory()
@@ -97,6 +109,7 @@ def _run(
     rendezvous: Rendezvous,
     console: Console,
     show_plan: ShowPlan | None,
+    more: Sequence[Observer],
     locks: ExitStack,
 ) -> Status:
     settings, folder = job.settings, RunFolder(job.settings.folder)
@@ -161,7 +174,7 @@ def _run(
                 source=source,
                 folder=folder,
                 draw_grid=partial(sample_grid, make_sampler(seed=settings.seed)),
-                observers=tuple(observers),
+                observers=(*observers, *more),
                 evaluate=evaluate,
             ),
             rendezvous,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gan_core.cli import check, compare, env, evaluate, plugins, runs, sample, train
+from gan_core.cli import bench, check, compare, env, evaluate, plugins, runs, sample, train
 from gan_core.cli.flags import SectionedCommand
 from gan_core.errors import TrainingError, UserError
 from gan_core.garbage import collect_rarely
@@ -25,6 +25,7 @@ app.command("train", cls=SectionedCommand)(train.train)
 app.command("sample")(sample.sample)
 app.command("evaluate", cls=SectionedCommand)(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("bench", cls=SectionedCommand)(bench.bench)
 app.command("runs")(runs.runs)
 app.command("list")(plugins.list_variants)
 app.command("show")(plugins.show)

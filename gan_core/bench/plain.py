@@ -1,0 +1,108 @@
+"""The plainest correct loop for any game, as tutorials write it: training is compared with it.
+
+It has no accelerate, averages, checks, logging or checkpoints. Each update draws its inputs, computes the loss, calls
+`backward` and `step`, and reads every term with `.item()`. It is stricter than most tutorials: what a phase does not
+train is frozen, so no gradient is computed in vain, and all images are decoded before it starts.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from gan_core.distributed.collectives import Collectives
+from gan_core.game.batch import Batch, Moment
+from gan_core.game.game import Game
+from gan_core.game.output import Request
+from gan_core.game.phase import Phase
+from gan_core.randomness import Share, UpdateRandomness
+
+Real = Mapping[str, Tensor]
+"""Rows by field: images (B, C, H, W) in [-1, 1] and labels (B,) int64."""
+
+
+def loader(columns: Real, batch: int) -> Iterator[Real]:
+    """Yields shuffled batches of a table through torch's DataLoader, without end."""
+    batches = DataLoader(TensorDataset(*columns.values()), batch, shuffle=True, drop_last=True)
+    while True:
+        for rows in batches:
+            yield dict(zip(columns, rows, strict=True))
+
+
+def tensor(columns: Real, batch: int) -> Iterator[Real]:
+    """Yields shuffled batches of a table that are gathered from its tensors, without end."""
+    count = len(next(iter(columns.values())))
+    while True:
+        for at in torch.randperm(count)[: count // batch * batch].split(batch):
+            yield {name: column[at] for name, column in columns.items()}
+
+
+class PlainLoop:
+    """The updates of a game on one process."""
+
+    def __init__(self, game: Game, batch: int, length: int, device: torch.device, dtype: torch.dtype) -> None:
+        """Moves the game to the device. `batch` and `length` are in images."""
+        self.game, self.batch, self.length, self.device, self.dtype = game, batch, length, device, dtype
+        self.random, self.steps = np.random.default_rng(), 0
+        for module in chain(game.networks.values(), game.state.values()):
+            if isinstance(module, torch.nn.Module):
+                module.to(device, dtype if module in game.networks.values() else None)
+        every = dict.fromkeys(p for net in game.networks.values() for p in net.parameters() if p.requires_grad)
+        mine = {phase.name: dict.fromkeys(p for n in phase.trains for p in game.networks[n].parameters() if p in every)
+                for phase in game.phases}  # fmt: skip
+        self.frozen = {name: [p for p in every if p not in trained] for name, trained in mine.items()}
+        self.trained = {name: list(trained) for name, trained in mine.items()}
+        made = {phase.name: phase.optimizer(self.trained[phase.name])
+                for phase in game.phases if not isinstance(phase.optimizer, str)}  # fmt: skip
+        self.optimizers = {p.name: made[p.optimizer if isinstance(p.optimizer, str) else p.name] for p in game.phases}
+
+    def step(self, real: Iterator[Real]) -> dict[str, float]:
+        """Updates every phase, and returns the terms."""
+        rows = [next(real) for _ in range(self.game.batches_per_step)]
+        given: dict[tuple[str, int], Batch] = {}
+        terms: dict[str, float] = {}
+        for phase in self.game.phases:
+            for repeat in range(phase.repeats if self.steps % phase.every == 0 else 0):
+                # The one place where phases share a batch: its rows, its inputs, and what is made from them.
+                key = (phase.on or phase.name, repeat)
+                given[key] = given.get(key) or self.make_batch(phase, rows[repeat])
+                terms |= self.update(phase, given[key])
+        self.steps += 1
+        return terms
+
+    def make_batch(self, phase: Phase, real: Real) -> Batch:
+        """Draws the inputs of a phase's update on these rows."""
+        inputs = self.game.draw(self.random, Request(count=self.batch * phase.fakes))
+        seen = self.steps * self.batch * self.game.batches_per_step
+        return Batch(
+            real={name: column.to(self.device) for name, column in real.items()},
+            inputs={name: self._place(value) for name, value in inputs.items()},
+            random=UpdateRandomness(self.random, self.batch, slice(0, self.batch), self.device, self.dtype),
+            moment=Moment(images_seen=seen, progress=min(1.0, seen / self.length), batch=self.batch),
+            processes=Collectives(Share(0, 1)),
+        )
+
+    def _place(self, value: Tensor) -> Tensor:
+        return value.to(self.device, self.dtype if value.is_floating_point() else None)
+
+    def update(self, phase: Phase, batch: Batch) -> dict[str, float]:
+        """Takes one step of the phase's optimizer, and returns the terms."""
+        for parameter in self.frozen[phase.name]:
+            parameter.requires_grad_(False)
+        for parameter in self.trained[phase.name]:
+            parameter.requires_grad_(True)
+        optimizer = self.optimizers[phase.name]
+        if phase.tune is not None:
+            for group in optimizer.param_groups:
+                group.update(phase.tune(batch.moment))
+        optimizer.zero_grad()
+        terms = phase.loss(self.game.networks, batch)
+        torch.stack([term.reshape(()) for term in terms.values() if term.requires_grad]).sum().backward()
+        optimizer.step()
+        if phase.after is not None:
+            with torch.no_grad():
+                phase.after(self.game.networks, {name: term.detach() for name, term in terms.items()}, batch)
+        return {f"{phase.name}/{name}": term.item() for name, term in terms.items()}
