@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,16 @@ def test_the_parts_of_a_step_are_the_whole_of_it(result: dict[str, Any]) -> None
 
 
 def test_the_operations_of_a_step_are_those_counted_by_hand(result: dict[str, Any]) -> None:
-    """A product of (n, m) and (m, k) has 2 n m k operations. Layers: latent -> width -> pixels -> width -> 1."""
+    """A product of (n, m) and (m, k) has 2 n m k operations. Layers: latent -> width -> pixels -> width -> 1.
+
+    The generator runs forward once, for both updates.
+    """
     generator, first, last = LATENT * WIDTH + WIDTH * PIXELS, PIXELS * WIDTH, WIDTH
     discriminator = first + last
     # On real and on generated images; backward to all weights, and to the input of the last layer.
     of_discriminator = generator + 2 * (discriminator + discriminator + last)
     # Backward through the frozen discriminator to the images, then to all weights and the input of the last layer.
-    of_generator = generator + discriminator + discriminator + generator + WIDTH * PIXELS
+    of_generator = discriminator + discriminator + generator + WIDTH * PIXELS
     assert result["flop_per_step"] == 2 * BATCH * (of_discriminator + of_generator)
 
 
@@ -175,10 +179,13 @@ def test_the_plain_loop_computes_what_training_computes(words: tuple[str, ...]) 
     state = build_state(job, accelerator, game, source, job.length(8))
     loop = plain.PlainLoop(other, 8, job.length(8), torch.device("cpu"), torch.float64)
     phases = {phase.name: phase for phase in other.phases}
-    updates = 0
+    updates, made = 0, dict[str, Any]()
     for (phase, batches), (_, copies) in zip(source.step(0), same.step(0), strict=True):
         terms = state.trainers[phase.name].update(batches, 0).terms
-        found = loop.update(phases[phase.name], copies[0])
+        twin = phases[phase.name]
+        if twin.make_fake is not None:
+            made[phase.name] = twin.make_fake(other.networks, copies[0])
+        found = loop.update(twin, replace(copies[0], fake=made[phase.on or phase.name]))
         for key, value in found.items():
             assert value == pytest.approx(float(terms[key.partition("/")[2]]), abs=1e-12), key
         ours, theirs = gradients(game, phase), gradients(other, phase)
@@ -186,7 +193,7 @@ def test_the_plain_loop_computes_what_training_computes(words: tuple[str, ...]) 
         assert max(float(gradient.abs().max()) for gradient in ours) > 0
         for one, two in zip(ours, theirs, strict=True):
             assert torch.allclose(one, two, rtol=0, atol=1e-12)
-        if updates == 0:  # What the first phase does not train is frozen.
+        if updates == 0:  # The first phase's fakes are detached.
             others = [net for key, net in other.networks.items() if key not in phase.trains]
             assert all(p.grad is None for net in others for p in net.parameters())
         updates += 1

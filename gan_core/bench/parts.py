@@ -22,6 +22,7 @@ from gan_core.training.ema import Ema
 from gan_core.training.observer import Observer
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.phase_trainer import PhaseTrainer
+from gan_core.training.shared_fakes import SharedFakes
 
 
 class Parts:
@@ -59,6 +60,7 @@ class Parts:
             stack.enter_context(patch.object(BatchSource, "step", timed_data))
             stack.enter_context(patch.object(PhaseTrainer, "update", timed_update))
             stack.enter_context(patch.object(PhaseModule, "forward", self._timed(PhaseModule.forward, "forward")))
+            stack.enter_context(patch.object(SharedFakes, "filled", self._timed(SharedFakes.filled, "forward")))
             stack.enter_context(
                 patch.object(torch.autograd, "backward", self._timed(torch.autograd.backward, "backward"))
             )

@@ -1,11 +1,12 @@
 """The plainest correct loop for any game, as tutorials write it: training is compared with it.
 
 It has no accelerate, averages, checks, logging or checkpoints. Each update draws its inputs, computes the loss, calls
-`backward` and `step`, and reads every term with `.item()`. It is stricter than most tutorials: what a phase does not
-train is frozen, so no gradient is computed in vain, and all images are decoded before it starts.
+`backward` and `step`, and reads every term with `.item()`. Fakes are made once where phases share a batch, and detached
+for phases that train no generator. All images are decoded before it starts.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -18,7 +19,8 @@ from gan_core.game.batch import Batch, Moment
 from gan_core.game.game import Game
 from gan_core.game.output import Request
 from gan_core.game.phase import Phase
-from gan_core.randomness import Share, UpdateRandomness
+from gan_core.randomness import Share, Streams
+from gan_core.row_randomness import Draws, UpdateRandomness
 
 Real = Mapping[str, Tensor]
 """Rows by field: images (B, C, H, W) in [-1, 1] and labels (B,) int64."""
@@ -50,13 +52,11 @@ class PlainLoop:
         for module in chain(game.networks.values(), game.state.values()):
             if isinstance(module, torch.nn.Module):
                 module.to(device, dtype if module in game.networks.values() else None)
-        every = dict.fromkeys(p for net in game.networks.values() for p in net.parameters() if p.requires_grad)
-        mine = {phase.name: dict.fromkeys(p for n in phase.trains for p in game.networks[n].parameters() if p in every)
-                for phase in game.phases}  # fmt: skip
-        self.frozen = {name: [p for p in every if p not in trained] for name, trained in mine.items()}
-        self.trained = {name: list(trained) for name, trained in mine.items()}
-        made = {phase.name: phase.optimizer(self.trained[phase.name])
-                for phase in game.phases if not isinstance(phase.optimizer, str)}  # fmt: skip
+        made = {}
+        for phase in game.phases:
+            if not isinstance(phase.optimizer, str):
+                trained = (p for name in phase.trains for p in game.networks[name].parameters() if p.requires_grad)
+                made[phase.name] = phase.optimizer(list(dict.fromkeys(trained)))
         self.optimizers = {p.name: made[p.optimizer if isinstance(p.optimizer, str) else p.name] for p in game.phases}
 
     def step(self, real: Iterator[Real]) -> dict[str, float]:
@@ -77,23 +77,23 @@ class PlainLoop:
         """Draws the inputs of a phase's update on these rows."""
         inputs = self.game.draw(self.random, Request(count=self.batch * phase.fakes))
         seen = self.steps * self.batch * self.game.batches_per_step
-        return Batch(
+        draws = Draws(Streams(self.steps), phase.name, seen, slice(0, self.batch))
+        batch = Batch(
             real={name: column.to(self.device) for name, column in real.items()},
             inputs={name: self._place(value) for name, value in inputs.items()},
-            random=UpdateRandomness(self.random, self.batch, slice(0, self.batch), self.device, self.dtype),
+            random=UpdateRandomness(draws, self.device, self.dtype),
             moment=Moment(images_seen=seen, progress=min(1.0, seen / self.length), batch=self.batch),
             processes=Collectives(Share(0, 1)),
         )
+        return replace(batch, fake=phase.make_fake(self.game.networks, batch)) if phase.make_fake else batch
 
     def _place(self, value: Tensor) -> Tensor:
         return value.to(self.device, self.dtype if value.is_floating_point() else None)
 
     def update(self, phase: Phase, batch: Batch) -> dict[str, float]:
         """Takes one step of the phase's optimizer, and returns the terms."""
-        for parameter in self.frozen[phase.name]:
-            parameter.requires_grad_(False)
-        for parameter in self.trained[phase.name]:
-            parameter.requires_grad_(True)
+        if not set(phase.trains) & set(self.game.ema):
+            batch = replace(batch, fake={name: fake.detach() for name, fake in batch.fake.items()})
         optimizer = self.optimizers[phase.name]
         if phase.tune is not None:
             for group in optimizer.param_groups:

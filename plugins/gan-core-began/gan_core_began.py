@@ -23,6 +23,7 @@ from gan_core import (
     Terms,
     Variant,
     adam,
+    generated_images,
     precise_mean,
 )
 
@@ -175,15 +176,17 @@ def build(options: BeganOptions, data: DataSpec) -> Game:
     auto_encoder = nn.Sequential(encoder(options, data), decoder(options, data)).apply(initialise)
     balance = Balance(options)
 
+    def made(batch: Batch) -> Tensor:
+        return batch.fake["images"].to(batch.images)
+
     def discriminator_loss(networks: Networks, batch: Batch) -> Terms:
         """L(x) - k L(G(z_D)) (equation 5)."""
-        fakes = networks["generator"](**batch.inputs).to(batch.images)
-        real, fake = error(networks["discriminator"], batch.images), error(networks["discriminator"], fakes)
+        real, fake = (error(networks["discriminator"], images) for images in (batch.images, made(batch)))
         return {"real": real, "fake": -balance.k * fake, "L(fake)": fake.detach()}
 
     def generator_loss(networks: Networks, batch: Batch) -> Terms:
         """L(G(z_G)), on latents of its own (equation 5)."""
-        return {"fake": error(networks["discriminator"], networks["generator"](**batch.inputs).to(batch.images))}
+        return {"fake": error(networks["discriminator"], made(batch))}
 
     def keep_real(networks: Networks, terms: Terms, batch: Batch) -> None:
         del networks, batch
@@ -215,6 +218,7 @@ def build(options: BeganOptions, data: DataSpec) -> Game:
                 trains=("discriminator",),
                 loss=discriminator_loss,
                 optimizer=adam(options.lr),
+                make_fake=generated_images,
                 tune=tune,
                 after=keep_real,
             ),
@@ -223,6 +227,7 @@ def build(options: BeganOptions, data: DataSpec) -> Game:
                 trains=("generator",),
                 loss=generator_loss,
                 optimizer=adam(options.lr),
+                make_fake=generated_images,
                 tune=tune,
                 after=move_balance,
             ),

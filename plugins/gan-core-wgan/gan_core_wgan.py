@@ -11,7 +11,19 @@ from gan_core_dcgan import DcganNetworkOptions, dcgan_networks
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from gan_core import Batch, DataSpec, Game, Networks, Phase, Terms, Variant, adam, generated, normal_latents
+from gan_core import (
+    Batch,
+    DataSpec,
+    Game,
+    Networks,
+    Phase,
+    Terms,
+    Variant,
+    adam,
+    generated,
+    generated_images,
+    normal_latents,
+)
 
 # isort: split
 from gan_core import precise, precise_mean, rmsprop
@@ -72,7 +84,7 @@ def build(options: WganOptions, data: DataSpec) -> Game:
 
     def critic_loss(networks: Networks, batch: Batch) -> Terms:
         """E[D(x̃)] - E[D(x)], the negative of the distance's estimate, plus λ times the penalty of WGAN-GP."""
-        fake = networks["generator"](**batch.inputs)
+        fake = batch.fake["images"]
         on_real, on_fake = precise_mean(networks["critic"](batch.images)), precise_mean(networks["critic"](fake))
         terms = {"real": -on_real, "fake": on_fake, "wasserstein": (on_real - on_fake).detach()}
         if options.penalty == "gradient":
@@ -82,7 +94,7 @@ def build(options: WganOptions, data: DataSpec) -> Game:
 
     def generator_loss(networks: Networks, batch: Batch) -> Terms:
         """-E[D(G(z))]."""
-        return {"adversarial": -precise_mean(networks["critic"](networks["generator"](**batch.inputs)))}
+        return {"adversarial": -precise_mean(networks["critic"](batch.fake["images"]))}
 
     def clip_weights(networks: Networks, terms: Terms, batch: Batch) -> None:
         del terms, batch
@@ -101,9 +113,16 @@ def build(options: WganOptions, data: DataSpec) -> Game:
                 loss=critic_loss,
                 optimizer=make_optimizer(options.critic_lr or lr),
                 repeats=options.critic_steps,
+                make_fake=generated_images,
                 after=clip_weights if clipped else None,
             ),
-            Phase(name="generator", trains=("generator",), loss=generator_loss, optimizer=make_optimizer(lr)),
+            Phase(
+                name="generator",
+                trains=("generator",),
+                loss=generator_loss,
+                optimizer=make_optimizer(lr),
+                make_fake=generated_images,
+            ),
         ],
         draw=normal_latents(options.latent),
         outputs={"images": generated()},

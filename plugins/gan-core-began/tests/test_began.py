@@ -6,7 +6,7 @@ from gan_core_began import Balance, BeganOptions, build, error, halvings
 from torch import Tensor, nn
 
 from gan_core import DataSpec, Options, Request
-from gan_core.testing import made_batch
+from gan_core.testing import made_batch, terms_of
 
 DIGITS = DataSpec.of_images(name="digits", image_size=8, channels=1, classes=10, count=1500)
 TINY = {"width": 2, "latent": 3, "repeats": 1}
@@ -35,10 +35,9 @@ def test_the_losses() -> None:
         {"z": torch.tensor([[0.1], [-0.3]])},
     )
     game.state["balance"].load_state_dict({**game.state["balance"].state_dict(), "k": torch.tensor(0.25)})
-    discriminator, generator = game.phases
-    terms = {name: float(term) for name, term in discriminator.loss(networks, batch).items()}
+    terms = {name: float(term) for name, term in terms_of(game, "discriminator", batch, networks).items()}
     assert terms == pytest.approx({"real": 0.2, "fake": -0.25 * 0.1, "L(fake)": 0.1})
-    assert float(generator.loss(networks, batch)["fake"]) == pytest.approx(0.1)
+    assert float(terms_of(game, "generator", batch, networks)["fake"]) == pytest.approx(0.1)
 
 
 def test_k_and_m() -> None:

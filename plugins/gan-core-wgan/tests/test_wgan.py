@@ -6,7 +6,7 @@ from gan_core_wgan import WganOptions, build, gradient_penalty
 from torch import Tensor, nn
 
 from gan_core import DataSpec
-from gan_core.testing import made_batch
+from gan_core.testing import made_batch, terms_of
 
 DIGITS = DataSpec.of_images(name="digits", image_size=8, channels=1, classes=10, count=1500)
 
@@ -83,7 +83,7 @@ def test_phases_and_optimizers_of_both_penalties(penalty: str) -> None:
     else:
         assert (type(optimizer).__name__, group["lr"], group["betas"]) == ("Adam", 1e-4, (0.0, 0.9))
     batch = made_batch({"images": torch.randn(6, 1, 8, 8)}, {"z": torch.randn(6, 100)}, random=Halves())
-    terms = critic_phase.loss(game.networks, batch)
+    terms = terms_of(game, "critic", batch)
     assert ("penalty" in terms) == (penalty == "gradient")
     assert float(terms["wasserstein"]) == pytest.approx(-float((terms["real"] + terms["fake"]).detach()))
     assert not terms["wasserstein"].requires_grad
