@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from gan_core.observers.slowdown import SlowdownWarning
 
 from gan_core.distributed.waiting import CpuTimes, used_by_others, wait_passively
-from gan_core.observers.slowdown import SlowdownWarning
 from tests import forked
 from tests.conftest import ROOT
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from gan_core.observers.trackers import Tracker
+
 from gan_core.runs.folder import RunFolder
 from tests.conftest import gan_core, metrics
 
