@@ -154,7 +154,7 @@ def _run(
             view = make_view(console, length, state.images_seen)
             stack.enter_context(view)
             stack.enter_context(rendezvous.if_lost(view.close))
-            watches = make_watches(job, source, grid_sampler, state.images_seen)
+            watches = make_watches(job, source, grid_sampler, state.images_seen, length)
             # Trackers send the file of a grid, which the recorder writes first.
             observers += [Recorder(folder), view, trackers, Alarms(watches, folder, [trackers])]
         listeners = [observer for observer in observers if isinstance(observer, Listener)]

@@ -26,7 +26,7 @@ def make_view(console: Console, length: int, images_seen: int) -> LiveView | Not
     return view
 
 
-def make_watches(job: Job, source: BatchSource, sampler: GridSampler, images_seen: int) -> list[Watch]:
+def make_watches(job: Job, source: BatchSource, sampler: GridSampler, images_seen: int, length: int) -> list[Watch]:
     """Returns what watches a run for alarms.
 
     Args:
@@ -34,6 +34,7 @@ def make_watches(job: Job, source: BatchSource, sampler: GridSampler, images_see
         source: Its batches; a few of its real images are read.
         sampler: Draws the grids of samples.
         images_seen: Images seen when it starts.
+        length: Its length in images.
     """
     watches: list[Watch] = [Slowdown(images_seen), Saturation(), ExplodingGradients()]
     table, field = job.dataset.table_of(sampler.output.like), sampler.output.like
@@ -42,5 +43,5 @@ def make_watches(job: Job, source: BatchSource, sampler: GridSampler, images_see
         indices = torch.linspace(0, count - 1, min(_REAL, count)).long().tolist()
         real = next(iter(source.tables[table].batches([indices])))[field].cpu()
         names = job.dataset.spec.class_names if job.dataset.spec.classes else ()
-        watches.append(Collapse(lambda: sampler.last, real, names))
+        watches.append(Collapse(lambda: sampler.last, real, length, names))
     return watches

@@ -64,7 +64,11 @@ class SectionedCommand(TyperCommand):
 
         Agents write --lr=0.001, --lr_schedule=linear and --mirror=True.
         """
-        takes_value = {name: not parameter.is_flag for parameter in self.get_params(ctx) for name in parameter.opts}
+        takes_value = {
+            name: not getattr(parameter, "is_flag", True)
+            for parameter in self.get_params(ctx)
+            for name in parameter.opts
+        }
         found: list[str] = []
         for word in words:
             name, equals, value = word.partition("=")

@@ -11,18 +11,22 @@ from gan_core.observers.alarms.watch import Watch
 from gan_core.observers.listener import Alarm
 from gan_core.sampling.sampler import Sampler
 
-_LIKE = 0.15
+_LIKE = 0.1
 """Two images are alike below this fraction of the usual (median) distance between two real images."""
 _FEW = 1 / 8
 """Few different images: this share of a grid, and also of the share of as many real images."""
-_FROM = 20_000
-"""Images seen before which all samples may look alike: the generator has hardly been trained."""
+_FROM, _EARLY = 20_000, 0.1
+"""Images seen, and fraction of the run, before which all samples may look alike: the generator has hardly learned."""
+_LATE = 0.5
+"""Fraction of the run from which a class that was never there counts as gone; before, it may still come."""
 _SIDE = 16
 """Images are compared at this many pixels a side, so that noise in single pixels does not count."""
 _GRIDS, _EVALUATIONS = 2, 2
 """How many grids, and how many evaluations, in a row must show it."""
 _SHARE = 0.1
 """A class is gone below this fraction of its share of real images, as in the metric `modes`."""
+_THERE = 0.5
+"""A class was there from this fraction of its share of real images on."""
 
 _REMEDIES = (
     "a lower learning rate, or a larger batch",
@@ -65,26 +69,30 @@ def different(distances: Tensor, threshold: float) -> int:
 class Collapse(Watch):
     """Finds few different samples on the fixed grid, and classes that evaluations no longer find."""
 
-    def __init__(self, samples: Callable[[], Tensor | None], real: Tensor, class_names: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, samples: Callable[[], Tensor | None], real: Tensor, length: int, class_names: tuple[str, ...] = ()
+    ) -> None:
         """Stores what samples are compared with.
 
         Args:
             samples: Returns the samples of the last grid: (N, C, H, W) uint8 on the CPU.
             real: Real images (M, C, H, W) uint8 on the CPU, M at least 2.
+            length: The run's length in images.
             class_names: The names of the classes.
         """
-        self.samples, self.names = samples, class_names
+        self.samples, self.length, self.names = samples, length, class_names
         between = distances(real)
         upper = torch.triu_indices(len(real), len(real), offset=1)
         self._threshold = _LIKE * float(between[upper[0], upper[1]].median())
         self._real = different(between, self._threshold) / len(real)
         self._few: list[int] = []
+        self._there: set[int] = set()
         self._gone: dict[int, list[int]] = {}
 
     def sample(self, images_seen: int) -> Alarm | None:
         """Counts the different samples of the grid."""
         images = self.samples()
-        if images is None or images_seen < _FROM or len(images) < 2:
+        if images is None or images_seen < max(_FROM, _EARLY * self.length) or len(images) < 2:
             return None
         found = different(distances(images), self._threshold)
         if found > _FEW * len(images) * self._real:
@@ -108,8 +116,11 @@ class Collapse(Watch):
             return None
         gone = []
         for number, (share, real) in enumerate(zip(histogram["value"], histogram["floor"]["value"], strict=True)):
+            if share >= _THERE * real:
+                self._there.add(number)
+            expected = number in self._there or images_seen >= _LATE * self.length
             # A class that is rare among real images may be missing by chance.
-            if share >= _SHARE * real or real * histogram["samples"] < 10:
+            if share >= _SHARE * real or not expected or real * histogram["samples"] < 10:
                 self._gone.pop(number, None)
                 continue
             since = self._gone.setdefault(number, [])
