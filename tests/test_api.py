@@ -26,8 +26,8 @@ SETTINGS = {"batch": 32, "steps": 8, "width": 4, "threads": 1, "log_every": 0.06
 def trained(tmp_path_factory: pytest.TempPathFactory) -> gan_core.Run:
     """A run that keeps its best checkpoint, which is not the newest one."""
     folder = tmp_path_factory.mktemp("python") / "run"
-    highest = {"keep_highest": "discriminator/gradient norm", "keep_checkpoints": 1}
-    return gan_core.train("dcgan", "digits", out=folder, quiet=True, **SETTINGS, **highest)
+    lowest = {"keep_lowest": "discriminator/gradient norm", "keep_checkpoints": 1}
+    return gan_core.train("dcgan", "digits", out=folder, quiet=True, **SETTINGS, **lowest)
 
 
 def test_the_result_is_that_of_the_command_bit_for_bit(trained: gan_core.Run, tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_the_result_is_that_of_the_command_bit_for_bit(trained: gan_core.Run, tm
     ]
     conftest.gan_core(
         *("train", "--variant", "dcgan", "--dataset", "digits", *words, "--set", "width=4"),
-        *("--keep-highest", "discriminator/gradient norm", "--keep-checkpoints", 1, "--out", tmp_path / "run"),
+        *("--keep-lowest", "discriminator/gradient norm", "--keep-checkpoints", 1, "--out", tmp_path / "run"),
     )
     assert difference(weights(trained.folder), weights(tmp_path / "run")) == 0
     dropped = "images_per_second"
@@ -69,12 +69,13 @@ def test_the_generator_is_a_plain_module_in_eval_mode(trained: gan_core.Run) -> 
 
 
 def test_checkpoints_are_named(trained: gan_core.Run) -> None:
-    best = max(trained.metrics, key=lambda line: line["discriminator/gradient norm"] * (line["images_seen"] % 128 == 0))
-    newest, highest = gan_core.load(trained.folder), gan_core.load(str(trained.folder), "best")
+    saved = [line for line in trained.metrics if line["images_seen"] % 128 == 0]
+    lowest = min(saved, key=lambda line: line["discriminator/gradient norm"])["images_seen"]
+    newest, best = gan_core.load(trained.folder), gan_core.load(str(trained.folder), "best")
     assert newest.images_seen == 256
-    assert highest.images_seen == best["images_seen"] == 128
+    assert best.images_seen == lowest == 128
     assert gan_core.load(trained.folder, checkpoint=128).images_seen == 128
-    assert not torch.equal(newest.sample(4), highest.sample(4))
+    assert not torch.equal(newest.sample(4), best.sample(4))
 
 
 @pytest.mark.parametrize(

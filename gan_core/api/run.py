@@ -153,4 +153,5 @@ class Run:
 
     @cached_property
     def _loaded(self) -> LoadedRun:
-        return load_run(self.folder, which=self.checkpoint)
+        with undisturbed():  # Networks draw their first weights before they get those of the checkpoint.
+            return load_run(self.folder, which=self.checkpoint)
