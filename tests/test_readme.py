@@ -68,7 +68,7 @@ def test_the_readme_s_python_is_what_it_says(tmp_path: Path) -> None:
         block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "gan_core.load" in block
     )
     short = code.replace("kimg=200", "steps=20").replace("samples=2000", 'samples=128, features="random"')
-    check = "\nassert images.shape == (16, 1, 8, 8) and not generator.training and len(losses) == 1"
+    check = "\nassert images.shape == (16, 1, 8, 8) and not generator.training and len(losses) == 2"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [forked.PYTHON, "-c", short + check], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
