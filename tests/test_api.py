@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,12 @@ def test_an_interrupt_saves_and_returns_the_run(tmp_path: Path) -> None:
     # The same call resumes it.
     more = gan_core.train("vanilla", **settings | {"steps": run.images_seen // 32 + 2})
     assert (more.status, more.images_seen) == ("finished", run.images_seen + 64)
+
+
+def test_a_thread_trains_too(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(gan_core.train, "vanilla", out=tmp_path / "run", quiet=True, **SETTINGS).result()
+    assert run.status == "finished"
 
 
 def test_classes_are_named_one_by_one(tmp_path: Path) -> None:

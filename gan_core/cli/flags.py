@@ -60,9 +60,9 @@ class SectionedCommand(TyperCommand):
             raise UserError(self._unknown(ctx, flag, words)) from None
 
     def _with_assignments(self, ctx: Any, words: list[str]) -> list[str]:
-        """Returns the words with `--set` where an agent of a sweep names an option as if it had a flag of its own.
+        """Returns the words with `--set` where an option is named as if it had a flag of its own.
 
-        Agents write --lr=0.001, --lr_schedule=linear and --mirror=True.
+        Sweeps of Weights & Biases write --lr=0.001, --lr_schedule=linear and --mirror=True.
         """
         takes_value = {
             name: not getattr(parameter, "is_flag", True)
