@@ -1,7 +1,8 @@
 """gan_core: a distributed training scaffold for GANs whose variants are plugins.
 
-Plugins import what they need from here (`from gan_core import Variant, Phase, two_player`). A name is imported when it
-is first used, so that listing plugins or printing help does not import torch.
+Programs and notebooks train with `gan_core.train` and open runs with `gan_core.load`. Plugins import what they need
+from here (`from gan_core import Variant, Phase, two_player`). A name is imported when it is first used, so that listing
+plugins or printing help does not import torch.
 """
 
 from importlib import import_module
@@ -10,6 +11,9 @@ from typing import TYPE_CHECKING
 from gan_core.version import __version__
 
 if TYPE_CHECKING:
+    from gan_core.api.run import Run as Run
+    from gan_core.api.run import load as load
+    from gan_core.api.train import train as train
     from gan_core.blocks.dropout import Dropout as Dropout
     from gan_core.blocks.layer_list import LayerListDiscriminator as LayerListDiscriminator
     from gan_core.blocks.layer_list import LayerListGenerator as LayerListGenerator
@@ -77,6 +81,9 @@ if TYPE_CHECKING:
     from gan_core.precision import precise as precise
 
 _HOME = {
+    "Run": "api.run",
+    "load": "api.run",
+    "train": "api.train",
     "Dropout": "blocks.dropout",
     "LabelSmoothing": "blocks.losses",
     "Logistic": "blocks.losses",

@@ -47,10 +47,10 @@ def _escaped(character: str) -> str:
 class PlainConsole(Console):
     """A console of rich that reads no markup and no emoji codes in text, and escapes control characters."""
 
-    def __init__(self, *, table: bool = False, stderr: bool = False) -> None:
+    def __init__(self, *, table: bool = False, stderr: bool = False, quiet: bool = False) -> None:
         """Opens a console on stdout, or on `stderr`; with `table`, wide where it is no terminal."""
         width = PIPE_WIDTH if table and not (sys.stderr if stderr else sys.stdout).isatty() else None
-        super().__init__(markup=False, emoji=False, highlight=False, stderr=stderr, width=width)
+        super().__init__(markup=False, emoji=False, highlight=False, stderr=stderr, width=width, quiet=quiet)
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Prints; where that is not possible any more, such as on a full disk, is quiet from then on."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gan_core.distributed.waiting import CpuTimes, used_by_others, wait_passively
-from gan_core.observers.slowdown import SlowdownWarning
+from gan_core.observers.alarms.slowdown import Slowdown
 from tests import forked
 from tests.conftest import ROOT
 
@@ -91,17 +91,18 @@ def test_beside_busy_programs_threads_wait_passively_unless_the_user_has_chosen(
 
 
 @pytest.fixture
-def rates(capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
-    """Logs rates, one per 1,000 images, and returns the warnings."""
-    warning = SlowdownWarning(0)
+def rates() -> Callable[..., list[str]]:
+    """Logs rates, one per 1,000 images, and returns the alarms."""
+    watch = Slowdown(0)
     seen = 0
 
     def log(*images_per_second: float, images: int = 1000) -> list[str]:
         nonlocal seen
+        alarms = []
         for rate in images_per_second:
             seen += images
-            warning.log({"images_seen": seen, "images_per_second": rate})
-        return capsys.readouterr().err.splitlines()
+            alarms.append(watch.log({"images_seen": seen, "images_per_second": rate}))
+        return [alarm.text for alarm in alarms if alarm is not None]
 
     return log
 
@@ -109,7 +110,9 @@ def rates(capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
 def test_a_collapse_of_the_rate_is_one_warning_until_it_recovers(rates: Callable[..., list[str]]) -> None:
     assert rates(900, 5000, 5200, 4800, 5000, 5100) == []
     (warning,) = rates(13, 14, 12, 2000, 13)  # 2,000 is no recovery: the usual rate is 5,000.
-    assert warning.startswith("warning: 13 images/s after 5,000 before: other programs may need the same cores.")
+    assert warning.startswith(
+        "slow since 6 kimg: 13 images/s after 5,000 before. Other programs may need the same cores. Try: stop them; or "
+    )
     assert "--threads 1" in warning
     assert "OMP_WAIT_POLICY=passive" in warning
     assert rates(4000, 5000) == []

@@ -13,7 +13,7 @@ from gan_core.settings.resolve import resolve
 from tests import forked
 from tests.conftest import ROOT, gan_core
 
-HEAVY = {"torch", "torchvision", "accelerate", "wandb", "numpy"}
+HEAVY = {"torch", "torchvision", "accelerate", "wandb", "numpy", "tensorboard", "IPython", "matplotlib", "pandas"}
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ HEAVY = {"torch", "torchvision", "accelerate", "wandb", "numpy"}
     [
         *(["--help"], ["list"], ["list", "--json"], ["list", "--features"]),
         *([name, "--help"] for name in ("train", "sample", "evaluate", "compare", "bench")),
+        ["runs", "configs", "--sort", "evaluation@2000/fid"],
     ],
 )
 def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:
@@ -35,7 +36,13 @@ def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:
     imported = set(eval(done.stderr))
     assert "typer" in imported
     assert not HEAVY & imported
-    assert "dcgan" in done.stdout or "classifier" in done.stdout or "--help" in done.stdout
+    assert any(word in done.stdout for word in ("dcgan", "classifier", "--help", "No runs in configs"))
+
+
+def test_the_package_and_its_names_import_nothing_heavy() -> None:
+    code = "import sys, gan_core; dir(gan_core); print(sorted(m for m in sys.modules if '.' not in m))"
+    done = subprocess.run([forked.PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert not HEAVY & set(eval(done.stdout))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +102,7 @@ def test_bad_input_costs_nothing_and_says_how_to_mend_it(words: list[str], messa
             "--lr: no such flag.\nWrite --set lr=0.1 if it is an option of the variant; `gan_core show NAME`",
         ),
         (
-            ["train", "--generator-fakes=2"],
+            ["train", "--generator-fakes", "2"],
             "Write --set generator_fakes=2 if it is an option of the variant; `gan_core",
         ),
         (["train", "--width", "--kimg", "3"], "Write --set width=VALUE if it is an option of the variant"),

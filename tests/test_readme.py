@@ -64,6 +64,20 @@ def test_the_readme_s_commands(tmp_path: Path) -> None:
     assert (tmp_path / "grid.png").exists()
 
 
+def test_the_readme_s_python_is_what_it_says(tmp_path: Path) -> None:
+    code = next(
+        block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "gan_core.load" in block
+    )
+    short = code.replace("kimg=200", "steps=20").replace("samples=2000", 'samples=128, features="random"')
+    check = "\nassert images.shape == (16, 1, 8, 8) and not generator.training and len(losses) == 2"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [forked.PYTHON, "-c", short + check], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"<Run 'runs/python': finished> \d\S+ real images: \S+$", done.stdout)
+
+
 def test_where_launching_is_explained_each_command_has_its_file() -> None:
     section = README.partition("\n## Launching\n")[2].partition("\n## ")[0]
     launched = [line for line in commands(section) + commands((ROOT / "launch" / "README.md").read_text())

@@ -260,7 +260,7 @@ def test_clipping_uses_the_unscaled_norm() -> None:
 
 
 def test_the_scale_begins_where_the_gradient_of_a_mean_in_float16_is_finite(tmp_path: Path) -> None:
-    accelerator = join_world(Rendezvous(10), precision="fp16", threads=None, tracker=None, folder=tmp_path)
+    accelerator = join_world(Rendezvous(10), precision="fp16", threads=None)
     assert accelerator.scaler_handler is not None
     scale = torch.tensor(accelerator.scaler_handler.init_scale)
     assert scale.half().isfinite()

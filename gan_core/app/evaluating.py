@@ -12,7 +12,7 @@ from gan_core.app.data import fingerprints_of, real_data
 from gan_core.app.load import LoadedRun, load_run
 from gan_core.data.dataset import Dataset
 from gan_core.distributed.rendezvous import Rendezvous
-from gan_core.distributed.world import join_world, main_first, wait_for_all
+from gan_core.distributed.world import join_world, leave_world, main_first, wait_for_all
 from gan_core.errors import UserError
 from gan_core.evaluation.evaluate import evaluate
 from gan_core.evaluation.evaluation import Evaluation
@@ -27,6 +27,7 @@ from gan_core.features.space import SpaceUnavailableError
 from gan_core.plugins.load import load_variant
 from gan_core.precision import arithmetic
 from gan_core.runs.folder import RunFolder
+from gan_core.runs.selection import NEWEST
 from gan_core.sampling.given import given_count, given_notes, given_rows, samples_of
 from gan_core.sampling.sampler import Sampler
 from gan_core.settings.evaluation import EvaluationSettings
@@ -36,7 +37,11 @@ _SAMPLES, _STACKED_SAMPLES = 10_000, 26_000
 
 
 def evaluate_run(
-    run: Path, request: EvaluationSettings, options: Mapping[str, object], console: Console
+    run: Path,
+    request: EvaluationSettings,
+    options: Mapping[str, object],
+    console: Console,
+    checkpoint: str | int = NEWEST,
 ) -> dict[str, Any] | None:
     """Draws samples, evaluates them, and writes the result into the run's folder.
 
@@ -46,6 +51,7 @@ def evaluate_run(
         options: Options of the feature space and sampling options, not yet checked. A name that both have is the
             feature space's.
         console: Where the main process shows progress.
+        checkpoint: The checkpoint: "newest", "best", or the images seen.
 
     Returns:
         The content of evaluation.json on the main process; None on the others.
@@ -63,10 +69,9 @@ def evaluate_run(
     loaded = load_features(request.features, rest, others=tuple(sampling))
     rendezvous = Rendezvous(settings.deadline)
     with rendezvous.explaining():
-        rendezvous.compare("evaluation", {"run": run, "options": options} | request.model_dump(exclude={"data_dir"}))
-        accelerator = join_world(
-            rendezvous, precision=settings.precision, threads=settings.threads, tracker=None, folder=settings.folder
-        )
+        asked = {"run": run, "options": options, "checkpoint": checkpoint}
+        rendezvous.compare("evaluation", asked | request.model_dump(exclude={"data_dir"}))
+        accelerator = join_world(rendezvous, precision=settings.precision, threads=settings.threads)
         heard = console if accelerator.is_main_process else Console(quiet=True)
         try:
             flags = arithmetic(
@@ -75,9 +80,9 @@ def evaluate_run(
                 fast_convolutions=settings.fast_convolutions,
             )
             with rendezvous.telling(), flags:
-                return _evaluate(run, request, drawn_with, loaded, accelerator, heard)
+                return _evaluate(run, checkpoint, request, drawn_with, loaded, accelerator, heard)
         finally:
-            accelerator.end_training()
+            leave_world(accelerator)
 
 
 def _check_protocol(request: EvaluationSettings) -> None:
@@ -120,13 +125,14 @@ def _fid50k(
 
 def _evaluate(
     folder: Path,
+    checkpoint: str | int,
     request: EvaluationSettings,
     options: Mapping[str, object],
     loaded: LoadedFeatures,
     accelerator: Accelerator,
     console: Console,
 ) -> dict[str, Any] | None:
-    run = load_run(folder, accelerator.device)
+    run = load_run(folder, accelerator.device, checkpoint)
     output = run.output(request.output)
     dataset = run.open_data(request.dataset, request.data_dir)
     given = given_count(dataset, output)

@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from gan_core.app.data import described_data
+from gan_core.app.initial import initial_checkpoint
 from gan_core.data.catalog import open_dataset
 from gan_core.data.dataset import Dataset
 from gan_core.distributed.hardware import describe_device
@@ -124,15 +125,17 @@ def check_job(job: Job, processes: int, allowed: Collection[str]) -> None:
     if settings.deterministic and (given := os.environ.get(WORKSPACE, WORKSPACES[0])) not in WORKSPACES:
         raise UserError(f"deterministic: {WORKSPACE} is {given!r}. Unset it, or set it to {' or '.join(WORKSPACES)}")
     _check_batch(settings, processes)
-    if settings.track is not None and find_spec(settings.track) is None:
-        # accelerate would ignore the tracker without an error.
-        raise UserError(f"track: {settings.track!r} is not installed: pip install {settings.track}")
+    for name in settings.track or ():
+        if find_spec(name) is None:
+            raise UserError(f"track: {name!r} is not installed: pip install {name}")
     keys = [*comparable(flatten(job.config(), {})), "metrics"]
     for key in allowed:
         if key not in keys:
             raise UserError(f"--allow-change {key!r}: no such key.{did_you_mean(key, keys)} Allowed: {', '.join(keys)}")
     if settings.resume == "never" and folder.exists:
         raise UserError(f"resume: 'never', but {str(folder.root)!r} already contains a run. Use another --out")
+    if settings.init is not None and (settings.resume == "restart" or not folder.exists):
+        initial_checkpoint(settings.init, folder)
     if settings.resume == "must" and newest(folder.checkpoints, lambda _: None) is None:
         raise UserError(f"resume: 'must', but {str(folder.root)!r} contains no intact checkpoint")
     there = next(path for path in (folder.root.absolute(), *folder.root.absolute().parents) if path.exists())

@@ -21,8 +21,9 @@ from gan_core.game.output import Output
 from gan_core.game.phase import Networks
 from gan_core.game.variant import Variant
 from gan_core.plugins.load import load_variant
-from gan_core.runs.checkpoint import Checkpoint, newest
+from gan_core.runs.checkpoint import Checkpoint
 from gan_core.runs.folder import RunFolder
+from gan_core.runs.selection import NEWEST, select
 from gan_core.sampling.given import GivenRows, output_named
 from gan_core.sampling.sampler import Sampler
 from gan_core.settings.resolve import read_settings, validated
@@ -34,7 +35,7 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedRun:
-    """A run's averaged networks from its newest intact checkpoint, with the run's settings and metadata."""
+    """A run's averaged networks from one of its checkpoints, with the run's settings and metadata."""
 
     folder: RunFolder
     settings: Settings
@@ -116,22 +117,23 @@ class LoadedRun:
         )
 
 
-def load_run(run: Path, device: torch.device | None = None) -> LoadedRun:
-    """Loads the averaged networks of a run's newest intact checkpoint.
+def load_run(run: Path, device: torch.device | None = None, which: str | int = NEWEST) -> LoadedRun:
+    """Loads the averaged networks of a run's checkpoint.
 
     Args:
         run: The run's folder.
         device: The device of the networks; None uses an accelerator, unless networks run on CPUs.
+        which: The checkpoint: "newest" (intact) one, "best", or the images seen; see `select`.
 
     Raises:
-        UserError: The folder contains no run or no intact checkpoint, the checkpoint does not fit the variant, or the
-            device does not have the run's precision.
+        UserError: The folder contains no run or no such intact checkpoint, the checkpoint does not fit the variant, or
+            the device does not have the run's precision.
     """
     folder = RunFolder(run)
     resolved = read_settings(folder.read_config(), str(folder.config))
     settings = resolved.settings
     check_float64(settings.precision, device)
-    checkpoint, averages = _newest(folder)
+    checkpoint, averages = _averages(folder, which, settings)
     metadata = folder.read_metadata()
     if "data" not in metadata:
         raise UserError(f"{str(folder.metadata)!r} is missing or damaged: it describes the data of the run")
@@ -166,15 +168,17 @@ def load_run(run: Path, device: torch.device | None = None) -> LoadedRun:
     )
 
 
-def _newest(folder: RunFolder) -> tuple[Checkpoint, dict[str, dict[str, Tensor]]]:
-    """Returns the newest intact checkpoint and its averages by network; again if a training removes it meanwhile.
+def _averages(
+    folder: RunFolder, which: str | int, settings: Settings
+) -> tuple[Checkpoint, dict[str, dict[str, Tensor]]]:
+    """Returns a checkpoint and its averages by network; looks again if a training removes it meanwhile.
 
     Raises:
         UserError: There is none.
     """
     warn_once = cache(warn)  # Each text once.
     for _ in range(_ATTEMPTS):
-        checkpoint = newest(folder.checkpoints, warn_once)
+        checkpoint = select(folder, which, settings, warn_once)
         if checkpoint is None:
             continue
         try:

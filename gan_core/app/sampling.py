@@ -70,10 +70,10 @@ def open_samples(
     elif given:
         rows = _own_rows(run, drawn)
     sampler = run.sampler(seed, output, options, rows)
-    return Samples(sampler=sampler, names=names, label=None if label is None else _class(sampler, label))
+    return Samples(sampler=sampler, names=names, label=None if label is None else class_number(sampler, label))
 
 
-def _class(sampler: Sampler, label: str) -> int:
+def class_number(sampler: Sampler, label: str) -> int:
     """Returns the number of a class that is given by name or number."""
     names = sampler.data.class_names if sampler.classes else ()
     if label in names:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
+from gan_core.app.initial import initial_checkpoint
 from gan_core.app.job import Job
 from gan_core.data.dataset import Rows
 from gan_core.distributed.batchnorm import synchronise
@@ -75,9 +77,13 @@ def build_state(job: Job, accelerator: Accelerator, game: Game, source: BatchSou
 def _half_life(job: Job, game: Game, length: int) -> Callable[[int], float]:
     """Returns the half-life of the averages in images, by images seen.
 
-    It ramps up to its full value during the run (Karras et al. 2020, Training GANs with Limited Data, appendix C).
+    It ramps up to its full value during the run (Karras et al. 2020, Training GANs with Limited Data, appendix C), and
+    has it from the beginning where the run starts from the networks of another one, as in their code.
     """
     settings, own = job.settings, game.half_life
+    if own is None and settings.init is not None:
+        # Averages of a trained generator: ramping up would forget them within a few steps.
+        return lambda _: settings.ema_kimg * 1000
     if own is None:
         return lambda seen: min(settings.ema_kimg * 1000, seen * settings.ema_ramp_up)
     return lambda seen: own(Moment(images_seen=seen, progress=min(1.0, seen / length), batch=settings.batch))
@@ -140,6 +146,18 @@ def find_checkpoint(
 
     name = rendezvous.from_main("checkpoint", find)
     return None if name is None else Checkpoint(path=folder.checkpoints / name, images_seen=int(name))
+
+
+def find_initial(job: Job, folder: RunFolder, rendezvous: Rendezvous) -> Checkpoint | None:
+    """Returns the checkpoint of another run from whose networks a run starts anew; None without the setting `init`.
+
+    The main process looks for all: the other run may still be training.
+    """
+    init = job.settings.init
+    if init is None:
+        return None
+    path = Path(rendezvous.from_main("init", lambda: str(initial_checkpoint(init, folder).path)))
+    return Checkpoint(path=path, images_seen=int(path.name))
 
 
 def _defaults(job: Job) -> dict[str, Any]:

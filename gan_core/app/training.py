@@ -10,18 +10,24 @@ from rich.console import Console
 from rich.text import Text
 
 from gan_core.app.data import real_data
+from gan_core.app.initial import described_initial, initialise
 from gan_core.app.job import Job, check_evaluation, check_job, run_metadata
-from gan_core.app.setup import build_state, find_checkpoint, make_batch_source, read_tables
+from gan_core.app.setup import build_state, find_checkpoint, find_initial, make_batch_source, read_tables
+from gan_core.app.tracking import keep_generators, start_trackers
+from gan_core.app.watching import make_view, make_watches
 from gan_core.console import printable
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.rendezvous import Rendezvous
-from gan_core.distributed.world import describe, join_world, wait_for_all
-from gan_core.evaluation.evaluator import make_evaluator
+from gan_core.distributed.world import describe, join_world, leave_world, wait_for_all
+from gan_core.errors import UserError
+from gan_core.evaluation.evaluator import Evaluator, make_evaluator
+from gan_core.evaluation.record import as_terms
 from gan_core.game.game import Game
-from gan_core.observers.live import LiveView
+from gan_core.observers.alarms.alarms import Alarms
+from gan_core.observers.alarms.collapse import GridSampler
+from gan_core.observers.listener import Listener
 from gan_core.observers.recorder import Recorder
-from gan_core.observers.slowdown import SlowdownWarning
-from gan_core.observers.trackers import Tracker
+from gan_core.observers.tracker import Trackers
 from gan_core.precision import arithmetic
 from gan_core.runs.checkpoint import Checkpoint, set_aside
 from gan_core.runs.disk import explain_full_disk
@@ -31,7 +37,6 @@ from gan_core.runs.process import this_process
 from gan_core.runs.resume import move_away
 from gan_core.sampling.files import sample_grid
 from gan_core.sampling.given import GivenRows, given_count, given_rows, output_named, samples_of
-from gan_core.sampling.sampler import Sampler
 from gan_core.training.batch_source import BatchSource
 from gan_core.training.loop import Status, Training, train
 from gan_core.training.observer import Observer
@@ -78,13 +83,7 @@ def _join(
 ) -> Status:
     settings = job.settings
     rendezvous.compare("settings", job.identity())
-    accelerator = join_world(
-        rendezvous,
-        precision=settings.precision,
-        threads=settings.threads,
-        tracker=settings.track,
-        folder=settings.folder,
-    )
+    accelerator = join_world(rendezvous, precision=settings.precision, threads=settings.threads)
     try:
         heard = console if accelerator.is_main_process else Console(quiet=True)
         # After `join_world`: accelerate sets such flags too.
@@ -99,7 +98,7 @@ def _join(
     finally:
         # The wrapped phases are freed before their process group, and the group before the interpreter ends.
         accelerator.free_memory()
-        accelerator.end_training()
+        leave_world(accelerator)
 
 
 def _run(
@@ -130,6 +129,10 @@ def _run(
     if saved is not None:
         state.load(saved)
         console.print(f"resuming at {state.images_seen / 1000:g} kimg from {saved.path}", soft_wrap=True)
+    elif (initial := find_initial(job, folder, rendezvous)) is not None:
+        initialise(state, initial)
+        metadata["init"] = described_initial(initial)
+        console.print(f"starting from the networks of {initial.path}", soft_wrap=True)
     if state.images_seen >= length:
         console.print("nothing to do: the run has its full length. Use a greater one to continue", soft_wrap=True)
         if accelerator.is_main_process:
@@ -139,10 +142,10 @@ def _run(
     make_sampler = partial(_sampler, job, game, state, source)
     for name in game.outputs:
         make_sampler(seed=0, output=name, rows={}).check()
-    evaluate = None
+    evaluator = None
     if settings.evaluate_every is not None:
         sampler = make_sampler(seed=0)
-        evaluate = make_evaluator(
+        evaluator = make_evaluator(
             real_data(job.dataset, sampler.output.like, accelerator.device, source.tables),
             sampler,
             samples=samples_of(settings.evaluate_samples, given_count(job.dataset, sampler.output)),
@@ -150,21 +153,28 @@ def _run(
             accelerator=accelerator,
             console=console,
         )
+    grid_sampler = make_sampler(seed=settings.seed)
     wait_for_all(accelerator)  # All processes have read the folder; now the main process may write to it.
     with ExitStack() as stack:
         observers: list[Observer] = []
+        trackers = Trackers()
         if accelerator.is_main_process:
             if settings.resume == "restart":
                 move_away(folder)
                 _lock(folder, locks)
             _open_folder(job, folder, metadata, saved)
-            view = stack.enter_context(LiveView(console, length, state.images_seen))
+        if settings.track:
+            started = partial(_start_trackers, job, game, folder, metadata, saved, trackers)
+            rendezvous.from_main("trackers", started)
+            stack.callback(trackers.finish)
+        if accelerator.is_main_process:
+            view = make_view(console, length, state.images_seen)
+            stack.enter_context(view)
             stack.enter_context(rendezvous.if_lost(view.close))
-            observers += [Recorder(folder), view, SlowdownWarning(state.images_seen)]
-            if settings.track is not None:
-                tracker = _tracker(job, accelerator, folder, settings.track)
-                stack.callback(tracker.finish)
-                observers.append(tracker)
+            watches = make_watches(job, source, grid_sampler, state.images_seen, length)
+            # Trackers send the file of a grid, which the recorder writes first.
+            observers += [Recorder(folder), view, trackers, Alarms(watches, folder, [trackers])]
+        listeners = [observer for observer in observers if isinstance(observer, Listener)]
         status = _train(
             Training(
                 accelerator=accelerator,
@@ -173,15 +183,44 @@ def _run(
                 state=state,
                 source=source,
                 folder=folder,
-                draw_grid=partial(sample_grid, make_sampler(seed=settings.seed)),
+                draw_grid=partial(sample_grid, grid_sampler),
                 observers=(*observers, *more),
-                evaluate=evaluate,
+                evaluate=None if evaluator is None else partial(_evaluate, evaluator, state, listeners),
             ),
             rendezvous,
         )
+        if status == "finished":
+            keep_generators(trackers, job, folder)
     _print_outcome(console, status, state.images_seen, folder)
     wait_for_all(accelerator)  # No process exits while another may still need it.
     return status
+
+
+def _evaluate(evaluator: Evaluator, state: TrainingState, listeners: Sequence[Listener]) -> dict[str, float]:
+    """Evaluates on all processes, and tells the listeners of the main one. Returns the metrics for the log."""
+    evaluation = evaluator.evaluate()
+    if evaluation is None:
+        return {}
+    written = evaluation.to_json()
+    for listener in listeners:
+        listener.evaluated(state.images_seen, written)
+    return as_terms(evaluation)
+
+
+def _start_trackers(
+    job: Job,
+    game: Game,
+    folder: RunFolder,
+    metadata: Mapping[str, Any],
+    saved: Checkpoint | None,
+    trackers: Trackers,
+) -> None:
+    """Starts the trackers; a run that cannot start because of one is marked as failed."""
+    try:
+        start_trackers(trackers, job, game, folder, metadata, saved)
+    except UserError:
+        folder.write_metadata(status="failed", images_seen=0 if saved is None else saved.images_seen)
+        raise
 
 
 def _sampler(
@@ -193,13 +232,13 @@ def _sampler(
     seed: int,
     output: str | None = None,
     rows: Mapping[str, GivenRows] | None = None,
-) -> Sampler:
+) -> GridSampler:
     """Returns a sampler of the current averages; without `rows`, reads those that the output is given."""
     networks = {name: average.network for name, average in state.averages.items()}
     if rows is None:
         rows = given_rows(job.dataset, output_named(game, output)[1])
     options = job.loaded.variant.sampling()
-    return Sampler(
+    return GridSampler(
         game,
         job.dataset.spec,
         networks,
@@ -225,16 +264,12 @@ def _open_folder(job: Job, folder: RunFolder, metadata: Mapping[str, Any], saved
     seen, logged = (-1, None) if saved is None else (saved.images_seen, saved.logged)
     set_aside(folder.checkpoints, seen)
     process = this_process()
+    metadata = {**metadata, "status": "running", "process": process, "images_saved": max(0, seen)}
+    if alarms := folder.read_metadata().get("alarms"):
+        metadata["alarms"] = [alarm for alarm in alarms if isinstance(alarm, dict) and alarm.get("at", 0) <= seen]
     # Without a checkpoint, what is there is of a run that left none.
-    folder.write_metadata(anew=saved is None, **metadata, status="running", process=process, images_saved=max(0, seen))
+    folder.write_metadata(anew=saved is None, **metadata)
     folder.rewind_metrics(seen, logged)
-
-
-def _tracker(job: Job, accelerator: Accelerator, folder: RunFolder, name: str) -> Tracker:
-    """Starts the tracker of this name."""
-    tracker = Tracker(accelerator, name, folder)
-    tracker.start(job.config())
-    return tracker
 
 
 def _train(run: Training, rendezvous: Rendezvous) -> Status:

@@ -45,19 +45,41 @@ class SectionedCommand(TyperCommand):
     """A command whose `--help` has a section for each group of flags, in the order of its parameters."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Reads the command line.
+        """Reads the command line. `--KEY=VALUE` that is no flag is read as `--set KEY=VALUE`.
 
         Raises:
             UserError: A flag is unknown. The message gives the nearest one, and says that `--set` sets options.
         """
         words = list(args)
         try:
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, self._with_assignments(ctx, args))
         except Exception as error:
             flag = getattr(error, "option_name", "")
             if type(error).__name__ != "NoSuchOption" or not flag.startswith("--"):
                 raise
             raise UserError(self._unknown(ctx, flag, words)) from None
+
+    def _with_assignments(self, ctx: Any, words: list[str]) -> list[str]:
+        """Returns the words with `--set` where an option is named as if it had a flag of its own.
+
+        Sweeps of Weights & Biases write --lr=0.001, --lr_schedule=linear and --mirror=True.
+        """
+        takes_value = {
+            name: not getattr(parameter, "is_flag", True)
+            for parameter in self.get_params(ctx)
+            for name in parameter.opts
+        }
+        found: list[str] = []
+        for word in words:
+            name, equals, value = word.partition("=")
+            flag = name.replace("_", "-")
+            if not name.startswith("--") or not equals:
+                found.append(word)
+            elif takes_value.get(flag):
+                found.append(f"{flag}={value}")
+            else:
+                found += ["--set", f"{name.removeprefix('--').replace('-', '_')}={value}"]
+        return found
 
     def _unknown(self, ctx: Any, flag: str, words: list[str]) -> str:
         parameters = self.get_params(ctx)

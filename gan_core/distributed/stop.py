@@ -5,6 +5,7 @@ A process whose launcher was killed stops in the same way: it would go on unseen
 
 import os
 import signal
+import threading
 import time
 from types import FrameType, TracebackType
 
@@ -34,7 +35,9 @@ class StopRequests:
         self._interval = self._steps_left = 0
 
     def __enter__(self) -> "StopRequests":
-        self._before = {number: signal.signal(number, self._record) for number in _SIGNALS}
+        # Python delivers signals to the main thread only; in another one, the run cannot be stopped by them.
+        main = threading.current_thread() is threading.main_thread()
+        self._before = {number: signal.signal(number, self._record) for number in _SIGNALS if main}
         return self
 
     def __exit__(

@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import DistributedDataParallelKwargs, GradScalerKwargs
 from torch import distributed
 
@@ -63,17 +63,13 @@ def check_devices() -> None:
         )
 
 
-def join_world(
-    rendezvous: Rendezvous, *, precision: str, threads: int | None, tracker: str | None, folder: Path
-) -> Accelerator:
+def join_world(rendezvous: Rendezvous, *, precision: str, threads: int | None) -> Accelerator:
     """Sets up the process group, or a single process.
 
     Args:
         rendezvous: The processes of the launch.
         precision: "fp32", "bf16", "fp16" or "fp64".
         threads: CPU threads of each process; None divides the machine's cores among its processes.
-        tracker: The tracker named by `--track`, or None.
-        folder: Where trackers may write files.
 
     Raises:
         UserError: The launcher was given another precision, or started another number of processes, or more processes
@@ -101,8 +97,6 @@ def join_world(
         # Otherwise two processes on a machine without a GPU become two runs that write the same files.
         cpu=on_cpu(),
         mixed_precision=_MIXED[precision],
-        log_with=tracker,
-        project_dir=folder,
         kwargs_handlers=[
             # Buffers need no broadcast before each forward: they are already equal, or local on purpose.
             DistributedDataParallelKwargs(broadcast_buffers=False),
@@ -118,6 +112,14 @@ def join_world(
     # Launchers set one thread per process, even if the machine runs only one process.
     torch.set_num_threads(threads_of_process(threads))
     return accelerator
+
+
+def leave_world(accelerator: Accelerator) -> None:
+    """Ends the process group and forgets it: another run in this process may have another precision."""
+    accelerator.end_training()
+    # accelerate has no public way.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
 
 
 def wait_for_all(accelerator: Accelerator) -> None:

@@ -8,8 +8,8 @@ from rich.console import Console
 from gan_core.data.dataset import Dataset
 from gan_core.errors import UserError
 from gan_core.evaluation.evaluate import evaluate
+from gan_core.evaluation.evaluation import Evaluation
 from gan_core.evaluation.metrics import MIN_FID_SAMPLES, OF_TARGETS, SCALARS
-from gan_core.evaluation.record import as_terms
 from gan_core.evaluation.reference import Reference, make_reference
 from gan_core.evaluation.source import Source
 from gan_core.features.load import load_features
@@ -35,14 +35,9 @@ class Evaluator:
     reference: Reference
     accelerator: Accelerator
 
-    def __call__(self) -> dict[str, float]:
-        """Returns every scalar metric as "evaluation@SAMPLES/NAME" on the main process, an empty dict on the others.
-
-        Every process must call it.
-        """
-        quiet = Console(quiet=True)
-        evaluation = evaluate(self.source, self.samples, self.reference, self.accelerator, quiet)
-        return {} if evaluation is None else as_terms(evaluation)
+    def evaluate(self) -> Evaluation | None:
+        """Returns the evaluation on the main process, None on the others. Every process must call it."""
+        return evaluate(self.source, self.samples, self.reference, self.accelerator, Console(quiet=True))
 
 
 def make_evaluator(

@@ -197,6 +197,17 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
     return None
 
 
+def whole(path: Path) -> Checkpoint:
+    """Returns the checkpoint in a folder.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    if problem := _problem(path):
+        raise UserError(f"checkpoint {path} cannot be used: {problem}")
+    return Checkpoint(path=path, images_seen=int(path.name))
+
+
 def set_aside(folder: Path, images_seen: int) -> None:
     """Renames the checkpoints after `images_seen`, which were skipped as damaged, to NUMBER.damaged or similar.
 

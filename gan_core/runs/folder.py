@@ -31,6 +31,7 @@ _METADATA = {
     "process": dict,
     "data": dict,
     "device": dict,
+    "alarms": list,
 }
 """The types of the run metadata that gan_core reads."""
 _ALL, _END = 2**40, 100_000

@@ -1,14 +1,17 @@
 """The runs below a folder, with their progress and whether they are still running."""
 
+import math
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gan_core.errors import UserError
+from gan_core.errors import UserError, did_you_mean
 from gan_core.runs.folder import RunFolder
+from gan_core.runs.goal import goal_of
 from gan_core.runs.process import has_ended
 
 
@@ -26,6 +29,7 @@ class Row:
         dataset: The data set.
         updated: When its metadata or metrics were last written (Unix seconds).
         metrics: The last line of its metrics.
+        value: The last value of the metric by which runs are sorted; None without one.
     """
 
     run: str
@@ -36,6 +40,7 @@ class Row:
     dataset: str = ""
     updated: float
     metrics: dict[str, float]
+    value: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Returns the row as plain values."""
@@ -52,6 +57,37 @@ def list_runs(parent: Path) -> list[Row]:
         raise UserError(f"{str(parent)!r} is not a folder")
     rows = [_row(folder, str(folder.root.relative_to(parent))) for folder in _folders(parent)]
     return sorted(rows, key=lambda row: row.updated, reverse=True)
+
+
+def sorted_by(metric: str, parent: Path, rows: Sequence[Row]) -> list[Row]:
+    """Returns runs with their last value of a metric, the best first, and at the end those that have not logged it.
+
+    Metrics of which it is not known whether more is better, such as losses, are sorted from the lowest on.
+
+    Args:
+        metric: As in metrics.jsonl, such as "evaluation@2000/fid".
+        parent: The folder that `list_runs` listed.
+        rows: The runs in it.
+
+    Raises:
+        UserError: No run has logged the metric.
+    """
+    values: dict[str, float] = {}
+    known: dict[str, None] = {}
+    for row in rows:
+        with suppress(UserError):  # Its row says so.
+            for line in RunFolder(parent / row.run).read_metrics():
+                known |= dict.fromkeys(line)
+                if metric in line:
+                    values[row.run] = line[metric]
+    if rows and not values:
+        raise UserError(
+            f"sort: no run in {str(parent)!r} has logged {metric!r}.{did_you_mean(metric, known)} "
+            f"Allowed: {', '.join(known) or 'none'}"
+        )
+    sign = -1 if goal_of(metric) == "max" else 1
+    found = [replace(row, value=values.get(row.run)) for row in rows]
+    return sorted(found, key=lambda row: math.inf if row.value is None else sign * row.value)
 
 
 def _folders(parent: Path) -> Iterator[RunFolder]:

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel
 
-Group = Literal["data", "length", "optimisation", "output", "evaluation", "machines"]
+Group = Literal["data", "length", "optimisation", "output", "tracking", "evaluation", "machines"]
 """A section of `--help`."""
 
 GROUPS: tuple[Group, ...] = get_args(Group)

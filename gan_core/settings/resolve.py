@@ -74,7 +74,12 @@ _OF_VARIANTS = ("length", "optimisation")
 """The sections of settings of which a variant may set defaults."""
 
 
-def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config: Path | None = None) -> Resolved:
+def resolve(
+    flags: Mapping[str, object],
+    assignments: Sequence[str] = (),
+    config: Path | None = None,
+    named: Mapping[str, object] | None = None,
+) -> Resolved:
     """Merges settings: defaults < `--config` < flags and `--set`.
 
     Args:
@@ -82,16 +87,16 @@ def resolve(flags: Mapping[str, object], assignments: Sequence[str] = (), config
         assignments: The texts after `--set`: "key=value" of a setting, else of one of the variant's options
             ("options.key=value" always names an option).
         config: A YAML file of settings.
+        named: Settings and options as `assignments` names them, by key, as values.
 
     Raises:
         UserError: A key or a value is not allowed; all problems are listed.
     """
     given = dict(flags)
     options: dict[str, object] = {}
-    for assignment in assignments:
-        key, value = _assignment(assignment)
+    for key, value in [*map(_assignment, assignments), *(named or {}).items()]:
         if key == "options":
-            raise UserError(f"--set {assignment!r}: set each option by its name, as in --set options.width=3")
+            raise UserError("options: set each option by its name, as in --set options.width=3 (in Python: width=3)")
         if key in Settings.model_fields:
             given[key] = value
         else:

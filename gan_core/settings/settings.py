@@ -3,9 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gan_core.settings.flag import Flag
+
+
+def _parts(value: object) -> object:
+    """Returns the parts of a text such as "wandb,tensorboard"; other values as they are."""
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
 class Settings(BaseModel):
@@ -27,6 +32,9 @@ class Settings(BaseModel):
     """Mirror half of the images from left to right, drawn anew in each epoch; all images of a row together."""
     skip_bad: Annotated[bool, Flag("data")] = False
     """Leave out files of a folder that are not readable images, and count them in run.json."""
+    init: Annotated[str | None, Flag("data", "RUN[:CHECKPOINT]")] = None
+    """Start from the networks and averages of another run, of the same shapes: of its newest checkpoint, or of the one
+    named (best, or the images seen). A resumed run does not read it again."""
 
     kimg: Annotated[float | None, Flag("length")] = Field(None, gt=0, le=1e9)
     """Length in thousands of real images shown to the discriminator; 500 where no length is given."""
@@ -90,8 +98,28 @@ class Settings(BaseModel):
     """Also keep the checkpoint where this metric of metrics.jsonl was lowest, such as evaluation@2000/fid."""
     keep_highest: Annotated[str | None, Flag("output", "METRIC")] = None
     """Also keep the checkpoint where this metric of metrics.jsonl was highest."""
-    track: Annotated[Literal["wandb", "tensorboard"] | None, Flag("output")] = None
-    """Also log to Weights & Biases or TensorBoard."""
+
+    track: Annotated[
+        tuple[Literal["wandb", "tensorboard"], ...] | None, BeforeValidator(_parts), Flag("tracking", "NAME[,NAME]")
+    ] = None
+    """Also log to Weights & Biases (wandb) or TensorBoard (tensorboard), or to both."""
+    track_required: Annotated[bool, Flag("tracking")] = False
+    """Do not train if a tracker cannot be started, such as for want of a login; without it a warning is printed."""
+    track_project: Annotated[str | None, Flag("tracking", "NAME")] = None
+    """Weights & Biases: the project; without it WANDB_PROJECT, or gan_core. Likewise below: what is not given is taken
+    from the variable of Weights & Biases for it."""
+    track_entity: Annotated[str | None, Flag("tracking", "NAME")] = None
+    """Weights & Biases: the team or the user."""
+    track_name: Annotated[str | None, Flag("tracking", "NAME")] = None
+    """Weights & Biases: the run's name; without it and WANDB_NAME, that of the run's folder."""
+    track_group: Annotated[str | None, Flag("tracking", "NAME")] = None
+    """Weights & Biases: the group of runs."""
+    track_job_type: Annotated[str | None, Flag("tracking", "NAME")] = None
+    """Weights & Biases: the type of the run in its group, such as train."""
+    track_tags: Annotated[tuple[str, ...] | None, BeforeValidator(_parts), Flag("tracking", "TAG[,TAG]")] = None
+    """Weights & Biases: tags."""
+    track_notes: Annotated[str | None, Flag("tracking", "TEXT")] = None
+    """Weights & Biases: notes."""
 
     evaluate_every: Annotated[float | None, Flag("evaluation", "KIMG")] = Field(None, gt=0, le=1e9)
     """Evaluate every KIMG thousand images and at the end, each time with a checkpoint; without it never."""
@@ -132,6 +160,14 @@ FREE = {
     "keep_lowest",
     "keep_highest",
     "track",
+    "track_required",
+    "track_project",
+    "track_entity",
+    "track_name",
+    "track_group",
+    "track_job_type",
+    "track_tags",
+    "track_notes",
     "threads",
     "deadline",
     "on_nan",

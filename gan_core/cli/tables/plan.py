@@ -58,9 +58,8 @@ def _origins(job: Job) -> str:
         if key in job.loaded.variant.defaults or values[key] != Settings.model_fields[key].default
     }
     named = ("variant", "dataset", "out")  # They have rows of their own.
-    return ", ".join(f"{key} {values[key]} ({origin})" for key, origin in shown.items() if key not in named) or (
-        "all defaults"
-    )
+    texts = {key: ",".join(value) if isinstance(value := values[key], tuple) else value for key in shown}
+    return ", ".join(f"{key} {texts[key]} ({shown[key]})" for key in shown if key not in named) or "all defaults"
 
 
 def _table(name: str, table: Table) -> str:

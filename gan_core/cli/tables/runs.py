@@ -14,10 +14,12 @@ _NAME = 24
 """Characters of a name that stand on one line at least, where it has as many."""
 
 
-def runs_table(rows: Sequence[Row], width: int) -> Table:
-    """Returns a table with a row per run for a console of `width` characters."""
+def runs_table(rows: Sequence[Row], width: int, metric: str | None = None) -> Table:
+    """Returns a table with a row per run for a console of `width` characters; with the `metric` that sorts them."""
     table = Table(box=None, pad_edge=False, header_style="bold", expand=width >= _WIDE)
     table.add_column("run", overflow="fold", min_width=min(_NAME, max(len(row.run) for row in rows)))
+    if metric is not None:
+        table.add_column(metric, overflow="fold", justify="right")
     columns = ["status", "progress", "variant", "data", "updated", "terms"]
     del columns[1 if width < _NARROW else 5 if width < _WIDE else 6 :]
     for column in columns:
@@ -25,7 +27,8 @@ def runs_table(rows: Sequence[Row], width: int) -> Table:
     for row in rows:
         updated = _ago(time.time() - row.updated)
         cells = (row.status, _progress(row), row.variant, row.dataset, updated, brief(row.metrics))
-        table.add_row(row.run, *cells[: len(columns)])
+        sorting = () if metric is None else ("" if row.value is None else f"{row.value:.5g}",)
+        table.add_row(row.run, *sorting, *cells[: len(columns)])
     return table
 
 
