@@ -21,7 +21,8 @@ from gan_core.game.output import Output
 from gan_core.game.phase import Networks
 from gan_core.game.variant import Variant
 from gan_core.plugins.load import load_variant
-from gan_core.runs.checkpoint import Checkpoint, newest
+from gan_core.runs.checkpoint import Checkpoint
+from gan_core.runs.choice import chosen
 from gan_core.runs.folder import RunFolder
 from gan_core.sampling.given import GivenRows, output_named
 from gan_core.sampling.sampler import Sampler
@@ -34,7 +35,7 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedRun:
-    """A run's averaged networks from its newest intact checkpoint, with the run's settings and metadata."""
+    """A run's averaged networks from one of its intact checkpoints, with the run's settings and metadata."""
 
     folder: RunFolder
     settings: Settings
@@ -116,22 +117,24 @@ class LoadedRun:
         )
 
 
-def load_run(run: Path, device: torch.device | None = None) -> LoadedRun:
-    """Loads the averaged networks of a run's newest intact checkpoint.
+def load_run(run: Path, device: torch.device | None = None, checkpoint: str = "newest") -> LoadedRun:
+    """Loads the averaged networks of one of a run's intact checkpoints.
 
     Args:
         run: The run's folder.
         device: The device of the networks; None uses an accelerator, unless networks run on CPUs.
+        checkpoint: "newest", "best" or thousands of images; see `gan_core.runs.choice`.
 
     Raises:
-        UserError: The folder contains no run or no intact checkpoint, the checkpoint does not fit the variant, or the
+        UserError: The folder contains no run or no such intact checkpoint, the checkpoint does not fit the variant, or the
             device does not have the run's precision.
     """
     folder = RunFolder(run)
-    resolved = read_settings(folder.read_config(), str(folder.config))
+    config = folder.read_config()
+    resolved = read_settings(config, str(folder.config))
     settings = resolved.settings
     check_float64(settings.precision, device)
-    checkpoint, averages = _newest(folder)
+    saved, averages = _averages(folder, checkpoint, config)
     metadata = folder.read_metadata()
     if "data" not in metadata:
         raise UserError(f"{str(folder.metadata)!r} is missing or damaged: it describes the data of the run")
@@ -150,14 +153,14 @@ def load_run(run: Path, device: torch.device | None = None) -> LoadedRun:
             network.load_state_dict(averages[name])
         except (RuntimeError, KeyError) as error:
             raise UserError(
-                f"checkpoint {checkpoint.path} does not fit {loaded.plugin.label}; the run was trained with version "
+                f"checkpoint {saved.path} does not fit {loaded.plugin.label}; the run was trained with version "
                 f"{metadata.get('variant_version')}: {error}"
             ) from error
     return LoadedRun(
         folder=folder,
         settings=settings,
         metadata=metadata,
-        images_seen=checkpoint.images_seen,
+        images_seen=saved.images_seen,
         variant=loaded.variant,
         game=game,
         data=spec,
@@ -166,15 +169,17 @@ def load_run(run: Path, device: torch.device | None = None) -> LoadedRun:
     )
 
 
-def _newest(folder: RunFolder) -> tuple[Checkpoint, dict[str, dict[str, Tensor]]]:
-    """Returns the newest intact checkpoint and its averages by network; again if a training removes it meanwhile.
+def _averages(
+    folder: RunFolder, which: str, config: Mapping[str, Any]
+) -> tuple[Checkpoint, dict[str, dict[str, Tensor]]]:
+    """Returns a checkpoint and its averages by network; looks for it again if a training removes it meanwhile.
 
     Raises:
         UserError: There is none.
     """
     warn_once = cache(warn)  # Each text once.
     for _ in range(_ATTEMPTS):
-        checkpoint = newest(folder.checkpoints, warn_once)
+        checkpoint = chosen(folder, which, config, warn_once)
         if checkpoint is None:
             continue
         try:

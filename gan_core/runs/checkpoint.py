@@ -197,6 +197,21 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
     return None
 
 
+def intact(path: Path) -> Checkpoint:
+    """Returns the checkpoint in a folder.
+
+    Raises:
+        UserError: It is damaged or cannot be read.
+    """
+    try:
+        problem = _problem(path)
+    except OSError as error:
+        problem = str(error)
+    if problem is not None:
+        raise UserError(f"checkpoint {path} is damaged: {problem}")
+    return Checkpoint(path=path, images_seen=int(path.name))
+
+
 def set_aside(folder: Path, images_seen: int) -> None:
     """Renames the checkpoints after `images_seen`, which were skipped as damaged, to NUMBER.damaged or similar.
 

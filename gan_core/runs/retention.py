@@ -17,8 +17,8 @@ def prune(folder: RunFolder, settings: Settings, images_seen: int) -> None:
     paths = {int(path.name): path for path in numbered(folder.checkpoints) if int(path.name) <= images_seen}
     intact = sorted(paths)
     lines = folder.read_metrics() if settings.keep_lowest or settings.keep_highest else []
-    lowest = _by_metric(intact, lines, settings.keep_lowest)[:1]
-    highest = _by_metric(intact, lines, settings.keep_highest)[-1:]
+    lowest = by_metric(intact, lines, settings.keep_lowest)[:1]
+    highest = by_metric(intact, lines, settings.keep_highest)[-1:]
     kept = {*intact[-settings.keep_checkpoints :], *_milestones(intact, settings.keep_every), *lowest, *highest}
     for number, path in paths.items():
         if number not in kept and path.is_dir():
@@ -39,7 +39,7 @@ def _milestones(intact: Sequence[int], kimg: float | None) -> Iterable[int]:
     return [number for multiple, number in first.items() if multiple > 0]
 
 
-def _by_metric(intact: Sequence[int], lines: Iterable[Mapping[str, float]], key: str | None) -> Sequence[int]:
+def by_metric(intact: Sequence[int], lines: Iterable[Mapping[str, float]], key: str | None) -> Sequence[int]:
     """Returns the checkpoints for which the metric `key` was logged, lowest value first."""
     metrics = {int(line["images_seen"]): line[key] for line in lines if key is not None and key in line}
     return sorted((number for number in intact if number in metrics), key=metrics.__getitem__)
