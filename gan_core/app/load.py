@@ -35,10 +35,11 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedRun:
-    """A run's averaged networks from one of its intact checkpoints, with the run's settings and metadata."""
+    """A run's averaged networks from one of its intact checkpoints, with the run's settings, options of its variant and metadata."""
 
     folder: RunFolder
     settings: Settings
+    options: dict[str, Any]
     metadata: dict[str, Any]
     images_seen: int
     variant: Variant
@@ -143,7 +144,8 @@ def load_run(run: Path, device: torch.device | None = None, checkpoint: str = "n
     except ValueError as error:
         raise UserError(f"{str(folder.metadata)!r} is damaged: {error}") from None
     loaded = load_variant(settings.variant)
-    game = loaded.build(resolved.options_as(loaded.variant.options), spec)
+    options = resolved.options_as(loaded.variant.options)
+    game = loaded.build(options, spec)
     if device is None and not on_cpu():
         device = torch.accelerator.current_accelerator()
     device, dtype = device or torch.device("cpu"), dtype_of(settings.precision)
@@ -159,6 +161,7 @@ def load_run(run: Path, device: torch.device | None = None, checkpoint: str = "n
     return LoadedRun(
         folder=folder,
         settings=settings,
+        options=options.model_dump(mode="json"),
         metadata=metadata,
         images_seen=saved.images_seen,
         variant=loaded.variant,
