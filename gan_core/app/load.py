@@ -35,7 +35,7 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedRun:
-    """A run's averaged networks from one of its intact checkpoints, with the run's settings, options of its variant and metadata."""
+    """A run's averaged networks from an intact checkpoint, with its settings, its variant's options and metadata."""
 
     folder: RunFolder
     settings: Settings
@@ -127,8 +127,8 @@ def load_run(run: Path, device: torch.device | None = None, checkpoint: str = "n
         checkpoint: "newest", "best" or thousands of images; see `gan_core.runs.choice`.
 
     Raises:
-        UserError: The folder contains no run or no such intact checkpoint, the checkpoint does not fit the variant, or the
-            device does not have the run's precision.
+        UserError: The folder contains no run or no such intact checkpoint, the checkpoint does not fit the variant, or
+            the device does not have the run's precision.
     """
     folder = RunFolder(run)
     config = folder.read_config()

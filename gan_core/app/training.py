@@ -1,5 +1,6 @@
 """One training run from start to end: set up processes, check, read data, build, train, and record the outcome."""
 
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -11,12 +12,15 @@ from rich.text import Text
 
 from gan_core.app.data import real_data
 from gan_core.app.job import Job, check_evaluation, check_job, run_metadata
+from gan_core.app.outcome import measured, print_outcome
 from gan_core.app.setup import build_state, find_checkpoint, make_batch_source, read_tables
 from gan_core.console import printable
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.distributed.world import describe, join_world, wait_for_all
+from gan_core.evaluation.evaluation import Evaluation
 from gan_core.evaluation.evaluator import make_evaluator
+from gan_core.evaluation.record import record_in_training
 from gan_core.game.game import Game
 from gan_core.observers.live import LiveView
 from gan_core.observers.recorder import Recorder
@@ -122,7 +126,7 @@ def _run(
     make_sampler = partial(_sampler, job, game, state, source)
     for name in game.outputs:
         make_sampler(seed=0, output=name, rows={}).check()
-    evaluate = None
+    evaluate, heard = None, list[Callable[[Evaluation], None]]()
     if settings.evaluate_every is not None:
         sampler = make_sampler(seed=0)
         evaluate = make_evaluator(
@@ -132,7 +136,9 @@ def _run(
             features=settings.evaluate_features,
             accelerator=accelerator,
             console=console,
+            heard=lambda evaluation: [hear(evaluation) for hear in heard],
         )
+    started, first_seen = time.monotonic(), state.images_seen
     wait_for_all(accelerator)  # All processes have read the folder; now the main process may write to it.
     with ExitStack() as stack:
         observers: list[Observer] = []
@@ -143,6 +149,8 @@ def _run(
             _open_folder(job, folder, metadata, saved)
             view = stack.enter_context(LiveView(console, length, state.images_seen))
             stack.enter_context(rendezvous.if_lost(view.close))
+            heard.append(lambda evaluation: record_in_training(evaluation, state.images_seen, folder))
+            heard.append(lambda evaluation: view.evaluated(state.images_seen, measured(evaluation)))
             observers += [Recorder(folder), view, SlowdownWarning(state.images_seen)]
             if settings.track is not None:
                 tracker = _tracker(job, accelerator, folder, settings.track)
@@ -162,7 +170,8 @@ def _run(
             ),
             rendezvous,
         )
-    _print_outcome(console, status, state.images_seen, folder)
+    seconds = time.monotonic() - started
+    print_outcome(console, status, state.images_seen, folder, seconds=seconds, first_seen=first_seen)
     wait_for_all(accelerator)  # No process exits while another may still need it.
     return status
 
@@ -238,11 +247,3 @@ def _train(run: Training, rendezvous: Rendezvous) -> Status:
     if writes:
         run.folder.write_metadata(status=status, images_seen=run.state.images_seen)
     return status
-
-
-def _print_outcome(console: Console, status: Status, images_seen: int, folder: RunFolder) -> None:
-    seen = f"{images_seen / 1000:g} kimg"
-    if status == "interrupted":
-        console.print(f"interrupted at {seen}, saved. Run the same command to resume.", soft_wrap=True)
-    else:
-        console.print(f"finished at {seen}: {folder.samples / f'{images_seen:09d}.png'}", soft_wrap=True)

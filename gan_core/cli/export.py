@@ -23,9 +23,7 @@ def export(
             help="safetensors: weights, and the generator as a file of plain PyTorch; onnx needs gan-core[export].",
         ),
     ],
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A new folder; without it RUN/export-FORMAT.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="A new folder; without it RUN/export-FORMAT.")] = None,
     checkpoint: Annotated[
         str, typer.Option(metavar="newest|best|KIMG", help="Which checkpoint, as in `gan_core sample`.")
     ] = "newest",

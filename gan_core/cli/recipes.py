@@ -1,14 +1,18 @@
 """List the recipes, files with all settings of a run, or copy one to change it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gan_core.errors import UserError
 from gan_core.runs.atomic import write_atomically
-from gan_core.settings.recipes import all_recipes, recipe_named
+from gan_core.settings.recipes import Recipe, all_recipes, recipe_named
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def list_recipes(
@@ -28,17 +32,22 @@ def list_recipes(
         ]
         print(json.dumps(rows, indent=2))
         return
-    from rich.table import Table
-
     from gan_core.console import PlainConsole
 
+    PlainConsole(table=True).print(recipes_table(recipes))
+
+
+def recipes_table(recipes: Sequence[Recipe]) -> "Table":
+    """Returns a table with a row for each recipe."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("recipe", overflow="fold", no_wrap=True)
-    for column in ("takes", "reaches"):
-        table.add_column(column, overflow="fold")
+    table.add_column("recipe", no_wrap=True)
+    table.add_column("takes")
+    table.add_column("reaches")
     for one in recipes:
         table.add_row(one.name, one.takes or "not stated", one.reaches or "not stated")
-    PlainConsole(table=True).print(table)
+    return table
 
 
 def copy(

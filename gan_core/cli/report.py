@@ -15,7 +15,7 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="The page; without it RUN/report.html (of one run).")
     ] = None,
 ) -> None:
-    """Write a page of HTML on one or several runs: samples, curves, evaluation and settings; pip install gan-core[report].
+    """Write a page of HTML on runs: samples, curves, evaluation, settings. Needs pip install gan-core[report].
 
     The page is one file that opens from disk and needs no network. Parts that cannot be read are named in it.
     """

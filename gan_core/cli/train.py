@@ -17,7 +17,8 @@ def train(
     given: dict[str, object],
     *,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE|NAME", help="A YAML file of settings, or a recipe; flags and --set override it.")
+        Path | None,
+        typer.Option(metavar="FILE|NAME", help="A YAML file of settings, or a recipe; flags and --set override it."),
     ] = None,
     assignments: Annotated[
         list[str] | None,

@@ -1,5 +1,6 @@
 """Evaluation during training: the metrics of `gan_core evaluate` on fewer samples, for the log."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from accelerate import Accelerator
@@ -8,6 +9,7 @@ from rich.console import Console
 from gan_core.data.dataset import Dataset
 from gan_core.errors import UserError
 from gan_core.evaluation.evaluate import evaluate
+from gan_core.evaluation.evaluation import Evaluation
 from gan_core.evaluation.metrics import MIN_FID_SAMPLES, OF_TARGETS, SCALARS
 from gan_core.evaluation.record import as_terms
 from gan_core.evaluation.reference import Reference, make_reference
@@ -28,12 +30,14 @@ class Evaluator:
         samples: The number of images to draw.
         reference: The real images in the feature space, embedded once.
         accelerator: This run's processes.
+        heard: Called on the main process with each evaluation.
     """
 
     source: Source
     samples: int
     reference: Reference
     accelerator: Accelerator
+    heard: Callable[[Evaluation], object]
 
     def __call__(self) -> dict[str, float]:
         """Returns every scalar metric as "evaluation@SAMPLES/NAME" on the main process, an empty dict on the others.
@@ -42,11 +46,21 @@ class Evaluator:
         """
         quiet = Console(quiet=True)
         evaluation = evaluate(self.source, self.samples, self.reference, self.accelerator, quiet)
-        return {} if evaluation is None else as_terms(evaluation)
+        if evaluation is None:
+            return {}
+        self.heard(evaluation)
+        return as_terms(evaluation)
 
 
 def make_evaluator(
-    data: RealData, source: Source, *, samples: int, features: str, accelerator: Accelerator, console: Console
+    data: RealData,
+    source: Source,
+    *,
+    samples: int,
+    features: str,
+    accelerator: Accelerator,
+    console: Console,
+    heard: Callable[[Evaluation], object] = lambda _: None,
 ) -> Evaluator:
     """Opens the feature space, training it first if necessary, and embeds the real images.
 
@@ -65,7 +79,7 @@ def make_evaluator(
     warning = f"\nwarning: all metrics evaluation@{samples} except unique are unreliable: {doubt}" if doubt else ""
     console.print(f"evaluation features {features}: {space.provenance}{warning}", soft_wrap=True)
     reference = make_reference(data, features, space, accelerator, console)
-    return Evaluator(source=source, samples=samples, reference=reference, accelerator=accelerator)
+    return Evaluator(source=source, samples=samples, reference=reference, accelerator=accelerator, heard=heard)
 
 
 def metric_names(samples: int, dataset: Dataset, output: Output) -> list[str]:

@@ -58,7 +58,7 @@ def read_evaluation(folder: RunFolder) -> dict[str, Any]:
 
 
 def record_in_training(evaluation: Evaluation, images_seen: int, folder: RunFolder) -> None:
-    """Writes an evaluation while training to evaluation-in-training.json; its metrics are in the log. Main process only.
+    """Writes an evaluation while training to evaluation-in-training.json. Main process only.
 
     evaluation.json stays that of the last `gan_core evaluate`, which draws more samples.
     """

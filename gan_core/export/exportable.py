@@ -114,7 +114,9 @@ def exportable(run: LoadedRun, output: str | None, options: Mapping[str, object]
     }
     labels = sampler.labels(EXAMPLES)
     drawn = sampler.inputs(0, labels, rows=rows, count=EXAMPLES)
-    inputs = {_argument(name, at): rows for at, (name, rows) in enumerate(place(drawn, run.device, sampler.dtype).items())}
+    inputs = {
+        _argument(name, at): rows for at, (name, rows) in enumerate(place(drawn, run.device, sampler.dtype).items())
+    }
     module = OutputModule(sampler.prepared, sampler.output, sampler.name, tuple(drawn), sampler.options)
     module.eval().requires_grad_(False)
     given = next((name for name, rows in inputs.items() if labels is not None and rows.equal(labels)), None)

@@ -1,6 +1,7 @@
 """The figures of a report, as plotly draws them: one for each term and metric, with a line for each run."""
 
 import html
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from gan_core.console import printable
 from gan_core.evaluation.titles import TITLES
 from gan_core.report.read import RunReport
 
-# Okabe & Ito 2008, Color Universal Design, without black and yellow: seen on white and on black, and by the colour-blind.
+# Okabe & Ito 2008, Color Universal Design, without black and yellow, which do not show on dark or light pages.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _MOST_POINTS, _SMOOTHED = 2000, 20
 """Points of a line, and how many it has at least to be smoothed."""
@@ -31,13 +32,20 @@ def colour(number: int) -> str:
 
 
 def curves(runs: Sequence[RunReport]) -> Iterator[Figure]:
-    """Yields a figure for each term and metric that a run has logged, evaluations first."""
-    names = dict.fromkeys(name for run in runs for line in run.metrics for name in line if name not in _NOT_SHOWN)
-    for name in sorted(names, key=lambda name: (not name.startswith("evaluation@"), "/" not in name)):
+    """Yields a figure for each term and metric that a run has logged at least twice, evaluations first."""
+    times = Counter(name for run in runs for line in run.metrics for name in line if name not in _NOT_SHOWN)
+    for name in sorted((name for name, count in times.items() if count > 1), key=_place):
         phase, slash, term = name.rpartition("/")
         title = TITLES.get(term, term) if phase.startswith("evaluation@") else term.replace("_", " ")
         data = [trace for number, run in enumerate(runs) for trace in _lines(run, name, number, len(runs) > 1)]
         yield Figure(section=phase if slash else "training", title=title, drawn=_figure(data, "thousands of images"))
+
+
+def _place(name: str) -> tuple[bool, str, int]:
+    """Returns what sorts the figures: metrics as in tables, then terms by phase, then what belongs to no phase."""
+    phase, _, term = name.rpartition("/")
+    titled = list(TITLES).index(term) if term in TITLES else len(TITLES)
+    return not phase.startswith("evaluation@"), phase or "~", titled
 
 
 def histogram(run: RunReport, names: Sequence[str]) -> dict[str, Any] | None:
@@ -88,7 +96,7 @@ def _lines(run: RunReport, name: str, number: int, several: bool) -> Iterator[An
 
 
 def _figure(data: Sequence[Any], below: str) -> dict[str, Any]:
-    """Returns the figure as plain values. Its colours of text and grid are set by the page, for a dark and a light one."""
+    """Returns the figure as plain values. The page sets the colour of its text, for dark and for light pages."""
     import plotly.graph_objects as go
 
     axis = {"automargin": True, "gridcolor": "rgba(128,128,128,0.25)", "zeroline": False}

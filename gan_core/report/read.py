@@ -10,7 +10,7 @@ from gan_core.evaluation.record import read_evaluation, read_evaluation_in_train
 from gan_core.report.pictures import data_uri, shrunk
 from gan_core.runs.folder import RunFolder
 from gan_core.runs.grids import grid_files, read_picture
-from gan_core.runs.listing import list_runs
+from gan_core.runs.listing import Row, list_runs
 from gan_core.settings.flatten import dotted
 
 MOST_FRAMES = 40
@@ -75,9 +75,11 @@ def read_run(root: Path, interpolate: Callable[[Path], str]) -> RunReport:
             problems.append(str(error))
             return otherwise
 
-    evaluations = [
-        tried(lambda: read_evaluation(folder), {}) if folder.evaluation.exists() else {},
-        tried(lambda: read_evaluation_in_training(folder), {}) if folder.evaluation_in_training.exists() else {},
+    evaluations: list[dict[str, Any]] = [
+        tried(lambda: read_evaluation(folder), dict[str, Any]()) if folder.evaluation.exists() else {},
+        tried(lambda: read_evaluation_in_training(folder), dict[str, Any]())
+        if folder.evaluation_in_training.exists()
+        else {},
     ]
     files = grid_files(folder.samples)
     step = -(-len(files) // MOST_FRAMES) or 1
@@ -85,7 +87,7 @@ def read_run(root: Path, interpolate: Callable[[Path], str]) -> RunReport:
     pictures = [(seen, picture) for seen, file in chosen if (picture := read_picture(file, problems.append))]
     closest_file = root / "evaluation-closest.png"
     closest = read_picture(closest_file, problems.append) if closest_file.exists() else None
-    rows = tried(lambda: [row for row in list_runs(root) if row.run == "."], [])
+    rows = tried(lambda: [row for row in list_runs(root) if row.run == "."], list[Row]())
     return RunReport(
         name=str(root),
         status=rows[0].status if rows else "unreadable",

@@ -37,7 +37,11 @@ def render(runs: Sequence[RunReport]) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["shown"] = shown
     sections: dict[str, list[Any]] = {}
@@ -89,7 +93,9 @@ def metric_rows(run: RunReport) -> dict[str, tuple[str, str]]:
 def differing(runs: Sequence[RunReport]) -> list[str]:
     """Returns the settings in which the runs differ, except where they were written to."""
     keys = dict.fromkeys(key for run in runs for key in run.settings)
-    return [key for key in keys if key != "out" and any(run.settings.get(key) != runs[0].settings.get(key) for run in runs)]
+    return [
+        key for key in keys if key != "out" and any(run.settings.get(key) != runs[0].settings.get(key) for run in runs)
+    ]
 
 
 def class_names(run: RunReport) -> list[str]:

@@ -12,9 +12,7 @@ _BEST = ("fid", "fid50k", "kid", "kid50k")
 """Metrics by which a checkpoint is the best where the run's settings keep none: the first that was logged."""
 
 
-def chosen(
-    folder: RunFolder, which: str, config: Mapping[str, Any], warn: Callable[[str], None]
-) -> Checkpoint | None:
+def chosen(folder: RunFolder, which: str, config: Mapping[str, Any], warn: Callable[[str], None]) -> Checkpoint | None:
     """Returns an intact checkpoint of a run; None if it has no intact one yet.
 
     Args:

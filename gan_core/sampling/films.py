@@ -46,7 +46,13 @@ def save_film(frames: Sequence[Image.Image], path: Path, rate: float) -> None:
         if path.suffix.lower() == ".gif":
             milliseconds = max(20, round(1000 / rate))  # Browsers play faster ones slowly.
             frames[0].save(
-                new, format="GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, optimize=False
+                new,
+                format="GIF",
+                save_all=True,
+                append_images=frames[1:],
+                duration=milliseconds,
+                loop=0,
+                optimize=False,
             )
         else:
             _save_mp4(frames, new, rate)

@@ -62,7 +62,7 @@ def interpolated(sampler: Sampler, pairs: int, steps: int, label: int | None = N
             f"interpolate: the output {sampler.name!r} is made from images ({what}), which are not interpolated"
         )
     if not 1 <= pairs <= MOST_PAIRS:
-        raise UserError(f"count: {pairs} is not allowed with --interpolate. It must be 1 to {MOST_PAIRS}, one for each row")
+        raise UserError(f"count: {pairs} is not allowed with --interpolate. It must be 1 to {MOST_PAIRS}")
     sampler.prepare()
     labels = sampler.labels(pairs, label)
     if labels is not None:

@@ -80,7 +80,7 @@ def config_file(given: Path) -> Path:
 def _read(path: Path) -> Recipe:
     lines = read_regular(path, _MOST).decode().splitlines()
     comment = [line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines)]
-    fields = dict(match.groups() for line in comment if (match := _FIELD.fullmatch(line)))
+    fields = {match[1]: match[2] for line in comment if (match := _FIELD.fullmatch(line))}
     about = " ".join(line for line in comment if not _FIELD.fullmatch(line))
     takes, reaches = fields.get("Takes", ""), fields.get("Reaches", "")
     return Recipe(name=path.stem, path=path, about=about, takes=takes, reaches=reaches)
