@@ -13,14 +13,18 @@ from gan_core.settings.resolve import resolve
 from tests import forked
 from tests.conftest import ROOT, gan_core
 
-HEAVY = {"torch", "torchvision", "accelerate", "wandb", "numpy"}
+HEAVY = {
+    *("torch", "torchvision", "accelerate", "wandb", "numpy", "PIL", "jinja2", "matplotlib", "plotly", "scipy"),
+    *("huggingface_hub", "imageio_ffmpeg", "onnx", "onnxruntime"),
+}
 
 
 @pytest.mark.parametrize(
     "words",
     [
         *(["--help"], ["list"], ["list", "--json"], ["list", "--features"]),
-        *([name, "--help"] for name in ("train", "sample", "evaluate", "compare")),
+        *([name, "--help"] for name in ("train", "sample", "movie", "evaluate", "compare", "report")),
+        *(["export", "--help"], ["recipes"], ["recipes", "--json"], ["recipes", "copy", "--help"]),
     ],
 )
 def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:

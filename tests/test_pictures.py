@@ -1,4 +1,4 @@
-"""Interpolations, films and chosen checkpoints: `gan_core sample --interpolate`, `--checkpoint`, and `gan_core movie`."""
+"""Interpolations, films and chosen checkpoints: `sample --interpolate`, `sample --checkpoint`, and `movie`."""
 
 import json
 from collections.abc import Callable
@@ -107,9 +107,7 @@ def test_films_have_a_frame_for_each_place(kind: str, acgan: Path, tmp_path: Pat
         assert count_frames_and_secs(str(tmp_path / "run.mp4"))[0] == 3
 
 
-def test_a_film_leaves_out_what_is_no_picture(
-    acgan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_film_leaves_out_what_is_no_picture(acgan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (acgan / "samples" / "000000020.png").write_bytes(b"no picture")
     try:
         movie(acgan, out=tmp_path / "run.gif")
@@ -125,7 +123,7 @@ def test_images_that_are_given_are_not_interpolated(tmp_path: Path, monkeypatch:
     monkeypatch.syspath_prepend(tmp_path)
     run, data = tmp_path / "run", write_domains(tmp_path / "data")
     start(make_job(variant="translator", dataset=data, steps=1, batch=16, out=run), (), Console(quiet=True))
-    with pytest.raises(UserError, match="made from images .a., which are not interpolated"):
+    with pytest.raises(UserError, match=r"made from images .a., which are not interpolated"):
         sample(run, interpolate=3, out=tmp_path / "rows.png")
     with pytest.raises(UserError, match="from: not allowed with --interpolate"):
         sample(run, interpolate=3, source="folder:x", out=tmp_path / "rows.png")
@@ -137,7 +135,10 @@ def test_images_that_are_given_are_not_interpolated(tmp_path: Path, monkeypatch:
         ({"interpolate": 3, "out": Path("x.npz")}, "Use FILE.png, FILE.gif or FILE.mp4"),
         ({"out": Path("x.gif")}, r"films need --interpolate"),
         ({"interpolate": 3, "count": 40, "out": Path("x.png")}, "It must be 1 to 32"),
-        ({"checkpoint": "later", "out": Path("x.png")}, "'later' is not allowed. Use newest, best, or one of: 0.016, 0"),
+        (
+            {"checkpoint": "later", "out": Path("x.png")},
+            "'later' is not allowed. Use newest, best, or one of: 0.016, 0",
+        ),
         ({"checkpoint": "7", "out": Path("x.png")}, "has none at 7 kimg. Allowed: newest, best, 0.016, 0.032"),
     ],
 )
@@ -160,7 +161,7 @@ def test_the_newest_the_best_and_any_checkpoint_by_its_images(acgan: Path, train
         (acgan / "config.yaml").write_text(kept)
         assert load_run(acgan, checkpoint="best").images_seen == 32
         (acgan / "config.yaml").write_text(config.replace("keep_lowest: null", "keep_lowest: evaluation@9/fid"))
-        with pytest.raises(UserError, match="no checkpoint of .* has a logged evaluation@9/fid"):
+        with pytest.raises(UserError, match=r"no checkpoint of .* has a logged evaluation@9/fid"):
             load_run(acgan, checkpoint="best")
     finally:
         (acgan / "config.yaml").write_text(config)

@@ -55,12 +55,14 @@ def run_line(line: str, folder: Path, site: Path | None) -> subprocess.Completed
 
 def test_the_readme_s_commands(tmp_path: Path) -> None:
     lines = commands(README)
-    ours = [line for line in lines if re.search(r"gan_core (train|sample|evaluate|compare|list|show|runs)", line)]
-    assert len(ours) == 17
+    ours = [line for line in lines if re.search(r"gan_core (train|sample|movie|report|export|recipes|evaluate|compare|list|show|runs)", line)]
+    assert len(ours) == 22
     run_in_order(ours, tmp_path)
     assert (tmp_path / "runs" / "dcgan-digits" / "samples" / "000000128.png").exists()
     assert (tmp_path / "samples.npz").stat().st_size > 10_000 * 64
     assert (tmp_path / "grid.png").exists()
+    for name in ("movie.gif", "report.html", "export-safetensors/generator.py"):
+        assert (tmp_path / "runs" / "narrow" / name).exists()
 
 
 def test_where_launching_is_explained_each_command_has_its_file() -> None:

@@ -56,7 +56,7 @@ def test_a_file_of_that_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert by_name.settings.kimg == 400
     (tmp_path / "dcgan-digits").write_text("variant: dcgan\nkimg: 3\n")
     assert resolve({}, config=Path("dcgan-digits")).settings.kimg == 3
-    with pytest.raises(UserError, match="no such file, and 'dcgan-digit' is no recipe. Did you mean 'dcgan-digits'"):
+    with pytest.raises(UserError, match=r"no such file, and 'dcgan-digit' is no recipe\. Did you mean 'dcgan-digits'"):
         resolve({}, config=Path("dcgan-digit"))
 
 

@@ -113,19 +113,20 @@ def exportable(run: LoadedRun, output: str | None, options: Mapping[str, object]
         for name, field in fields.items()
     }
     labels = sampler.labels(EXAMPLES)
+    given = sampler.request(0, labels, rows=rows, count=EXAMPLES).given
     drawn = sampler.inputs(0, labels, rows=rows, count=EXAMPLES)
     inputs = {
         _argument(name, at): rows for at, (name, rows) in enumerate(place(drawn, run.device, sampler.dtype).items())
     }
     module = OutputModule(sampler.prepared, sampler.output, sampler.name, tuple(drawn), sampler.options)
     module.eval().requires_grad_(False)
-    given = next((name for name, rows in inputs.items() if labels is not None and rows.equal(labels)), None)
+    images = [given[name].to(sampler.dtype) for name in fields]
     return Exportable(
         module=module,
         inputs=inputs,
         images=module(*inputs.values()),
-        labels=given,
-        pictures=tuple(name for name in inputs if name in fields),
+        labels=next((name for name, rows in inputs.items() if labels is not None and rows.equal(labels)), None),
+        pictures=tuple(name for name, rows in inputs.items() if any(map(rows.equal, images))),
         name=sampler.name,
     )
 

@@ -90,15 +90,13 @@ def push(folder: Path, repository: str) -> str:
     Raises:
         UserError: There is no access, the name is not allowed, or the Hub cannot be reached.
     """
-    from httpx import HTTPError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
     api = HfApi()
     try:
         made = api.create_repo(repository, exist_ok=True)
         api.upload_folder(folder_path=folder, repo_id=repository, commit_message="Export of a run of gan_core")
-    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, HTTPError, OSError) as error:
+    except Exception as error:  # Versions of huggingface_hub use different HTTP libraries with errors of their own.
         raise UserError(
             f"push: {repository!r}: {error}\nThe export is in {str(folder)!r}. Log in with `hf auth login`, or set "
             "HF_TOKEN, and upload it with: hf upload"

@@ -47,7 +47,7 @@ def recipes_folder() -> Path:
 
 def all_recipes() -> list[Recipe]:
     """Returns the recipes by name."""
-    return [_read(path) for path in sorted(recipes_folder().glob("*.yaml"))]
+    return [_read(path) for path in sorted(recipes_folder().glob("*.yaml"), key=lambda path: path.stem)]
 
 
 def recipe_named(name: str) -> Recipe:
