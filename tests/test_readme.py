@@ -55,7 +55,11 @@ def run_line(line: str, folder: Path, site: Path | None) -> subprocess.Completed
 
 def test_the_readme_s_commands(tmp_path: Path) -> None:
     lines = commands(README)
-    ours = [line for line in lines if re.search(r"gan_core (train|sample|movie|report|export|recipes|evaluate|compare|list|show|runs)", line)]
+    ours = [
+        line
+        for line in lines
+        if re.search(r"gan_core (train|sample|movie|report|export|recipes|evaluate|compare|list|show|runs)", line)
+    ]
     assert len(ours) == 22
     run_in_order(ours, tmp_path)
     assert (tmp_path / "runs" / "dcgan-digits" / "samples" / "000000128.png").exists()
