@@ -1,6 +1,5 @@
 """One training run from start to end: set up processes, check, read data, build, train, and record the outcome."""
 
-import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -126,7 +125,13 @@ def _run(
     make_sampler = partial(_sampler, job, game, state, source)
     for name in game.outputs:
         make_sampler(seed=0, output=name, rows={}).check()
-    evaluate, heard = None, list[Callable[[Evaluation], None]]()
+    first_seen, view = state.images_seen, LiveView(console, length, state.images_seen)
+
+    def hear(evaluation: Evaluation) -> None:
+        record_in_training(evaluation, state.images_seen, folder)
+        view.evaluated(state.images_seen, measured(evaluation))
+
+    evaluate = None
     if settings.evaluate_every is not None:
         sampler = make_sampler(seed=0)
         evaluate = make_evaluator(
@@ -136,9 +141,8 @@ def _run(
             features=settings.evaluate_features,
             accelerator=accelerator,
             console=console,
-            heard=lambda evaluation: [hear(evaluation) for hear in heard],
+            heard=hear,
         )
-    started, first_seen = time.monotonic(), state.images_seen
     wait_for_all(accelerator)  # All processes have read the folder; now the main process may write to it.
     with ExitStack() as stack:
         observers: list[Observer] = []
@@ -147,10 +151,8 @@ def _run(
                 move_away(folder)
                 _lock(folder, locks)
             _open_folder(job, folder, metadata, saved)
-            view = stack.enter_context(LiveView(console, length, state.images_seen))
+            stack.enter_context(view)
             stack.enter_context(rendezvous.if_lost(view.close))
-            heard.append(lambda evaluation: record_in_training(evaluation, state.images_seen, folder))
-            heard.append(lambda evaluation: view.evaluated(state.images_seen, measured(evaluation)))
             observers += [Recorder(folder), view, SlowdownWarning(state.images_seen)]
             if settings.track is not None:
                 tracker = _tracker(job, accelerator, folder, settings.track)
@@ -170,8 +172,7 @@ def _run(
             ),
             rendezvous,
         )
-    seconds = time.monotonic() - started
-    print_outcome(console, status, state.images_seen, folder, seconds=seconds, first_seen=first_seen)
+    print_outcome(console, status, state.images_seen, folder, seconds=view.elapsed, first_seen=first_seen)
     wait_for_all(accelerator)  # No process exits while another may still need it.
     return status
 

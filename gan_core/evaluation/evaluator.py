@@ -37,7 +37,7 @@ class Evaluator:
     samples: int
     reference: Reference
     accelerator: Accelerator
-    heard: Callable[[Evaluation], object]
+    heard: Callable[[Evaluation], None]
 
     def __call__(self) -> dict[str, float]:
         """Returns every scalar metric as "evaluation@SAMPLES/NAME" on the main process, an empty dict on the others.
@@ -60,7 +60,7 @@ def make_evaluator(
     features: str,
     accelerator: Accelerator,
     console: Console,
-    heard: Callable[[Evaluation], object] = lambda _: None,
+    heard: Callable[[Evaluation], None] = lambda _: None,
 ) -> Evaluator:
     """Opens the feature space, training it first if necessary, and embeds the real images.
 

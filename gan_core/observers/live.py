@@ -35,6 +35,7 @@ class LiveView(Observer):
         self._live = Live(console=console, transient=True, get_renderable=self._rendered, refresh_per_second=4)
 
     def __enter__(self) -> "LiveView":
+        self._started_at = time.monotonic()
         if self.console.is_terminal:
             self._live.start()
         return self
@@ -52,7 +53,7 @@ class LiveView(Observer):
 
     @property
     def elapsed(self) -> float:
-        """Seconds since this start of the run."""
+        """Seconds since training began."""
         return time.monotonic() - self._started_at
 
     def advance(self, images_seen: int) -> None:

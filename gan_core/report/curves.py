@@ -33,8 +33,9 @@ def colour(number: int) -> str:
 
 def curves(runs: Sequence[RunReport]) -> Iterator[Figure]:
     """Yields a figure for each term and metric that a run has logged at least twice, evaluations first."""
-    times = Counter(name for run in runs for line in run.metrics for name in line if name not in _NOT_SHOWN)
-    for name in sorted((name for name, count in times.items() if count > 1), key=_place):
+    times = [Counter(name for line in run.metrics for name in line if name not in _NOT_SHOWN) for run in runs]
+    names = dict.fromkeys(name for counts in times for name, count in counts.items() if count > 1)
+    for name in sorted(names, key=_place):
         phase, slash, term = name.rpartition("/")
         title = TITLES.get(term, term) if phase.startswith("evaluation@") else term.replace("_", " ")
         data = [trace for number, run in enumerate(runs) for trace in _lines(run, name, number, len(runs) > 1)]
