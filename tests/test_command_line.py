@@ -42,6 +42,14 @@ def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:
     assert "dcgan" in done.stdout or "classifier" in done.stdout or "--help" in done.stdout
 
 
+def test_show_imports_nothing_that_draws_exports_or_tracks() -> None:
+    code = "import sys; from gan_core.cli import main; sys.argv[1:] = ['show', 'vanilla']\nmain()"
+    ends = "\nfinally: print(sorted(m for m in sys.modules if '.' not in m), file=sys.stderr)"
+    line = [forked.PYTHON, "-c", code.replace("\nmain()", f"\ntry: main()\nexcept SystemExit: pass{ends}")]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert not (HEAVY - {"torch", "numpy", "torchvision", "PIL", "scipy", "jinja2", "accelerate"}) & set(eval(done.stderr))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
