@@ -1,5 +1,6 @@
 """Progress of work other than training: a progress bar in a terminal, one line elsewhere."""
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -23,3 +24,9 @@ def progress(items: Iterable[T], total: int, what: str, console: Console) -> Ite
     )
     with Progress(*columns, console=console, transient=True) as bar:
         yield from bar.track(items, total=total)
+
+
+def reading(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Yields the `total` items that are read; the main process shows how many, if stderr is a terminal."""
+    console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+    return progress(items, total, what, console) if console.is_terminal else iter(items)

@@ -13,14 +13,18 @@ from gan_core.settings.resolve import resolve
 from tests import forked
 from tests.conftest import ROOT, gan_core
 
-HEAVY = {"torch", "torchvision", "accelerate", "wandb", "numpy", "tensorboard", "IPython", "matplotlib", "pandas"}
+HEAVY = {
+    *("torch", "torchvision", "accelerate", "wandb", "numpy", "PIL", "jinja2", "matplotlib", "plotly", "scipy"),
+    *("huggingface_hub", "imageio_ffmpeg", "onnx", "onnxruntime", "tensorboard", "IPython", "pandas"),
+}
 
 
 @pytest.mark.parametrize(
     "words",
     [
         *(["--help"], ["list"], ["list", "--json"], ["list", "--features"]),
-        *([name, "--help"] for name in ("train", "sample", "evaluate", "compare", "bench")),
+        *([name, "--help"] for name in ("train", "sample", "movie", "evaluate", "compare", "report", "bench")),
+        *(["export", "--help"], ["recipes"], ["recipes", "--json"], ["recipes", "copy", "--help"]),
         ["runs", "configs", "--sort", "evaluation@2000/fid"],
     ],
 )
@@ -43,6 +47,15 @@ def test_the_package_and_its_names_import_nothing_heavy() -> None:
     code = "import sys, gan_core; dir(gan_core); print(sorted(m for m in sys.modules if '.' not in m))"
     done = subprocess.run([forked.PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert not HEAVY & set(eval(done.stdout))
+
+
+def test_show_imports_nothing_that_draws_exports_or_tracks() -> None:
+    code = "import sys; from gan_core.cli import main; sys.argv[1:] = ['show', 'vanilla']\nmain()"
+    ends = "\nfinally: print(sorted(m for m in sys.modules if '.' not in m), file=sys.stderr)"
+    line = [forked.PYTHON, "-c", code.replace("\nmain()", f"\ntry: main()\nexcept SystemExit: pass{ends}")]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    below_torch = {"torch", "numpy", "torchvision", "PIL", "scipy", "jinja2", "accelerate"}
+    assert not (HEAVY - below_torch) & set(eval(done.stderr))
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,18 @@ def run_line(line: str, folder: Path, site: Path | None) -> subprocess.Completed
 
 def test_the_readme_s_commands(tmp_path: Path) -> None:
     lines = commands(README)
-    ours = [line for line in lines if re.search(r"gan_core (train|sample|evaluate|compare|list|show|runs|bench)", line)]
-    assert len(ours) == 18
+    ours = [
+        line
+        for line in lines
+        if re.search(r"gan_core (train|sample|movie|report|export|recipes|evaluate|compare|list|show|runs|bench)", line)
+    ]
+    assert len(ours) == 23
     run_in_order(ours, tmp_path)
     assert (tmp_path / "runs" / "dcgan-digits" / "samples" / "000000128.png").exists()
     assert (tmp_path / "samples.npz").stat().st_size > 10_000 * 64
     assert (tmp_path / "grid.png").exists()
+    for name in ("movie.gif", "report.html", "export-safetensors/generator.py"):
+        assert (tmp_path / "runs" / "narrow" / name).exists()
 
 
 def test_the_readme_s_python_is_what_it_says(tmp_path: Path) -> None:

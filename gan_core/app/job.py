@@ -87,7 +87,23 @@ class Job:
 
     def config(self) -> dict[str, Any]:
         """Returns every setting, including the variant's options, as plain values."""
-        return self.settings.model_dump(mode="json") | {"options": self.options.model_dump(mode="json")}
+        return as_config(self.settings, self.options)
+
+
+def as_config(settings: Settings, options: Options) -> dict[str, Any]:
+    """Returns every setting, and the variant's options under "options", as plain values."""
+    return settings.model_dump(mode="json") | {"options": options.model_dump(mode="json")}
+
+
+def with_variant(resolved: Resolved) -> tuple[LoadedVariant, Resolved, Options]:
+    """Loads the variant; returns it, the settings with its defaults, and its options.
+
+    Raises:
+        UserError: It does not exist, or an option is not allowed.
+    """
+    loaded = load_variant(resolved.settings.variant)
+    resolved = resolved.with_defaults(loaded.variant.defaults, loaded.plugin.label)
+    return loaded, resolved, resolved.options_as(loaded.variant.options)
 
 
 def make_job(resolved: Resolved) -> Job:
@@ -96,10 +112,8 @@ def make_job(resolved: Resolved) -> Job:
     Raises:
         UserError: One of them does not exist or does not fit, or an option is not allowed.
     """
-    loaded = load_variant(resolved.settings.variant)
-    resolved = resolved.with_defaults(loaded.variant.defaults, loaded.plugin.label)
+    loaded, resolved, options = with_variant(resolved)
     settings = resolved.settings
-    options = resolved.options_as(loaded.variant.options)
     dataset = open_dataset(
         settings.dataset,
         data_dir=settings.data_dir,

@@ -35,10 +35,11 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedRun:
-    """A run's averaged networks from one of its checkpoints, with the run's settings and metadata."""
+    """A run's averaged networks from an intact checkpoint, with its settings, its variant's options and metadata."""
 
     folder: RunFolder
     settings: Settings
+    options: dict[str, Any]
     metadata: dict[str, Any]
     images_seen: int
     variant: Variant
@@ -142,7 +143,8 @@ def load_run(run: Path, device: torch.device | None = None, which: str | int = N
     except ValueError as error:
         raise UserError(f"{str(folder.metadata)!r} is damaged: {error}") from None
     loaded = load_variant(settings.variant)
-    game = loaded.build(resolved.options_as(loaded.variant.options), spec)
+    options = resolved.options_as(loaded.variant.options)
+    game = loaded.build(options, spec)
     if device is None and not on_cpu():
         device = torch.accelerator.current_accelerator()
     device, dtype = device or torch.device("cpu"), dtype_of(settings.precision)
@@ -158,6 +160,7 @@ def load_run(run: Path, device: torch.device | None = None, which: str | int = N
     return LoadedRun(
         folder=folder,
         settings=settings,
+        options=options.model_dump(mode="json"),
         metadata=metadata,
         images_seen=checkpoint.images_seen,
         variant=loaded.variant,

@@ -12,6 +12,7 @@ from rich.text import Text
 from gan_core.app.data import real_data
 from gan_core.app.initial import described_initial, initialise
 from gan_core.app.job import Job, check_evaluation, check_job, run_metadata
+from gan_core.app.outcome import measured, print_outcome
 from gan_core.app.setup import build_state, find_checkpoint, find_initial, make_batch_source, read_tables
 from gan_core.app.tracking import keep_generators, start_trackers
 from gan_core.app.watching import make_view, make_watches
@@ -21,11 +22,13 @@ from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.distributed.world import describe, join_world, leave_world, wait_for_all
 from gan_core.errors import UserError
 from gan_core.evaluation.evaluator import Evaluator, make_evaluator
-from gan_core.evaluation.record import as_terms
+from gan_core.evaluation.record import as_terms, record_in_training
 from gan_core.game.game import Game
 from gan_core.observers.alarms.alarms import Alarms
 from gan_core.observers.alarms.collapse import GridSampler
 from gan_core.observers.listener import Listener
+from gan_core.observers.live import LiveView
+from gan_core.observers.notebook import NotebookView
 from gan_core.observers.recorder import Recorder
 from gan_core.observers.tracker import Trackers
 from gan_core.precision import arithmetic
@@ -142,6 +145,7 @@ def _run(
     make_sampler = partial(_sampler, job, game, state, source)
     for name in game.outputs:
         make_sampler(seed=0, output=name, rows={}).check()
+    first_seen, view = state.images_seen, make_view(console, length, state.images_seen)
     evaluator = None
     if settings.evaluate_every is not None:
         sampler = make_sampler(seed=0)
@@ -168,7 +172,6 @@ def _run(
             rendezvous.from_main("trackers", started)
             stack.callback(trackers.finish)
         if accelerator.is_main_process:
-            view = make_view(console, length, state.images_seen)
             stack.enter_context(view)
             stack.enter_context(rendezvous.if_lost(view.close))
             watches = make_watches(job, source, grid_sampler, state.images_seen, length)
@@ -185,22 +188,30 @@ def _run(
                 folder=folder,
                 draw_grid=partial(sample_grid, grid_sampler),
                 observers=(*observers, *more),
-                evaluate=None if evaluator is None else partial(_evaluate, evaluator, state, listeners),
+                evaluate=None if evaluator is None else partial(_evaluate, evaluator, state, folder, view, listeners),
             ),
             rendezvous,
         )
         if status == "finished":
             keep_generators(trackers, job, folder)
-    _print_outcome(console, status, state.images_seen, folder)
+    print_outcome(console, status, state.images_seen, folder, seconds=view.elapsed, first_seen=first_seen)
     wait_for_all(accelerator)  # No process exits while another may still need it.
     return status
 
 
-def _evaluate(evaluator: Evaluator, state: TrainingState, listeners: Sequence[Listener]) -> dict[str, float]:
+def _evaluate(
+    evaluator: Evaluator,
+    state: TrainingState,
+    folder: RunFolder,
+    view: LiveView | NotebookView,
+    listeners: Sequence[Listener],
+) -> dict[str, float]:
     """Evaluates on all processes, and tells the listeners of the main one. Returns the metrics for the log."""
     evaluation = evaluator.evaluate()
     if evaluation is None:
         return {}
+    record_in_training(evaluation, state.images_seen, folder)
+    view.evaluated(state.images_seen, measured(evaluation))
     written = evaluation.to_json()
     for listener in listeners:
         listener.evaluated(state.images_seen, written)
@@ -290,11 +301,3 @@ def _train(run: Training, rendezvous: Rendezvous) -> Status:
     if writes:
         run.folder.write_metadata(status=status, images_seen=run.state.images_seen)
     return status
-
-
-def _print_outcome(console: Console, status: Status, images_seen: int, folder: RunFolder) -> None:
-    seen = f"{images_seen / 1000:g} kimg"
-    if status == "interrupted":
-        console.print(f"interrupted at {seen}, saved. Run the same command to resume.", soft_wrap=True)
-    else:
-        console.print(f"finished at {seen}: {folder.samples / f'{images_seen:09d}.png'}", soft_wrap=True)

@@ -8,7 +8,21 @@ from typing import Annotated
 
 import typer
 
-from gan_core.cli import bench, check, compare, env, evaluate, plugins, runs, sample, train
+from gan_core.cli import (
+    bench,
+    check,
+    compare,
+    env,
+    evaluate,
+    export,
+    movie,
+    plugins,
+    recipes,
+    report,
+    runs,
+    sample,
+    train,
+)
 from gan_core.cli.flags import SectionedCommand
 from gan_core.errors import TrainingError, UserError
 from gan_core.garbage import collect_rarely
@@ -23,12 +37,19 @@ app = typer.Typer(
 )
 app.command("train", cls=SectionedCommand)(train.train)
 app.command("sample")(sample.sample)
+app.command("movie")(movie.movie)
 app.command("evaluate", cls=SectionedCommand)(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("bench", cls=SectionedCommand)(bench.bench)
 app.command("runs")(runs.runs)
+app.command("report")(report.report)
+app.command("export")(export.export)
 app.command("list")(plugins.list_variants)
 app.command("show")(plugins.show)
+recipe_commands = typer.Typer(help=recipes.__doc__, invoke_without_command=True, rich_markup_mode=None)
+recipe_commands.callback()(recipes.list_recipes)
+recipe_commands.command("copy")(recipes.copy)
+app.add_typer(recipe_commands, name="recipes")
 app.command("check")(check.check)
 app.command("new")(plugins.new)
 app.command("env")(env.env)

@@ -17,7 +17,8 @@ def train(
     given: dict[str, object],
     *,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A YAML file of settings; flags and --set override it.")
+        Path | None,
+        typer.Option(metavar="FILE|NAME", help="A YAML file of settings, or a recipe; flags and --set override it."),
     ] = None,
     assignments: Annotated[
         list[str] | None,
@@ -27,6 +28,13 @@ def train(
         list[str] | None, typer.Option(metavar="KEY", help="Let a resumed run differ in this setting.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings and the plan, and exit.")] = False,
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            "--print-config",
+            help="Print a YAML file of all settings and of the variant's options, each explained, and exit.",
+        ),
+    ] = False,
 ) -> None:
     """Train a GAN, or resume a run: the same command resumes it exactly.
 
@@ -34,6 +42,13 @@ def train(
     accelerate: accelerate launch --config_file launch/cpu-2.yaml -m gan_core train --variant dcgan --kimg 100
     """
     resolved = resolve(given, assignments or (), config)
+    if print_config:
+        from gan_core.app.job import as_config, with_variant
+        from gan_core.settings.commented import commented_config
+
+        loaded, resolved, options = with_variant(resolved)
+        print(commented_config(as_config(resolved.settings, options), loaded.variant.options), end="")
+        return
     check_launcher()
     share_cores(resolved.settings.threads)
 

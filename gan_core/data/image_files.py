@@ -18,6 +18,7 @@ from gan_core.data.dataset import RealRows
 from gan_core.data.folder_files import Problems
 from gan_core.data.row_order import Indices
 from gan_core.game.data_spec import ImageField
+from gan_core.progress import reading
 from gan_core.transfer import to_device
 
 T = TypeVar("T")
@@ -85,8 +86,10 @@ def read_files(work: Callable[[Path], T], files: Iterable[Path], problems: Probl
             problems[path] = str(error) or type(error).__name__
         return []
 
+    files = list(files)
     with ThreadPoolExecutor() as pool:
-        return dict(result for results in pool.map(attempt, files) for result in results)
+        found = reading(pool.map(attempt, files), len(files), "reading images")
+        return dict(result for results in found for result in results)
 
 
 class StreamedRows:

@@ -41,7 +41,13 @@ class Evaluator:
 
 
 def make_evaluator(
-    data: RealData, source: Source, *, samples: int, features: str, accelerator: Accelerator, console: Console
+    data: RealData,
+    source: Source,
+    *,
+    samples: int,
+    features: str,
+    accelerator: Accelerator,
+    console: Console,
 ) -> Evaluator:
     """Opens the feature space, training it first if necessary, and embeds the real images.
 

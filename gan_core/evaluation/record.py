@@ -1,6 +1,7 @@
 """The files that an evaluation writes to a run's folder.
 
 evaluation.json           the metrics and their protocol; the newest evaluation only
+evaluation-in-training.json    the same of the newest evaluation while training, if there was one
 evaluation-closest.png    the samples nearest to a training image, each above that image
 metrics.jsonl             one more line: {"images_seen": 500000, "evaluation@10000/fid": 12.3, ...}
 
@@ -10,6 +11,7 @@ first one ("evaluation@120/a/kid"). Like any other line, it is dropped when the 
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 from gan_core.documents import read_json
@@ -52,11 +54,35 @@ def read_evaluation(folder: RunFolder) -> dict[str, Any]:
     """
     if not folder.evaluation.exists():
         raise UserError(f"{str(folder.root)!r} has not been evaluated. Run: gan_core evaluate {folder.root}")
+    return _read(folder.evaluation)
+
+
+def record_in_training(evaluation: Evaluation, images_seen: int, folder: RunFolder) -> None:
+    """Writes an evaluation while training to evaluation-in-training.json. Main process only.
+
+    evaluation.json stays that of the last `gan_core evaluate`, which draws more samples.
+    """
+    written = {"images_seen": images_seen, **evaluation.to_json()}
+    write_atomically(folder.evaluation_in_training, json.dumps(written, indent=2) + "\n")
+
+
+def read_evaluation_in_training(folder: RunFolder) -> dict[str, Any]:
+    """Returns the newest evaluation while training, as `record_in_training` wrote it.
+
+    Raises:
+        UserError: There is none, or the file is damaged.
+    """
+    return _read(folder.evaluation_in_training)
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
-        written = read_json(folder.evaluation)
-        return {"protocol": dict(written["protocol"]), "metrics": dict(written["metrics"]), **written}
+        written = read_json(file)
+        return {**written, "protocol": dict(written["protocol"]), "metrics": dict(written["metrics"])}
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{str(folder.evaluation)!r} is damaged ({error}). Evaluate the run again") from None
+        raise UserError(f"{str(file)!r} is damaged ({error}). Evaluate the run again") from None
 
 
 def as_terms(evaluation: Evaluation, output: str = "") -> dict[str, float]:

@@ -2,13 +2,15 @@
 
 import html
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 
-from gan_core.observers.live import brief
+from gan_core.observers.history import Measured
+from gan_core.observers.live import brief, evaluation_line
 from gan_core.training.observer import Observer
 
 _SECONDS = 0.5
@@ -23,7 +25,7 @@ class NotebookView(Observer):
         del console
         self.length, self._seen, self._first_seen = length, images_seen, images_seen
         self._started_at, self._shown_at = time.monotonic(), 0.0
-        self._rate = self._terms = ""
+        self._rate = self._terms = self._evaluation = ""
         self._handle: Any = None
 
     def __enter__(self) -> "NotebookView":
@@ -39,6 +41,15 @@ class NotebookView(Observer):
     def close(self) -> None:
         """Draws the bar as it is at the end."""
         self._show()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since training began."""
+        return time.monotonic() - self._started_at
+
+    def evaluated(self, images_seen: int, measured: Sequence[Measured]) -> None:
+        """Shows an evaluation."""
+        self._evaluation = evaluation_line(images_seen, measured)
 
     def advance(self, images_seen: int) -> None:
         """Advances the bar."""
@@ -58,11 +69,12 @@ class NotebookView(Observer):
     def _content(self) -> dict[str, str]:
         """Returns the bar as text and as HTML, of which a notebook shows the one that it can."""
         done = self._seen - self._first_seen
-        seconds = (time.monotonic() - self._started_at) / done * (self.length - self._seen) if done else None
+        seconds = self.elapsed / done * (self.length - self._seen) if done else None
         left = "" if seconds is None else f"{time.strftime('%H:%M:%S', time.gmtime(seconds))} left"
         share = f"{100 * self._seen // self.length}%"
         words = [f"{self._seen / 1000:.1f}/{self.length / 1000:g} kimg", share, self._rate, left]
         text = "  ".join(filter(None, words))
         bar = f'<progress value="{self._seen}" max="{self.length}"></progress>'
-        shown = f"<div>{bar} {html.escape(text)}<br><small>{html.escape(self._terms)}</small></div>"
-        return {"text/plain": f"{text}\n{self._terms}".rstrip(), "text/html": shown}
+        lines = [line for line in (self._terms, self._evaluation) if line]
+        small = "".join(f"<br><small>{html.escape(line)}</small>" for line in lines)
+        return {"text/plain": "\n".join([text, *lines]), "text/html": f"<div>{bar} {html.escape(text)}{small}</div>"}

@@ -197,14 +197,18 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
     return None
 
 
-def whole(path: Path) -> Checkpoint:
+def intact(path: Path) -> Checkpoint:
     """Returns the checkpoint in a folder.
 
     Raises:
-        UserError: It is damaged.
+        UserError: It is damaged or cannot be read.
     """
-    if problem := _problem(path):
-        raise UserError(f"checkpoint {path} cannot be used: {problem}")
+    try:
+        problem = _problem(path)
+    except OSError as error:
+        problem = str(error)
+    if problem is not None:
+        raise UserError(f"checkpoint {path} is damaged: {problem}")
     return Checkpoint(path=path, images_seen=int(path.name))
 
 

@@ -3,7 +3,7 @@
 config.yaml      every setting, resolved; a valid file for `train --config`
 run.json         run metadata: status, data, versions of the variant and of libraries
 metrics.jsonl    one line per log point
-evaluation.json  see gan_core.evaluation.record
+evaluation.json  see gan_core.evaluation.record, as for evaluation-in-training.json
 samples/         grids of samples, named by images seen
 checkpoints/     see gan_core.runs.checkpoint
 """
@@ -47,6 +47,7 @@ class RunFolder:
         self.metadata = root / RUN_METADATA
         self.metrics = root / "metrics.jsonl"
         self.evaluation = root / "evaluation.json"
+        self.evaluation_in_training = root / "evaluation-in-training.json"
         self.samples = root / "samples"
         self.checkpoints = root / "checkpoints"
 

@@ -25,12 +25,14 @@ _FONT, _LONGEST_NAME = 14, 24
 
 
 def grid(images: Tensor, rows: int) -> Image.Image:
-    """Arranges images (N, C, H, W) uint8 column by column in `rows` rows; enlarges small ones (bicubic)."""
+    """Arranges images (N, C, H, W) uint8 column by column in `rows` rows; enlarges small ones."""
     return arranged([picture(image) for image in images], rows)
 
 
 def arranged(pictures: Sequence[Image.Image | None], rows: int, names: Sequence[str] = ()) -> Image.Image:
     """Arranges pictures column by column in `rows` rows, in cells of the largest one's size; smaller ones are enlarged.
+
+    Small pictures are enlarged by a whole number of times, without blur: each pixel is a square.
 
     Args:
         pictures: The pictures; None leaves a cell empty.
@@ -53,7 +55,8 @@ def arranged(pictures: Sequence[Image.Image | None], rows: int, names: Sequence[
         ImageDraw.Draw(canvas).text((_PADDING, middle), name, fill="black", font=font, anchor="lm")
     for number, picture in enumerate(pictures):
         if picture is not None:
-            fitted = ImageOps.contain(picture, shown, Image.Resampling.BICUBIC)
+            whole = all(cell % side == 0 for cell, side in zip(shown, picture.size, strict=True))
+            fitted = ImageOps.contain(picture, shown, Image.Resampling.NEAREST if whole else Image.Resampling.BICUBIC)
             x, y = ((cell - side) // 2 + _PADDING for cell, side in zip(shown, fitted.size, strict=True))
             canvas.paste(fitted, (left + number // rows * across + x, number % rows * down + y))
     return canvas

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gan_core.data.dataset import RealRows
 from gan_core.errors import UserError
+from gan_core.game.batch import Inputs
 from gan_core.game.data_spec import DataSpec
 from gan_core.game.game import Game
 from gan_core.game.output import Request
@@ -66,6 +67,16 @@ class Sampler:
         """The number of rows of images that are given; 0 where the output is given none."""
         return min(map(len, self.rows.values()), default=0)
 
+    @property
+    def images_given(self) -> tuple[str, ...]:
+        """The image fields that the output is given: what it is made from."""
+        return tuple(self._given)
+
+    @property
+    def prepared(self) -> Networks:
+        """The networks that draw, as `prepare` has left them."""
+        return self._prepared
+
     def labels(self, count: int, label: int | None = None) -> Tensor | None:
         """Returns labels (count,) int64: `label`, or all classes in rotation; None if no labels are given."""
         if not self.classes:
@@ -81,15 +92,14 @@ class Sampler:
             return
         self._prepared = {name: deepcopy(network) for name, network in self.networks.items()}
         self.streams.seed_modules("modules in prepare", 0, 0)
-        with torch.no_grad(), self._layers("prepare", 0, 1):
+        with torch.no_grad(), self._layers("prepare", 0):
             self.game.prepare(self._prepared, self.streams.at("prepare", 0), self.options)
         for network in self._prepared.values():
             network.eval()
 
-    def _layers(self, what: str, position: int, count: int) -> AbstractContextManager[None]:
-        return layers_draw(LayerRandomness(Draws(self.streams, f"layers in {what}", position, slice(0, count))))
+    def _layers(self, what: str, position: int) -> AbstractContextManager[None]:
+        return layers_draw(LayerRandomness(Draws(self.streams, f"layers in {what}", position, slice(0, 1))))
 
-    @torch.no_grad()
     def generated(
         self, number: int, labels: Tensor | None, *, rows: RealRows | None = None, grid: int = 0, count: int = BLOCK
     ) -> dict[str, Tensor]:
@@ -102,10 +112,20 @@ class Sampler:
             grid: Rows of the grid in which they are shown, or 0.
             count: Number of samples; another number than 64 draws other ones.
         """
+        return self.images(self.inputs(number, labels, rows=rows, grid=grid, count=count), number)
+
+    def inputs(
+        self, number: int, labels: Tensor | None, *, rows: RealRows | None = None, grid: int = 0, count: int = BLOCK
+    ) -> Inputs:
+        """Returns the generator's inputs for samples 64 `number` and on, on the CPU; see `generated`."""
         request = self.request(number, labels, rows=rows, grid=grid, count=count)
-        inputs = self.game.draw(self.streams.at("samples", number), request)
+        return self.game.draw(self.streams.at("samples", number), request)
+
+    @torch.no_grad()
+    def images(self, inputs: Inputs, number: int) -> dict[str, Tensor]:
+        """Returns what `generate` returns for these inputs, with the random numbers of block `number` in modules."""
         self.streams.seed_modules("modules in samples", number, 0)  # For generators with random layers.
-        with self._layers("samples", number, count):
+        with self._layers("samples", number):
             images = self.output.generate(self._prepared, place(inputs, self.device, self.dtype), self.options)
         return dict(images) if isinstance(images, Mapping) else {self.name: images}
 

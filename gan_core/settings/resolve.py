@@ -11,6 +11,7 @@ from gan_core.documents import parse_yaml, read_yaml
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.variant import Options
 from gan_core.settings.flag import flag_of
+from gan_core.settings.recipes import config_file
 from gan_core.settings.settings import DEFAULT_KIMG, LENGTHS, Settings
 
 RUN_METADATA = "run.json"
@@ -86,7 +87,7 @@ def resolve(
         flags: The flags that were given on the command line, by setting.
         assignments: The texts after `--set`: "key=value" of a setting, else of one of the variant's options
             ("options.key=value" always names an option).
-        config: A YAML file of settings.
+        config: A YAML file of settings, or the name of a recipe; see `config_file`.
         named: Settings and options as `assignments` names them, by key, as values.
 
     Raises:
@@ -101,6 +102,7 @@ def resolve(
             given[key] = value
         else:
             options[key.removeprefix("options.")] = value
+    config = config_file(config) if config else None
     values = _read(config) if config else {}
     if config and (config.parent / RUN_METADATA).exists():
         values["out"] = config.parent  # The file of a run, which may have been moved or copied since it was written.

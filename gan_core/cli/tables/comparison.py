@@ -6,8 +6,8 @@ from statistics import fmean, stdev
 from rich.console import Console
 from rich.table import Table
 
-from gan_core.cli.tables.metrics import TITLES
 from gan_core.evaluation.compare import Difference, Groups, common_metrics, unreliable_metrics
+from gan_core.evaluation.titles import TITLES
 
 
 def print_comparison(groups: Groups, found: Sequence[Difference], console: Console) -> None:

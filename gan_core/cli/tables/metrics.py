@@ -6,29 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-TITLES = {
-    "fid": "FID",
-    "fid_per_trace": "FID / trace",
-    "kid": "KID",
-    "fid50k": "FID-50k",
-    "kid50k": "KID-50k",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
-    "modes": "classes drawn",
-    "kl": "KL to the real histogram",
-    "histogram": "share of each class",
-    "confidence": "mean confidence",
-    "agreement": "agreement (GAN-test)",
-    "agreement_by_class": "agreement of each class",
-    "gan_train": "GAN-train",
-    "l1": "L1 to the target",
-    "psnr": "PSNR to the target",
-    "unique": "unique images",
-    "copies": "copies",
-    "copying_z": "nearness to training images (z)",
-}
+from gan_core.evaluation.titles import TITLES
+
 _MEASURED_IN = {"unique": "pixels", "gan_train": "the test split", "l1": "pixels in [-1, 1]", "psnr": "dB"}
 _MAX_CLASSES_SHOWN = 20
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import yaml
 from rich.console import Console
+from rich.table import Table as RichTable
 from rich.text import Text
 from torch import nn
 
@@ -108,8 +109,17 @@ def changed_options(options: Options) -> str:
 
 
 def print_plan(job: Job, game: Game, length: int, console: Console) -> None:
-    """Prints the plan, in two columns."""
-    for key, value in plan_rows(job, game, length).items():
+    """Prints the plan, in two columns: on a terminal folded to its width, elsewhere a line for each row."""
+    rows = plan_rows(job, game, length)
+    if console.is_terminal:
+        table = RichTable.grid(padding=(0, 2, 0, 0))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for key, value in rows.items():
+            table.add_row(key, printable(value))
+        console.print(table)
+        return
+    for key, value in rows.items():
         console.print(Text.assemble((f"{key:<9}", "bold"), "  ", printable(value)), soft_wrap=True)
 
 

@@ -1,0 +1,1 @@
+"""Runs as one page of HTML that opens from disk, without a network."""
