@@ -6,7 +6,6 @@ group at once, and the exit codes at the end. When the other end closes, what it
 other end closes, the server kills all that still runs and ends.
 """
 
-import atexit
 import functools
 import gc
 import importlib
@@ -39,20 +38,22 @@ HEAVY = (
 
 
 def main() -> None:
-    """Serves; in a forked process, runs what was asked for, and leaves as any interpreter does at its end."""
+    """Serves; in a forked process, runs what was asked for."""
     listener, lifeline = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     before = fresh.Interpreter.now()
+    end = fresh.End()
     import_all()
     before.note_imports()
     # A signal to all of a terminal is pytest's affair; the server ends when the pipe closes, and its processes too.
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
-    with Server(listener, lifeline, before) as server:
-        request = server.serve()
-    if request is not None:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        before.become(**request)
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    with end:
+        with Server(listener, lifeline, before) as server:
+            request = server.serve()
+        if request is not None:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            before.become(**request)
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
 def import_all() -> None:
@@ -66,7 +67,6 @@ def import_all() -> None:
             importlib.import_module(module.name)
     gc.collect()
     gc.freeze()  # The children's collections leave these objects alone, so that their pages stay shared.
-    atexit.register(gc.unfreeze)  # Libraries report what is left at the end.
 
 
 @dataclass

@@ -7,10 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed import all_gather_into_tensor, all_reduce, destroy_process_group, get_rank, init_process_group
+from torch.distributed import all_reduce, destroy_process_group, get_rank, init_process_group
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan_core.distributed.batchnorm import GlobalBatchNorm
+
+# torch 2.14 renamed the function.
+all_gather = getattr(torch.distributed, "all_gather_single", torch.distributed.all_gather_into_tensor)
 
 NORMS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -101,7 +104,7 @@ class _Whole(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, rows: Tensor) -> Tensor:
         out = rows.new_empty(2 * len(rows), *rows.shape[1:])
-        all_gather_into_tensor(out, rows.contiguous())
+        all_gather(out, rows.contiguous())
         return out
 
     @staticmethod

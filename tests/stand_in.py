@@ -10,7 +10,7 @@ import socket
 import sys
 
 MODULES = {"accelerate": "accelerate.commands.accelerate_cli", "torchrun": "torch.distributed.run"}
-OURS = (*MODULES.values(), "gan_core", "gan_core.bench", "gan_core.testing.runs")
+OURS = (*MODULES.values(), "gan_core", "gan_core.bench", "gan_core.testing.quiet_import", "gan_core.testing.runs")
 FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 

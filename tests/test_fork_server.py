@@ -120,6 +120,7 @@ def test_a_plugin_is_found_on_the_path_that_a_command_is_given_and_by_no_other(t
     [
         *("sys.exit()", "sys.exit(3)", "sys.exit('why')", "1 / 0", "raise KeyboardInterrupt", "os._exit(4)"),
         *("os.kill(os.getpid(), signal.SIGKILL)", "os.kill(os.getpid(), signal.SIGTERM)", "pass"),
+        "sys.stdout = open('/dev/full', 'w')",
     ],
 )
 def test_a_process_ends_as_a_real_one(end: str, tmp_path: Path) -> None:

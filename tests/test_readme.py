@@ -178,6 +178,14 @@ def test_make_does_what_the_plain_lines_say() -> None:
     assert {shlex.split(line)[1] for line in contributing} <= set(phony[1].split())
 
 
+def test_after_make_the_environment_is_activated_and_pip_shows_its_progress() -> None:
+    lines = commands(README)
+    activated = lines.index(". .venv/bin/activate")
+    assert lines.index("make train") < activated < next(at for at, line in enumerate(lines) if "-m gan_core" in line)
+    (install,) = re.findall(r"pip install.*", (ROOT / "Makefile").read_text())
+    assert not {"--quiet", "-q", "--progress-bar"} & set(install.split())
+
+
 def test_the_readme_s_plugin_trains(tmp_path: Path) -> None:
     code = next(block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "Hinge" in block)
     install(tmp_path, distribution="gan-core-hinge", name="hinge", code=code)

@@ -7,7 +7,9 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distributions, version
+from email import message_from_string
+from email.message import Message
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, distributions
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -132,9 +134,14 @@ def _providers(kind: Kind) -> dict[str, tuple[Distribution, _About]]:
     return found
 
 
+def _fields(found: Distribution) -> Message:
+    """Returns the metadata without the description that follows it: `Distribution.metadata` parses that too, slowly."""
+    text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
+    return message_from_string(text.partition("\n\n")[0])
+
+
 def _about(found: Distribution) -> _About:
-    # Python parses the file at each access, and since 3.12 warns of a missing field.
-    fields = found.metadata
+    fields = _fields(found)
     return _About(*(fields[key] if key in fields else "" for key in ("Name", "Version", "Summary")))  # noqa: SIM401
 
 
@@ -143,7 +150,7 @@ def _requirements(found: Distribution, about: _About) -> tuple[str | None, tuple
     unmet = []
     # The plugins in gan-core itself have its version.
     bound = f"gan-core=={about.version}" if canonicalize_name(about.name) == "gan-core" else None
-    for text in found.requires or ():
+    for text in _fields(found).get_all("Requires-Dist") or found.requires or ():
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
@@ -156,7 +163,7 @@ def _requirements(found: Distribution, about: _About) -> tuple[str | None, tuple
             bound, installed = wanted, __version__
         else:
             try:
-                installed = version(requirement.name)
+                installed = _about(distribution(requirement.name)).version
             except PackageNotFoundError:
                 unmet.append(f"needs {wanted}, which is not installed")
                 continue
