@@ -140,4 +140,6 @@ class _LastStep:
         return -1
 
     def write(self, step: int) -> None:
-        self.file.write_text(f"{step:015d}", encoding="ascii")
+        # In place and of one length, so that a kill never leaves the file empty.
+        with self.file.open("r+b" if self.file.exists() else "wb", buffering=0) as file:
+            file.write(b"%015d" % step)
