@@ -27,6 +27,7 @@ from tests import forked
 from tests.runs import difference as difference
 from tests.runs import make_job as make_job
 from tests.runs import metrics as metrics
+from tests.runs import saved as saved
 from tests.runs import weights as weights
 
 ROOT = Path(__file__).parent.parent

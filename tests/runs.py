@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -25,6 +26,17 @@ def weights(run: Path, images_seen: int | None = None) -> dict[str, Tensor]:
     assert files
     # Cloned, for the file is mapped into memory and tests spoil it.
     return {f"{file.stem}/{name}": tensor.clone() for file in files for name, tensor in load_file(file).items()}
+
+
+def saved(run: Path) -> dict[str, Tensor]:
+    """Returns the newest checkpoint's weights, averages and state."""
+    folder = max(path for path in (run / "checkpoints").iterdir() if path.name.isdecimal())
+    state = {
+        f"{path.stem}/{name}": value
+        for path in folder.glob("state-*.pt")
+        for name, value in torch.load(path, weights_only=True).items()
+    }
+    return weights(run) | state
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:

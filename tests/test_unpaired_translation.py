@@ -10,62 +10,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from gan_core.errors import UserError
-from tests import forked
-from tests.conftest import ROOT, difference, gan_core, make_job, weights
-from tests.unpaired_worlds import SMALL, STEPS
-
-COUNTS = {"trainA": 11, "trainB": 7, "testA": 5, "testB": 3}
-SIDE = 8
-
-
-def write_pictures(folder: Path, count: int, seed: int) -> Path:
-    """Writes random RGB pictures."""
-    folder.mkdir(parents=True)
-    random = np.random.default_rng(seed)
-    for number in range(count):
-        Image.fromarray(random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)).save(folder / f"{number:03d}.png")
-    return folder
+from tests.conftest import ROOT, gan_core, make_job, saved
+from tests.translation_worlds import SMALL, write_domains, write_pictures
 
 
 @pytest.fixture(scope="module")
 def domains(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two domains of other counts, each with a test split."""
     root = tmp_path_factory.mktemp("domains")
-    for seed, (name, count) in enumerate(COUNTS.items()):
-        write_pictures(root / name, count, seed)
+    write_domains(root)
     return root
-
-
-def saved(run: Path) -> dict[str, Tensor]:
-    """Returns the newest checkpoint's weights, averages and pools."""
-    newest = sorted(path for path in (run / "checkpoints").iterdir() if path.name.isdecimal())[-1]
-    pools = {
-        f"{path.stem}/{key}": value
-        for path in newest.glob("state-*.pt")
-        for key, value in torch.load(path, weights_only=True).items()
-    }
-    assert {name.partition("/")[0] for name in pools} == {"state-pool_a", "state-pool_b"}
-    return weights(run) | pools
-
-
-@pytest.fixture(scope="module")
-def worlds(domains: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("worlds")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    words = ["tests.unpaired_worlds", str(domains), str(root)]
-    done = forked.run(words, folder=ROOT, environment=environment, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return root
-
-
-@pytest.mark.parametrize("run", ["2/whole", "4/whole", "1/halves", "2/halves", "4/halves"])
-def test_any_number_of_processes_and_micro_batches_has_the_same_result(worlds: Path, run: str) -> None:
-    one, other = saved(worlds / "1" / "whole"), saved(worlds / run)
-    assert int(one["state-pool_a/count"]) == 6 < 8 * STEPS
-    assert difference(one, other) < 1e-9
 
 
 def test_a_resume_in_the_middle_of_a_pool_is_exact(domains: Path, tmp_path: Path, train: Callable[..., str]) -> None:
