@@ -34,9 +34,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> gan_core.Run:
 
 
 def test_the_result_is_that_of_the_command_bit_for_bit(trained: gan_core.Run, tmp_path: Path) -> None:
-    words = [
-        word for key, value in (SETTINGS | FALLING).items() if key != "width" for word in (f"--{key.replace('_', '-')}", value)
-    ]
+    given = {key: value for key, value in (SETTINGS | FALLING).items() if key != "width"}
+    words = [word for key, value in given.items() for word in (f"--{key.replace('_', '-')}", value)]
     conftest.gan_core(
         *("train", "--variant", "dcgan", "--dataset", "digits", *words, "--set", "width=4"),
         *("--keep-highest", "discriminator/learning rate", "--keep-checkpoints", 1, "--out", tmp_path / "run"),
