@@ -140,7 +140,8 @@ def test_the_chapter_on_data_sets(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "dcgan-noise.npy" / "run.json").exists()
 
 
-TABLE = README.partition("## What the recipes reach")[2].partition("\n## ")[0]
+RESULTS = (ROOT / "configs" / "README.md").read_text()
+TABLE = RESULTS.partition("## What the recipes reach")[2].partition("\n## ")[0]
 ROWS = re.findall(r"^\| `--config configs/(.+?)\.yaml(?: --(\w+) \d+)?` \|", TABLE, flags=re.MULTILINE)
 
 
