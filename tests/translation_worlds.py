@@ -20,8 +20,8 @@ COUNTS = {"trainA": 11, "trainB": 7, "testA": 5, "testB": 3}
 SMALL = ("width=2", "blocks=1", "discriminator_width=2", "patch_layers=1", "pool=6", "threads=1", "channels=3")
 """Small networks of CycleGAN, and pools that are full after 6 images."""
 
-SMALL_PAIRS = ("width=2", "dropout=0", "threads=1")
-"""Small networks of pix2pix, without the dropout that depends on the number of processes."""
+SMALL_PAIRS = ("width=2", "threads=1")
+"""Small networks of pix2pix, with its dropout."""
 
 STEPS = {"cyclegan": 8, "pix2pix": 20}
 
