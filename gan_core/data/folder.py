@@ -2,15 +2,24 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from gan_core.data.dataset import Dataset, Rows
-from gan_core.data.folder_files import FolderFiles, Problems, list_files
-from gan_core.data.image_files import Header
-from gan_core.data.image_table import ImageColumn, ImageTable, check_not_empty, common_field, usable
+from gan_core.data.dataset import Dataset
+from gan_core.data.decoder import ImageColumn
+from gan_core.data.folder_files import Files, FolderFiles, Problems, list_files, stored_files
+from gan_core.data.image_table import (
+    ImageTable,
+    Numbers,
+    Usable,
+    check_not_empty,
+    common_field,
+    image_dataset,
+    usable,
+)
 from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
-from gan_core.game.data_spec import DataSpec, Field, ImageField, LabelField, Table
+from gan_core.game.data_spec import ImageField, LabelField
 
 
 def open_folder(request: DataRequest) -> Dataset:
@@ -33,26 +42,19 @@ def open_folder(request: DataRequest) -> Dataset:
                 f"{', '.join(names) or 'none'} in {split}"
             )
     problems: Problems = {}
+    every: Files = {}
     for files in found.values():
         problems |= files.problems
-    headers = usable([path for files in found.values() for path in files.labels], problems, request)
-    image = common_field(list(headers.values()), request)
-    tables = {split: _table(files, headers, image) for split, files in found.items()}
-    check_not_empty(root, {split: table.columns["images"].files for split, table in tables.items()})
-    fields: dict[str, Field] = {"images": image}
-    if classes:
-        fields["labels"] = LabelField(classes=len(classes), names=tuple(classes))
-
-    def read(table: str, split: str) -> Rows:
-        del table  # There is only one.
-        return tables[split].read()
-
-    return Dataset(
-        spec=DataSpec(name=request.name, tables={"images": Table(fields=fields, count=len(tables["train"]))}),
-        splits={split: {"images": len(table)} for split, table in tables.items()},
-        read=read,
-        skipped=len(problems),
-    )
+        every |= files.files
+    pictures = usable(stored_files(root, every), problems, request)
+    image = common_field(pictures.checked, pictures.good, request)
+    tables, start = {}, 0
+    for split, files in found.items():
+        numbers = np.arange(start, start + len(files.files))
+        tables[split] = {"images": _table(files, pictures, numbers, image)}
+        start += len(numbers)
+    check_not_empty(root, {split: len(table["images"]) for split, table in tables.items()})
+    return image_dataset(request, tables, pictures.skipped)
 
 
 def _splits(root: Path) -> dict[str, Path]:
@@ -64,19 +66,22 @@ def _splits(root: Path) -> dict[str, Path]:
     return {split: root / split for split in ("train", "test")} if folders == {"train", "test"} else {"train": root}
 
 
-def _table(found: FolderFiles, headers: dict[Path, Header], image: ImageField) -> ImageTable:
-    """Returns the rows of one split.
+def _table(found: FolderFiles, pictures: Usable, numbers: Numbers, image: ImageField) -> ImageTable:
+    """Returns the rows of one split, whose files have these numbers.
 
     Raises:
         UserError: A class has no usable image.
     """
-    files = [path for path in found.labels if path in headers]
-    numbers = [number for path in files if (number := found.labels[path]) is not None]
+    good = np.isin(numbers, pictures.good)
+    columns = {"images": ImageColumn(checked=pictures.checked, at=numbers[good], shape=image.shape)}
+    if not found.classes:
+        return ImageTable(columns=columns)
+    labels = np.array(found.labels, dtype=np.int64)[good]
     for label, folder in enumerate(found.classes):
-        if label not in numbers:
+        if label not in labels:
             raise UserError(f"dataset: the class folder {str(folder)!r} has no image that can be used")
-    labels = {"labels": torch.tensor(numbers, dtype=torch.int64)} if found.classes else {}
-    return ImageTable(columns={"images": ImageColumn(files=files, field=image)}, labels=labels)
+    classes = LabelField(classes=len(found.classes), names=tuple(folder.name for folder in found.classes))
+    return ImageTable(columns=columns, labels={"labels": torch.from_numpy(labels)}, classes={"labels": classes})
 
 
 folder = DataSource(api=1, open=open_folder, path="PATH")
