@@ -3,23 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from gan_core.data.dataset import Dataset
-from gan_core.data.decoder import ImageColumn
 from gan_core.data.folder_files import Files, FolderFiles, Problems, list_files, stored_files
-from gan_core.data.image_table import (
-    ImageTable,
-    Numbers,
-    Usable,
-    check_not_empty,
-    common_field,
-    image_dataset,
-    usable,
-)
+from gan_core.data.image_table import Part, labelled_dataset, usable
 from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
-from gan_core.game.data_spec import ImageField, LabelField
+from gan_core.game.data_spec import LabelField
 
 
 def open_folder(request: DataRequest) -> Dataset:
@@ -47,14 +38,16 @@ def open_folder(request: DataRequest) -> Dataset:
         problems |= files.problems
         every |= files.files
     pictures = usable(stored_files(root, every), problems, request)
-    image = common_field(pictures.checked, pictures.good, request)
-    tables, start = {}, 0
+    parts: dict[str, Part] = {}
+    start = 0
     for split, files in found.items():
         numbers = np.arange(start, start + len(files.files))
-        tables[split] = {"images": _table(files, pictures, numbers, image)}
         start += len(numbers)
-    check_not_empty(root, {split: len(table["images"]) for split, table in tables.items()})
-    return image_dataset(request, tables, pictures.skipped)
+        labels = np.array(files.labels, dtype=np.int64)
+        _check_classes(files, labels[np.isin(numbers, pictures.good)] if classes else labels)
+        known = (labels, LabelField(classes=len(classes), names=tuple(classes))) if classes else None
+        parts[split] = Part(numbers=numbers, labels=known)
+    return labelled_dataset(request, pictures, parts)
 
 
 def _splits(root: Path) -> dict[str, Path]:
@@ -66,22 +59,15 @@ def _splits(root: Path) -> dict[str, Path]:
     return {split: root / split for split in ("train", "test")} if folders == {"train", "test"} else {"train": root}
 
 
-def _table(found: FolderFiles, pictures: Usable, numbers: Numbers, image: ImageField) -> ImageTable:
-    """Returns the rows of one split, whose files have these numbers.
+def _check_classes(found: FolderFiles, labels: NDArray[np.int64]) -> None:
+    """Checks that each class has one of the labels of usable images.
 
     Raises:
-        UserError: A class has no usable image.
+        UserError: One has not.
     """
-    good = np.isin(numbers, pictures.good)
-    columns = {"images": ImageColumn(checked=pictures.checked, at=numbers[good], shape=image.shape)}
-    if not found.classes:
-        return ImageTable(columns=columns)
-    labels = np.array(found.labels, dtype=np.int64)[good]
     for label, folder in enumerate(found.classes):
         if label not in labels:
             raise UserError(f"dataset: the class folder {str(folder)!r} has no image that can be used")
-    classes = LabelField(classes=len(found.classes), names=tuple(folder.name for folder in found.classes))
-    return ImageTable(columns=columns, labels={"labels": torch.from_numpy(labels)}, classes={"labels": classes})
 
 
 folder = DataSource(api=1, open=open_folder, path="PATH")

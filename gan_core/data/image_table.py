@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from gan_core.data.checked import Checked, check
 from gan_core.data.dataset import Dataset, Rows
 from gan_core.data.decoder import ImageColumn, StoredImages
 from gan_core.data.folder_files import Problems, describe
+from gan_core.data.labels import Labels
 from gan_core.data.pictures import Half
 from gan_core.data.residency import Residency, decide
 from gan_core.data.source import DataRequest
@@ -70,13 +72,15 @@ def usable(stored: Stored, problems: Problems, request: DataRequest, *, side_by_
             found[at] = f"is {width} pixels wide, but two images side by side have an even width"
     good = np.ones(len(headers), dtype=bool)
     good[list(found)] = False
+    if problems:
+        good[[at for at, name in enumerate(stored.names) if name in problems]] = False
     every = problems | {stored.names[at]: why for at, why in found.items()}
     if (every and not request.skip_bad) or not good.any():
-        raise UserError(describe(every, len(headers) + len(problems)))
+        raise UserError(describe(every, int(good.sum()) + len(every)))
     return Usable(checked, np.flatnonzero(good), len(every))
 
 
-def check_not_empty(root: Path, parts: Mapping[str, int]) -> None:
+def check_not_empty(root: Path | str, parts: Mapping[str, int]) -> None:
     """Raises an error if a part of a data set has no image left.
 
     Args:
@@ -157,6 +161,47 @@ class ImageTable:
     def read(self, residency: Residency) -> Rows:
         """Returns the rows, in memory or decoded each time."""
         return read_rows(StoredImages(self.columns), self.labels, residency)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One split of a data set of pictures, with labels or without.
+
+    Attributes:
+        numbers: The numbers of its pictures, row by row.
+        labels: The class of each row, and the classes.
+    """
+
+    numbers: Numbers
+    labels: Labels | None = None
+
+
+def labelled_dataset(request: DataRequest, pictures: Usable, splits: Mapping[str, Part]) -> Dataset:
+    """Returns a data set of one table, `images`.
+
+    Args:
+        request: What the settings say.
+        pictures: Its pictures.
+        splits: The rows of each split; all have the same classes, or none has labels.
+
+    Raises:
+        UserError: The pictures have no common shape, or a split has none that can be used.
+    """
+    shape = common_field(pictures.checked, pictures.good, request).shape
+    tables = {}
+    for split, part in splits.items():
+        good = np.isin(part.numbers, pictures.good)
+        columns = {"images": ImageColumn(checked=pictures.checked, at=part.numbers[good], shape=shape)}
+        if part.labels is None:
+            tables[split] = {"images": ImageTable(columns=columns)}
+            continue
+        labels, classes = part.labels
+        table = ImageTable(
+            columns=columns, labels={"labels": torch.from_numpy(labels[good])}, classes={"labels": classes}
+        )
+        tables[split] = {"images": table}
+    check_not_empty(request.path, {split: len(table["images"]) for split, table in tables.items()})
+    return image_dataset(request, tables, pictures.skipped)
 
 
 def image_dataset(request: DataRequest, splits: Mapping[str, Mapping[str, ImageTable]], skipped: int) -> Dataset:

@@ -5,7 +5,7 @@ The processes of a machine share it: one finds out, while the others wait and th
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -51,6 +51,22 @@ class Remembered:
                     Path(part.name).replace(self._file)
                 finally:
                     Path(part.name).unlink(missing_ok=True)
+
+    def once(self, stamp: tuple[int, int], find: Callable[[], tuple[Arrays, bool]]) -> Arrays:
+        """Returns what is remembered of a file, or else finds it out.
+
+        Args:
+            stamp: The file's size and time of last change: what is remembered of another one does not count.
+            find: Returns the arrays, and whether to remember them.
+        """
+        with self.alone():
+            arrays = self.load()
+            if "stamp" in arrays and tuple(arrays["stamp"].tolist()) == stamp:
+                return arrays
+            arrays, keep = find()
+            if keep:
+                self.save({**arrays, "stamp": np.array(stamp, dtype=np.int64)})
+            return arrays
 
     @contextmanager
     def alone(self) -> Iterator[None]:
