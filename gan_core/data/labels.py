@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_core.data.folder_files import Problems
+from gan_core.data.names import Names
 from gan_core.errors import UserError
 from gan_core.game.data_spec import LabelField
 
@@ -44,7 +45,7 @@ def numbered(values: Sequence[int | str], names: Sequence[str], where: str) -> L
 
 
 def labels_of_rows(
-    values: Sequence[int | str | None], names: Sequence[str], where: str, row_names: Sequence[str], problems: Problems
+    values: Sequence[int | str | None], names: Sequence[str], where: str, row_names: Names | Sequence[str], problems: Problems
 ) -> Labels:
     """Returns the classes of rows some of which may have no label; these are added to `problems`, and get class 0.
 

@@ -1,13 +1,13 @@
 """Many names in little memory: as Python strings, those of a million files would take 100 MB in every process."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class Names(Sequence[str]):
+class Names:
     """Names in a fixed order, kept in one buffer. Bytes that are no UTF-8 are kept as Python keeps those of paths."""
 
     def __init__(self, names: Iterable[str]) -> None:

@@ -74,7 +74,7 @@ class Workers:
                 yield self._rows(*asked.popleft())
         finally:
             while asked:  # So that the next to ask gets its own answers.
-                with suppress(TrainingError):
+                with suppress(TrainingError, OSError):  # At the end of the program they are closed already.
                     self._process(asked.popleft()[0]).answer()
 
     def close(self) -> None:
