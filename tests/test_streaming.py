@@ -1,16 +1,20 @@
 """Streamed rows: decoded by worker processes, which are the resident rows, and end with the process that trains."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 import torch
+from PIL import Image
 
 from gan_core.data.catalog import open_dataset
 from gan_core.data.residency import decide
@@ -19,9 +23,10 @@ from gan_core.data.streaming import StreamedRows, read_rows
 from gan_core.errors import TrainingError, UserError
 from gan_core.randomness import Streams
 from tests.boxes import BOXES, COUNT, image
-from tests.conftest import ROOT, difference, gan_core, weights
+from tests.conftest import ROOT, difference, gan_core, start_gan_core, weights
 from tests.numbered import Numbered, numbers
 from tests.test_data import picture
+from tests.test_plugin_loading import install
 
 
 def workers_of(rows: StreamedRows) -> list[psutil.Process]:
@@ -187,19 +192,34 @@ def test_a_cache_that_cannot_be_written_changes_nothing(tmp_path: Path, monkeypa
 MILLION = 1_000_000
 
 
-def test_a_million_images_are_shown_in_flat_memory() -> None:
-    """Whole epochs of their order, and 20,000 images from it; 6 GiB, were they kept."""
-    rows = StreamedRows(Numbered(MILLION, 48), {"labels": torch.zeros(MILLION, dtype=torch.int64)}, workers=1)
+def test_a_million_images_come_in_the_order_of_their_epochs() -> None:
+    rows = StreamedRows(Numbered(MILLION), workers=1)
     order = RowOrder(Streams(0), "images", MILLION)
-    stream = rows.batches(order.batches(MILLION - 10_000, 250, [slice(0, 250)]))
+    stream = rows.batches(order.batches(MILLION - 1000, 250, [slice(0, 250)]))
     expected = np.concatenate([Streams(0).at("image order", epoch).permutation(MILLION) for epoch in (0, 1)])
-    process, seen = psutil.Process(), list[int]()
+    seen = [number for _ in range(8) for number in numbers(next(stream)["images"].numpy()).tolist()]
+    assert seen == expected[MILLION - 1000 : MILLION + 1000].tolist()
+
+
+def test_a_million_images_train_in_flat_memory(
+    tmp_path: Path, train: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data set would take 2.1 GiB; this run is shown 118 MiB of it."""
+    install(tmp_path, distribution="million", name="million", value="tests.numbered:source", group="gan_core.datasets")
+    monkeypatch.syspath_prepend(tmp_path)
     memory = []
-    for _ in range(80):
-        seen += numbers(next(stream)["images"].numpy()).tolist()
-        memory.append(process.memory_info().rss)
-    assert seen == expected[MILLION - 10_000 : MILLION + 10_000].tolist()
-    assert max(memory) - memory[10] < 40 << 20  # Two permutations are 16 MB; the images of 70 batches would be 40 MB.
+    gather = StreamedRows._placed
+
+    def placed(self: StreamedRows, at: Any, rows: Any) -> Any:
+        memory.append(psutil.Process().memory_info().rss)
+        return gather(self, at, rows)
+
+    monkeypatch.setattr(StreamedRows, "_placed", placed)
+    steps = ("width=4", "batch=512", "steps=100", "sample_every=1000", "log_every=5")
+    assert train(*steps, variant="vanilla", dataset="million", out=tmp_path / "run") == "finished"
+    assert len(memory) >= 100
+    grown = max(memory[20:]) - memory[20]
+    assert grown < 32 << 20, f"{grown >> 20} MiB more after 40 more MiB of images"
 
 
 STREAMED = (
@@ -215,11 +235,12 @@ def boxes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for at in range(COUNT):
         folder = root / "folder"
         folder.mkdir(exist_ok=True)
-        from PIL import Image
-
         Image.fromarray(image(at)).save(folder / f"{at:03d}.png")
     (root / "other").mkdir()
-    return {"folder": f"folder:{root}/folder", **{k: f"{k}:{BOXES[k](root / 'other')}" for k in ("zip", "hf")}}
+    return {
+        "folder": f"folder:{root}/folder",
+        **{k: f"{k}:{BOXES[k](root / 'other')}" for k in ("zip", "hf", "webdataset")},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -231,8 +252,10 @@ def resident_run(boxes: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     return run
 
 
-@pytest.mark.parametrize("kind", ["folder", "zip", "hf"])
-def test_a_streamed_run_is_the_resident_one_on_two_processes_and_after_a_kill(
+@pytest.mark.parametrize(
+    "kind", ["zip", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("folder", "hf", "webdataset"))]
+)
+def test_a_streamed_run_on_two_processes_that_one_resumes_is_the_resident_one(
     kind: str, boxes: dict[str, str], resident_run: Path, tmp_path: Path
 ) -> None:
     flags = (*STREAMED, "--dataset", boxes[kind], "--resident", "no", "--workers", 1, "--out", tmp_path / "run")
@@ -240,3 +263,34 @@ def test_a_streamed_run_is_the_resident_one_on_two_processes_and_after_a_kill(
     assert "streamed by 1 worker process, 9 KiB of pixels (as resident no says)" in output
     assert "resuming at 0.024 kimg" in gan_core(*flags, "--steps", 6)
     assert difference(weights(tmp_path / "run"), weights(resident_run)) < 1e-9
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "hf", "webdataset"])
+def test_a_streamed_run_that_is_resumed_is_the_resident_one_bit_for_bit(
+    kind: str, boxes: dict[str, str], resident_run: Path, tmp_path: Path, train: Callable[..., str]
+) -> None:
+    settings = ("width=4", "batch=8", "precision=fp64", "mirror=true", "log_every=0.008", "sample_every=1000")
+    for steps in (3, 6):
+        out = tmp_path / "run"
+        data = {"dataset": boxes[kind], "image_size": 16, "resident": "no", "workers": 1}
+        assert train(*settings, variant="dcgan", steps=steps, out=out, **data) == "finished"
+    assert difference(weights(tmp_path / "run"), weights(resident_run)) < 1e-12
+
+
+def test_a_streamed_run_that_was_killed_goes_on_as_if_it_had_not_been(
+    boxes: dict[str, str], resident_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    flags = (*STREAMED, "--dataset", boxes["folder"], "--resident", "no", "--workers", 1, "--out", run)
+    keep = ("--checkpoint-every", 0.008, "--set", "keep_checkpoints=100000")
+    process = start_gan_core(*flags, *keep, "--steps", 100_000)
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints" / "000000032").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    for folder in (run / "checkpoints").iterdir():
+        if not folder.name.isdecimal() or int(folder.name) > 32:
+            shutil.rmtree(folder)
+    assert "resuming at 0.032 kimg" in gan_core(*flags, *keep, "--steps", 6)
+    assert difference(weights(run, 48), weights(resident_run)) == 0.0

@@ -90,7 +90,9 @@ def open_hub(request: DataRequest) -> Dataset:
     for split, rows in found.items():
         indices = np.arange(_rows(rows)) if rows._indices is None else rows._indices.column(0).to_numpy()
         numbers = start + indices.astype(np.int64)
-        labels = None if label is None else _labels(rows, label, request, [names[at] for at in numbers.tolist()], problems)
+        labels = (
+            None if label is None else _labels(rows, label, request, [names[at] for at in numbers.tolist()], problems)
+        )
         parts[split] = Part(numbers=numbers, labels=labels)
         start += _rows(rows)
     return labelled_dataset(request, usable(stored, problems, request), _same_classes(parts))

@@ -45,7 +45,11 @@ def numbered(values: Sequence[int | str], names: Sequence[str], where: str) -> L
 
 
 def labels_of_rows(
-    values: Sequence[int | str | None], names: Sequence[str], where: str, row_names: Names | Sequence[str], problems: Problems
+    values: Sequence[int | str | None],
+    names: Sequence[str],
+    where: str,
+    row_names: Names | Sequence[str],
+    problems: Problems,
 ) -> Labels:
     """Returns the classes of rows some of which may have no label; these are added to `problems`, and get class 0.
 
