@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from gan_core.data.dataset import Rows as Rows
     from gan_core.data.dataset import resident as resident
     from gan_core.data.decoder import Decoder as Decoder
-    from gan_core.data.residency import decide as decide
+    from gan_core.data.residency import choose_residency as choose_residency
     from gan_core.data.source import DataRequest as DataRequest
     from gan_core.data.source import DataSource as DataSource
     from gan_core.data.streaming import StreamedRows as StreamedRows
@@ -102,7 +102,7 @@ _HOME = {
     "Rows": "data.dataset",
     "resident": "data.dataset",
     "Decoder": "data.decoder",
-    "decide": "data.residency",
+    "choose_residency": "data.residency",
     "StreamedRows": "data.streaming",
     "read_rows": "data.streaming",
     "DataRequest": "data.source",

@@ -31,11 +31,11 @@ def numbers(images: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 def describe(request):  # type: ignore[no-untyped-def]
     """Describes a million images of 48 x 48; imported by the process that trains only."""
-    from gan_core import Dataset, DataSpec, ImageField, Table, decide, read_rows
+    from gan_core import Dataset, DataSpec, ImageField, Table, choose_residency, read_rows
 
     decoder = Numbered(1_000_000, 48)
     table = Table(fields={"images": ImageField(channels=1, height=48, width=48)}, count=len(decoder))
-    residency = decide(request.resident, len(decoder) * 48 * 48, request.workers)
+    residency = choose_residency(request.resident, len(decoder) * 48 * 48, request.workers)
     return Dataset(
         spec=DataSpec(name=request.name, tables={"images": table}),
         splits={"train": {"images": len(decoder)}},

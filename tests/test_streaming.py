@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from gan_core.data.catalog import open_dataset
-from gan_core.data.residency import decide
+from gan_core.data.residency import choose_residency
 from gan_core.data.row_order import RowOrder
 from gan_core.data.streaming import StreamedRows, read_rows
 from gan_core.errors import TrainingError, UserError
@@ -121,26 +121,27 @@ def test_a_row_that_cannot_be_decoded_any_more_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("count", "workers"), [(5, 1), (2500, 2)])
 def test_rows_that_are_kept_are_the_rows_that_are_streamed(count: int, workers: int) -> None:
     labels = {"labels": torch.arange(count)}
-    kept = read_rows(Numbered(count), labels, decide("yes", 1, workers))
-    streamed = read_rows(Numbered(count), labels, decide("no", 1, workers))
+    kept = read_rows(Numbered(count), labels, choose_residency("yes", 1, workers))
+    streamed = read_rows(Numbered(count), labels, choose_residency("no", 1, workers))
     (one,), (other,) = (rows.batches([[count - 1, 0, 2]]) for rows in (kept, streamed))
     assert numbers(one["images"].numpy()).tolist() == [count - 1, 0, 2]
     assert all(torch.equal(one[name], other[name]) for name in ("images", "labels"))
     assert kept.fingerprint == streamed.fingerprint
-    assert read_rows(Numbered(count), {}, decide("no", 1, 1)).fingerprint != kept.fingerprint
+    assert read_rows(Numbered(count), {}, choose_residency("no", 1, 1)).fingerprint != kept.fingerprint
 
 
 def test_where_images_are_kept_is_decided_by_their_size_or_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gan_core.data.residency.usable_cores", lambda: 16)
     monkeypatch.setattr("gan_core.data.residency.local_processes", lambda: 4)
     gib = 1 << 30
-    assert str(decide("auto", 2 * gib, None)) == "resident, 2 GiB of pixels (auto: at most 2 GiB)"
+    assert str(choose_residency("auto", 2 * gib, None)) == "resident, 2 GiB of pixels (auto: at most 2 GiB)"
     assert (
-        str(decide("auto", 3 * gib, None)) == "streamed by 3 worker processes, 3 GiB of pixels (auto: more than 2 GiB)"
+        str(choose_residency("auto", 3 * gib, None))
+        == "streamed by 3 worker processes, 3 GiB of pixels (auto: more than 2 GiB)"
     )
-    assert str(decide("yes", 3 * gib, None)) == "resident, 3 GiB of pixels (as resident yes says)"
-    assert str(decide("no", 1024, 1)) == "streamed by 1 worker process, 1 KiB of pixels (as resident no says)"
-    assert str(decide("no", 10, 0)) == "streamed by this process, 10 bytes of pixels (as resident no says)"
+    assert str(choose_residency("yes", 3 * gib, None)) == "resident, 3 GiB of pixels (as resident yes says)"
+    assert str(choose_residency("no", 1024, 1)) == "streamed by 1 worker process, 1 KiB of pixels (as resident no says)"
+    assert str(choose_residency("no", 10, 0)) == "streamed by this process, 10 bytes of pixels (as resident no says)"
     with pytest.raises(UserError, match="resident: 'no' is not allowed for 'digits', which is always kept in memory"):
         open_dataset("digits", resident="no")
 

@@ -27,7 +27,7 @@ from gan_core.data.labels import numbered
 from gan_core.data.members import StoredMembers, stamp_of
 from gan_core.data.pictures import decode
 from gan_core.data.remembered import Arrays, Remembered
-from gan_core.data.residency import decide
+from gan_core.data.residency import choose_residency
 from gan_core.data.source import DataRequest, DataSource
 from gan_core.data.streaming import read_rows
 from gan_core.data.zips import zip_members
@@ -210,7 +210,7 @@ def _dataset(
         fingerprint=f"{_hash(path, array, member)} {image.shape}",
     )
     count = array.shape[0]
-    residency = decide(request.resident, count * int(np.prod(image.shape)), request.workers)
+    residency = choose_residency(request.resident, count * int(np.prod(image.shape)), request.workers)
     return Dataset(
         spec=DataSpec(name=request.name, tables={"images": Table(fields=fields, count=count)}),
         splits={"train": {"images": count}},

@@ -15,7 +15,7 @@ from gan_core.data.decoder import ImageColumn, StoredImages
 from gan_core.data.folder_files import Problems, describe
 from gan_core.data.labels import Labels
 from gan_core.data.pictures import Half
-from gan_core.data.residency import Residency, decide
+from gan_core.data.residency import Residency, choose_residency
 from gan_core.data.source import DataRequest
 from gan_core.data.stored import Stored
 from gan_core.data.streaming import read_rows
@@ -213,7 +213,7 @@ def image_dataset(request: DataRequest, splits: Mapping[str, Mapping[str, ImageT
         skipped: How many files are left out.
     """
     train = splits["train"]
-    residency = decide(request.resident, sum(table.size for table in train.values()), request.workers)
+    residency = choose_residency(request.resident, sum(table.size for table in train.values()), request.workers)
     return Dataset(
         spec=DataSpec(
             name=request.name,

@@ -37,7 +37,7 @@ class Residency:
         return f"{which}, {_bytes(self.size)} of pixels ({why})"
 
 
-def decide(asked: Literal["auto", "yes", "no"], size: int, workers: int | None) -> Residency:
+def choose_residency(asked: Literal["auto", "yes", "no"], size: int, workers: int | None) -> Residency:
     """Decides where images are kept.
 
     Args:

@@ -111,7 +111,7 @@ def read_rows(decoder: Decoder, labels: Mapping[str, Tensor], residency: Residen
     Args:
         decoder: Decodes rows.
         labels: The label fields of all rows, (N,) int64 on the CPU.
-        residency: What was decided; see `gan_core.data.residency.decide`.
+        residency: What was decided; see `gan_core.data.residency.choose_residency`.
 
     Raises:
         TrainingError: A row that is to be kept cannot be decoded.
