@@ -59,7 +59,7 @@ def sgd(lr: float, momentum: float = 0.0, nesterov: bool = False) -> MakeOptimiz
 class RMSprop(optim.RMSprop):
     """torch's RMSprop, whose step a gradient scaler can cancel on the device, like those of torch's fused optimizers.
 
-    For torch's own class the scaler waits for the device in every step, to choose_residency whether to take it. Only the count of
+    For torch's own class the scaler waits for the device in every step, to decide whether to take it. Only the count of
     steps in its state, which RMSprop does not use, includes the cancelled ones.
     """
 
