@@ -56,8 +56,12 @@ if TYPE_CHECKING:
     from gan_core.data.dataset import ResidentRows as ResidentRows
     from gan_core.data.dataset import Rows as Rows
     from gan_core.data.dataset import resident as resident
+    from gan_core.data.decoder import Decoder as Decoder
+    from gan_core.data.residency import choose_residency as choose_residency
     from gan_core.data.source import DataRequest as DataRequest
     from gan_core.data.source import DataSource as DataSource
+    from gan_core.data.streaming import StreamedRows as StreamedRows
+    from gan_core.data.streaming import read_rows as read_rows
     from gan_core.features.space import Embedding as Embedding
     from gan_core.features.space import Features as Features
     from gan_core.features.space import FeatureSpace as FeatureSpace
@@ -113,6 +117,10 @@ _HOME = {
     "ResidentRows": "data.dataset",
     "Rows": "data.dataset",
     "resident": "data.dataset",
+    "Decoder": "data.decoder",
+    "choose_residency": "data.residency",
+    "StreamedRows": "data.streaming",
+    "read_rows": "data.streaming",
     "DataRequest": "data.source",
     "DataSource": "data.source",
     "Embedding": "features.space",

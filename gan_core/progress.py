@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 T = TypeVar("T")
 
@@ -20,6 +20,7 @@ def progress(items: Iterable[T], total: int, what: str, console: Console) -> Ite
         TextColumn(what, markup=False),
         BarColumn(bar_width=20),
         TextColumn("{task.percentage:3.0f}%"),
+        MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:

@@ -96,6 +96,10 @@ def ranks(count: int) -> list[dict[str, str]]:
     return [{"OMP_NUM_THREADS": "1", **one} for one in rank_environments(count, port)]
 
 
+NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""The server has no thread but its own. pyarrow, which scikit-learn imports if it is installed, starts one."""
+
+
 @functools.cache
 def server() -> "ForkServer":
     """Returns this process's server, and starts it the first time."""
@@ -125,7 +129,7 @@ class ForkServer:
             self._process = subprocess.Popen(
                 [PYTHON, "-m", "tests.fork_server", str(listener.fileno()), str(theirs)],
                 cwd=ROOT,
-                env=self.environment | {"OPENBLAS_NUM_THREADS": "1"},
+                env=self.environment | NO_THREADS,
                 pass_fds=[listener.fileno(), theirs],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

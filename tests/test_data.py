@@ -15,8 +15,8 @@ from torch import Tensor
 
 from gan_core.data.catalog import open_dataset
 from gan_core.data.dataset import Dataset, ResidentRows, convert
-from gan_core.data.image_files import StreamedRows
 from gan_core.data.row_order import RowOrder
+from gan_core.data.streaming import StreamedRows
 from gan_core.errors import UserError
 from gan_core.plugins.load import load_variant
 from gan_core.randomness import Share, Streams
@@ -188,7 +188,7 @@ def test_a_folder_too_large_for_memory_is_streamed_with_the_same_result(
     dataset = open_dataset(f"folder:{tmp_path}", image_size=8, channels=1)
     order = [[4, 1], [0, 5], [3, 3]]
     resident = list(dataset.read("images", "train").batches(order))
-    monkeypatch.setattr("gan_core.data.image_table.RESIDENT_BYTES", 100)
+    monkeypatch.setattr("gan_core.data.residency.RESIDENT_BYTES", 100)
     streamed_images = open_dataset(f"folder:{tmp_path}", image_size=8, channels=1).read("images", "train")
     assert isinstance(streamed_images, StreamedRows)
     streamed = list(streamed_images.to(CPU).batches(order))

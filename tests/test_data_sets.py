@@ -13,7 +13,7 @@ from torch import Tensor
 from gan_core.app.data import described_data, fingerprints_of, spec_of
 from gan_core.data.catalog import open_dataset
 from gan_core.data.dataset import Dataset, resident
-from gan_core.data.image_files import StreamedRows
+from gan_core.data.streaming import StreamedRows
 from gan_core.errors import UserError
 from gan_core.game.data_spec import ImageField, LabelField
 from tests.test_data import picture
@@ -270,7 +270,7 @@ def test_streamed_pairs_are_the_same_rows_as_resident_ones(tmp_path: Path, monke
     two_folders(tmp_path, 6)
     dataset, order = open_dataset(f"pairs:{tmp_path}"), [[4, 1], [0, 5], [3, 3]]
     kept = list(dataset.read("pairs", "train").batches(order))
-    monkeypatch.setattr("gan_core.data.image_table.RESIDENT_BYTES", 100)
+    monkeypatch.setattr("gan_core.data.residency.RESIDENT_BYTES", 100)
     streamed = open_dataset(f"pairs:{tmp_path}").read("pairs", "train")
     assert isinstance(streamed, StreamedRows)
     for one, other in zip(kept, streamed.to(torch.device("cpu")).batches(order), strict=True):
@@ -283,7 +283,7 @@ def test_each_table_has_a_fingerprint_of_its_own_data(
     limit: int | None, domains: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if limit is not None:
-        monkeypatch.setattr("gan_core.data.image_table.RESIDENT_BYTES", limit)
+        monkeypatch.setattr("gan_core.data.residency.RESIDENT_BYTES", limit)
     before = fingerprints(f"unpaired:{domains}")
     assert fingerprints(f"unpaired:{domains}") == before
     picture(domains / "trainB" / "new.png", (10, 10), "L", seed=9)

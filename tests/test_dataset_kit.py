@@ -38,7 +38,7 @@ def test_conformance_of_files_resident_or_streamed(
     kind: str, limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if limit is not None:
-        monkeypatch.setattr("gan_core.data.image_table.RESIDENT_BYTES", limit)
+        monkeypatch.setattr("gan_core.data.residency.RESIDENT_BYTES", limit)
     for check in dataset_checks_of(files(kind, tmp_path)):
         if check.name != "imports_quietly":  # It starts Python; a test below runs it for folders.
             check()

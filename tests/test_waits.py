@@ -15,13 +15,14 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gan_core.data.image_files import StreamedRows
+from gan_core.data.streaming import StreamedRows
 from gan_core.randomness import Streams
 from gan_core.row_randomness import Draws, UpdateRandomness
 from gan_core.training.ema import Ema
 from gan_core.training.meter import Meter
 from gan_core.training.phase_trainer import PhaseTrainer
 from gan_core.transfer import place
+from tests.numbered import Numbered
 from tests.scaled import use_scaler
 from tests.worlds import GAMES
 
@@ -130,13 +131,8 @@ def test_random_numbers_are_copied_from_pinned_memory(dtype: torch.dtype) -> Non
     assert (placed["z"].dtype, drawn.dtype, drawn.shape) == (dtype, dtype, (2, 2))
 
 
-@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true but no accelerator")
 def test_streamed_images_and_labels_are_copied_from_pinned_memory() -> None:
-    rows = StreamedRows(
-        {"images": [Path(str(number)) for number in range(4)]},
-        {"labels": torch.tensor([7, 6, 5, 4])},
-        {"images": lambda path: torch.full((1, 2, 2), int(path.name)).to(torch.uint8)},
-    ).to(torch.device("cuda"))
+    rows = StreamedRows(Numbered(4), {"labels": torch.tensor([7, 6, 5, 4])}).to(torch.device("cuda"))
     with OneGpu() as copied:
         (batch,) = rows.batches([[2, 0]])
     assert copied.copies == 2

@@ -15,6 +15,7 @@ from gan_core.app.data import described_data
 from gan_core.app.initial import initial_checkpoint
 from gan_core.data.catalog import open_dataset
 from gan_core.data.dataset import Dataset
+from gan_core.data.source import DataRequest
 from gan_core.distributed.hardware import describe_device
 from gan_core.distributed.world import check_float64, on_cpu
 from gan_core.errors import UserError, did_you_mean
@@ -33,6 +34,9 @@ from gan_core.settings.flatten import dotted, flatten
 from gan_core.settings.resolve import Resolved
 from gan_core.settings.settings import Settings
 from gan_core.version import __version__
+
+_OF_A_MACHINE = ("data_dir", "threads", "resident", "workers")
+"""Settings that may differ between the processes of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +83,7 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """Returns what must be the same in all processes: versions, and all settings except those of a machine."""
         plugin = self.loaded.plugin
-        settings = {key: value for key, value in dotted(self.config()).items() if key not in ("data_dir", "threads")}
+        settings = {key: value for key, value in dotted(self.config()).items() if key not in _OF_A_MACHINE}
         return settings | {
             f"version of {plugin.distribution}": plugin.version,
             "version of gan_core": __version__,
@@ -114,13 +118,7 @@ def make_job(resolved: Resolved) -> Job:
     """
     loaded, resolved, options = with_variant(resolved)
     settings = resolved.settings
-    dataset = open_dataset(
-        settings.dataset,
-        data_dir=settings.data_dir,
-        image_size=settings.image_size,
-        channels=settings.channels,
-        skip_bad=settings.skip_bad,
-    )
+    dataset = open_dataset(settings.dataset, **DataRequest.options_in(settings))
     return Job(settings=settings, loaded=loaded, options=options, dataset=dataset, origins=resolved.origins)
 
 

@@ -13,6 +13,7 @@ from gan_core.app.data import spec_of
 from gan_core.console import warn
 from gan_core.data.catalog import open_dataset
 from gan_core.data.dataset import Dataset
+from gan_core.data.source import DataRequest
 from gan_core.distributed.world import check_float64, dtype_of, on_cpu
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.data_spec import DataSpec
@@ -72,13 +73,8 @@ class LoadedRun:
             UserError: It cannot be used, or has other fields than those that the run was trained on.
         """
         settings = self.settings
-        dataset = open_dataset(
-            name or settings.dataset,
-            data_dir=data_dir or settings.data_dir,
-            image_size=settings.image_size,
-            channels=settings.channels,
-            skip_bad=settings.skip_bad,
-        )
+        options = DataRequest.options_in(settings)
+        dataset = open_dataset(name or settings.dataset, **options | {"data_dir": data_dir or settings.data_dir})
         if (found := dataset.spec.described()) != (trained := self.data.described()):
             raise UserError(
                 f"{str(self.folder.root)!r} was trained on other data than {dataset.spec.name!r} is now: it had "

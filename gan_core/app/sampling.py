@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan_core.app.load import LoadedRun
-from gan_core.data.folder_files import SKIP, Problems, list_loose
-from gan_core.data.image_table import ImageColumn, ImageTable, usable
+from gan_core.data.decoder import ImageColumn
+from gan_core.data.folder_files import SKIP, Problems, list_loose, stored_files
+from gan_core.data.image_table import ImageTable, usable
+from gan_core.data.residency import choose_residency
 from gan_core.data.source import DataRequest
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.output import Output
@@ -95,12 +97,13 @@ def _files(run: LoadedRun, field: str, source: str) -> tuple[dict[str, GivenRows
     problems: Problems = {}
     try:
         files = list_loose(Path(path).expanduser(), problems)
-        usable(files, problems, DataRequest(name=source))
-        table = ImageTable(columns={field: ImageColumn(files=files, field=run.data.image(field))})
-        rows = GivenRows(table.read(), range(len(files)))
+        pictures = usable(stored_files(Path(path), files), problems, DataRequest(name=source))
+        shape = run.data.image(field).shape
+        table = ImageTable(columns={field: ImageColumn(checked=pictures.checked, at=pictures.good, shape=shape)})
+        rows = GivenRows(table.read(choose_residency("auto", table.size, None)), range(len(files)))
     except UserError as error:  # It names the setting of a training.
         raise UserError(f"from: {str(error).removeprefix('dataset: ').replace(SKIP, '')}") from None
-    return {field: rows}, tuple(file.name for file in files)
+    return {field: rows}, tuple(Path(file).name for file in files)
 
 
 def _own_rows(run: LoadedRun, output: Output) -> dict[str, GivenRows]:

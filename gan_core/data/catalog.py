@@ -3,44 +3,38 @@
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from gan_core.data.dataset import Dataset
-from gan_core.data.source import API, DataRequest, DataSource
+from gan_core.data.source import API, COLUMNS, DataRequest, DataSource
 from gan_core.errors import UserError, did_you_mean
 from gan_core.plugins.find import DATASETS, Plugin, find_plugins
 from gan_core.plugins.load import load_plugin
 
 
-def open_dataset(
-    name: str,
-    *,
-    data_dir: Path | None = None,
-    image_size: int | None = None,
-    channels: int | None = None,
-    skip_bad: bool = False,
-) -> Dataset:
+def open_dataset(name: str, **options: Any) -> Dataset:
     """Describes the data set `name`; its rows are read later.
 
     Args:
         name: The name of an installed data set, such as "mnist", or NAME:PATH, such as "folder:cats".
-        data_dir: A folder that already holds the files of a data set that is downloaded otherwise.
-        image_size: Pixels a side to resize to; None keeps the data's own size.
-        channels: 1 converts to grey, 3 to RGB; None keeps the data's own channels.
-        skip_bad: Whether to leave out files that are not readable images.
+        options: Fields of `DataRequest` that have not their defaults; see `DataRequest.options_in`.
 
     Raises:
-        UserError: No data set has that name, or it cannot be used.
+        UserError: No data set has that name, it does not take an option, or it cannot be used.
     """
     plugin, source, path = load_source(name)
-    request = DataRequest(
-        name=name, path=path, data_dir=data_dir, image_size=image_size, channels=channels, skip_bad=skip_bad
-    )
+    request = DataRequest(name=name, path=path, **options)
+    for key in COLUMNS:
+        if getattr(request, key) is not None and not source.columns:
+            raise UserError(f"{key}: {getattr(request, key)!r} is not allowed for {name!r}, which has no columns")
     try:
         dataset = source.open(request)
     except UserError:
         raise
     except ValueError as error:
         raise UserError(f"{plugin.label}: {error}") from error
+    if request.resident == "no" and dataset.residency is None:
+        raise UserError(f"resident: 'no' is not allowed for {name!r}, which is always kept in memory. Omit it")
     return replace(dataset, read=cache(dataset.read))  # Training, evaluation and samples read the same rows.
 
 

@@ -1,21 +1,24 @@
 """A data set that is described but not read yet, and the rows of its tables once they are read."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from gan_core.data.row_order import Indices
+from gan_core.data.decoder import Decoder
+from gan_core.data.residency import RESIDENT_BYTES, Residency
 from gan_core.game.data_spec import DataSpec, Field, ImageField, LabelField, Table
 from gan_core.transfer import to_device
 
-RESIDENT_BYTES = 2 << 30
-"""Up to this size, converted images are kept on the device; above it, images are converted batch by batch."""
+Indices = Sequence[int] | NDArray[np.int64]
+"""The numbers of rows."""
 
 RealRows = Mapping[str, Tensor]
 """B rows by field: images (B, C, H, W) uint8 and labels (B,) int64."""
@@ -56,6 +59,7 @@ class Dataset:
     read: Callable[[str, str], Rows]
     channel: "Dataset | None" = None
     skipped: int = 0
+    residency: Residency | None = None
 
     def table_of(self, name: str) -> str:
         """Returns the name of the table that has the field `name`."""
@@ -118,10 +122,12 @@ class ResidentRows:
         columns: The fields of all rows: images (N, C, H, W) uint8 and labels (N,) int64.
         converted: Image fields that are resized or change colour each time they are gathered, because all of them
             would not fit: the shape (C, H, W) to convert to.
+        known_fingerprint: The fingerprint, where it is known without the pixels; "" where it is not.
     """
 
     columns: Mapping[str, Tensor]
     converted: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    known_fingerprint: str = ""
 
     @property
     def labels(self) -> Mapping[str, Tensor]:
@@ -130,7 +136,9 @@ class ResidentRows:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of the pixels and the labels."""
+        """sha256 of the pixels and the labels, or what is known instead."""
+        if self.known_fingerprint:
+            return self.known_fingerprint
         images = {name: column for name, column in self.columns.items() if column.ndim > 1}
         header = " ".join(f"{tuple(column.shape)} {self.converted.get(name)}" for name, column in images.items())
         digest = hashlib.sha256(header.encode())
@@ -140,13 +148,13 @@ class ResidentRows:
 
     def to(self, device: torch.device) -> "ResidentRows":
         """Moves the columns to the device."""
-        return ResidentRows({name: column.to(device) for name, column in self.columns.items()}, self.converted)
+        return replace(self, columns={name: column.to(device) for name, column in self.columns.items()})
 
     def batches(self, indices: Iterable[Indices]) -> Iterator[RealRows]:
         """Gathers the rows at each list of indices."""
         device = next(iter(self.columns.values())).device
         for chosen in indices:
-            yield self.gather(to_device(torch.as_tensor(chosen), device))
+            yield self.gather(to_device(torch.as_tensor(np.asarray(chosen)), device))
 
     def gather(self, at: Tensor) -> RealRows:
         """Returns the rows at indices (B,), converted."""
@@ -154,6 +162,15 @@ class ResidentRows:
             name: convert(column[at], self.converted[name]) if name in self.converted else column[at]
             for name, column in self.columns.items()
         }
+
+
+def fingerprint_of(decoder: Decoder, labels: Mapping[str, Tensor]) -> str:
+    """Returns the sha256 of the fingerprint of images and of the labels: the same for resident and streamed rows."""
+    digest = hashlib.sha256(decoder.fingerprint.encode())
+    for name, column in labels.items():
+        digest.update(f" {name} ".encode())
+        digest.update(column.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def resident(fields: Mapping[str, Field], columns: Mapping[str, Tensor]) -> ResidentRows:

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
-from gan_core.data.dataset import Dataset, Rows
-from gan_core.data.folder_files import FolderFiles, Problems, list_files
-from gan_core.data.image_files import Header
-from gan_core.data.image_table import ImageColumn, ImageTable, check_not_empty, common_field, usable
+from gan_core.data.dataset import Dataset
+from gan_core.data.folder_files import Files, FolderFiles, Problems, list_files, stored_files
+from gan_core.data.image_table import Part, labelled_dataset, usable
 from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
-from gan_core.game.data_spec import DataSpec, Field, ImageField, LabelField, Table
+from gan_core.game.data_spec import LabelField
 
 
 def open_folder(request: DataRequest) -> Dataset:
@@ -33,26 +33,21 @@ def open_folder(request: DataRequest) -> Dataset:
                 f"{', '.join(names) or 'none'} in {split}"
             )
     problems: Problems = {}
+    every: Files = {}
     for files in found.values():
         problems |= files.problems
-    headers = usable([path for files in found.values() for path in files.labels], problems, request)
-    image = common_field(list(headers.values()), request)
-    tables = {split: _table(files, headers, image) for split, files in found.items()}
-    check_not_empty(root, {split: table.columns["images"].files for split, table in tables.items()})
-    fields: dict[str, Field] = {"images": image}
-    if classes:
-        fields["labels"] = LabelField(classes=len(classes), names=tuple(classes))
-
-    def read(table: str, split: str) -> Rows:
-        del table  # There is only one.
-        return tables[split].read()
-
-    return Dataset(
-        spec=DataSpec(name=request.name, tables={"images": Table(fields=fields, count=len(tables["train"]))}),
-        splits={split: {"images": len(table)} for split, table in tables.items()},
-        read=read,
-        skipped=len(problems),
-    )
+        every |= files.files
+    pictures = usable(stored_files(root, every), problems, request)
+    parts: dict[str, Part] = {}
+    start = 0
+    for split, files in found.items():
+        numbers = np.arange(start, start + len(files.files))
+        start += len(numbers)
+        labels = np.array(files.labels, dtype=np.int64)
+        _check_classes(files, labels[np.isin(numbers, pictures.good)] if classes else labels)
+        known = (labels, LabelField(classes=len(classes), names=tuple(classes))) if classes else None
+        parts[split] = Part(numbers=numbers, labels=known)
+    return labelled_dataset(request, pictures, parts)
 
 
 def _splits(root: Path) -> dict[str, Path]:
@@ -64,19 +59,15 @@ def _splits(root: Path) -> dict[str, Path]:
     return {split: root / split for split in ("train", "test")} if folders == {"train", "test"} else {"train": root}
 
 
-def _table(found: FolderFiles, headers: dict[Path, Header], image: ImageField) -> ImageTable:
-    """Returns the rows of one split.
+def _check_classes(found: FolderFiles, labels: NDArray[np.int64]) -> None:
+    """Checks that each class has one of the labels of usable images.
 
     Raises:
-        UserError: A class has no usable image.
+        UserError: One has not.
     """
-    files = [path for path in found.labels if path in headers]
-    numbers = [number for path in files if (number := found.labels[path]) is not None]
     for label, folder in enumerate(found.classes):
-        if label not in numbers:
+        if label not in labels:
             raise UserError(f"dataset: the class folder {str(folder)!r} has no image that can be used")
-    labels = {"labels": torch.tensor(numbers, dtype=torch.int64)} if found.classes else {}
-    return ImageTable(columns={"images": ImageColumn(files=files, field=image)}, labels=labels)
 
 
 folder = DataSource(api=1, open=open_folder, path="PATH")

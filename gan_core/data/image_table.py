@@ -1,160 +1,226 @@
-"""A table of images in files: every file is checked, and problems are reported, before training."""
+"""Tables of stored pictures: all are checked, and problems are reported, before anything else is done."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from gan_core.data.dataset import RESIDENT_BYTES, ResidentRows, Rows
+from gan_core.data.checked import Checked, check
+from gan_core.data.dataset import Dataset, Rows
+from gan_core.data.decoder import ImageColumn, StoredImages
 from gan_core.data.folder_files import Problems, describe
-from gan_core.data.image_files import Half, Header, StreamedRows, decode, read_files, read_header
+from gan_core.data.labels import Labels
+from gan_core.data.pictures import Half
+from gan_core.data.residency import Residency, choose_residency
 from gan_core.data.source import DataRequest
+from gan_core.data.stored import Stored
+from gan_core.data.streaming import read_rows
 from gan_core.errors import UserError
-from gan_core.game.data_spec import ImageField
-
-T = TypeVar("T")
+from gan_core.game.data_spec import DataSpec, Field, ImageField, LabelField, Table
 
 # Channels of Pillow's modes; None where the user must choose.
 _CHANNELS = {"1": 1, "L": 1, "RGB": 3, "YCbCr": 3, "CMYK": 3, "LA": None, "P": None, "PA": None, "RGBA": None}
 
+Numbers = NDArray[np.int64]
+"""The numbers of stored pictures, row by row."""
 
-def usable(
-    files: Sequence[Path], problems: Problems, request: DataRequest, *, side_by_side: bool = False
-) -> dict[Path, Header]:
-    """Returns the headers of the files that can be used, in order; adds the others to `problems`.
+
+@dataclass(frozen=True)
+class Usable:
+    """Checked pictures, and which of them can be used.
+
+    Attributes:
+        checked: The pictures.
+        good: The numbers of those that can be used.
+        skipped: How many files are left out.
+    """
+
+    checked: Checked
+    good: Numbers
+    skipped: int
+
+    def among(self, numbers: Numbers) -> Numbers:
+        """Returns those of `numbers` that can be used, in the same order."""
+        return numbers[np.isin(numbers, self.good)]
+
+
+def usable(stored: Stored, problems: Problems, request: DataRequest, *, side_by_side: bool = False) -> Usable:
+    """Checks pictures, each of which is read and decoded once for as long as its file does not change.
 
     Args:
-        files: The files.
-        problems: What is known already not to be an image.
-        request: With `skip_bad`, every file is decoded now.
+        stored: The pictures.
+        problems: What is known already not to be a picture.
+        request: With `skip_bad`, those that cannot be used are left out.
         side_by_side: Whether each file has two images of equal width.
 
     Raises:
-        UserError: There are problems, and `skip_bad` is off; or no file is left.
+        UserError: There are problems, and `skip_bad` is off; or no picture is left.
     """
-    count = len(files) + len(problems)
-    headers = read_files(read_header, files, problems)
-    for path, header in headers.items():
-        if header.mode not in _CHANNELS:
-            problems[path] = f"its mode is {header.mode}; allowed: {', '.join(_CHANNELS)}"
-        elif side_by_side and header.size[0] % 2:
-            problems[path] = f"is {header.size[0]} pixels wide, but two images side by side have an even width"
-    if problems or request.skip_bad:  # All problems at once, also those that only decoding finds.
-        side = request.image_size or 4
-        shape = ImageField(channels=request.channels or 3, height=side, width=side)
-        read_files(partial(decode, field=shape), [path for path in files if path not in problems], problems)
-    left = {path: headers[path] for path in files if path not in problems}
-    if (problems and not request.skip_bad) or not left:
-        raise UserError(describe(problems, count))
-    return left
+    checked = check(stored)
+    found, headers = dict(checked.problems), checked.headers
+    for mode in np.unique(headers["mode"]):
+        if mode and mode.decode() not in _CHANNELS:
+            why = f"its mode is {mode.decode()}; allowed: {', '.join(_CHANNELS)}"
+            found |= dict.fromkeys(np.flatnonzero(headers["mode"] == mode).tolist(), why)
+    if side_by_side:
+        for at in np.flatnonzero(headers["width"] % 2).tolist():
+            width = headers["width"][at]
+            found[at] = f"is {width} pixels wide, but two images side by side have an even width"
+    good = np.ones(len(headers), dtype=bool)
+    good[list(found)] = False
+    if problems:
+        good[[at for at, name in enumerate(stored.names) if name in problems]] = False
+    every = problems | {stored.names[at]: why for at, why in found.items()}
+    if (every and not request.skip_bad) or not good.any():
+        raise UserError(describe(every, int(good.sum()) + len(every)))
+    return Usable(checked, np.flatnonzero(good), len(every))
 
 
-def check_not_empty(root: Path, parts: Mapping[str, Sequence[Path]]) -> None:
-    """Raises an error if a part of a data set has no file left.
+def check_not_empty(root: Path | str, parts: Mapping[str, int]) -> None:
+    """Raises an error if a part of a data set has no image left.
 
     Args:
         root: The folder of the data set.
-        parts: The files that can be used, by the name of the part, such as "train".
+        parts: The number of images that can be used, by the name of the part, such as "train".
 
     Raises:
         UserError: One has none.
     """
-    for part, files in parts.items():
-        if not files:
+    for part, count in parts.items():
+        if not count:
             raise UserError(f"dataset: {str(root)!r} has no image that can be used in {part}")
 
 
-def common_field(headers: Sequence[Header], request: DataRequest, half: Half = "") -> ImageField:
+def common_field(checked: Checked, numbers: Numbers, request: DataRequest, half: Half = "") -> ImageField:
     """Returns the shape of images, as the request has it, or else the one that they share.
 
     Raises:
         UserError: They differ in size or colour, and the request does not say what they become.
     """
+    headers, names = checked.headers[numbers], checked.stored.names
     first = headers[0]
-    if request.image_size is None:
-        for header in headers:
-            if header.size != first.size:
-                raise UserError(
-                    f"dataset: {header.path} is {header.size[0]} x {header.size[1]} pixels, but {first.path} is "
-                    f"{first.size[0]} x {first.size[1]}: pass --image-size, to which each image is cropped at its "
-                    "centre and resized"
-                )
-    width, height = (request.image_size, request.image_size) if request.image_size else first.size
-    if half and not request.image_size:
+    width, height = int(first["width"]), int(first["height"])
+    if request.image_size is not None:
+        width = height = request.image_size
+    elif len(other := np.flatnonzero((headers["width"] != width) | (headers["height"] != height))):
+        one = headers[other[0]]
+        raise UserError(
+            f"dataset: {names[numbers[other[0]]]} is {one['width']} x {one['height']} pixels, but "
+            f"{names[numbers[0]]} is {width} x {height}: pass --image-size, to which each image is cropped at its "
+            "centre and resized"
+        )
+    elif half:
         width //= 2
-    return ImageField(channels=request.channels or _common_channels(headers), height=height, width=width)
+    return ImageField(channels=request.channels or _common_channels(checked, numbers), height=height, width=width)
 
 
-def _common_channels(headers: Sequence[Header]) -> int:
-    first = headers[0]
-    for header in headers:
-        if _CHANNELS[header.mode] is None or _CHANNELS[header.mode] != _CHANNELS[first.mode]:
-            what = f"has the mode {header.mode}" + ("" if header is first else f", and {first.path} has {first.mode}")
-            raise UserError(
-                f"dataset: {header.path} {what}: pass --channels 1 (grey) or --channels 3 (RGB); "
-                "transparent images are composited on white"
-            )
-    return _CHANNELS[first.mode] or 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageColumn:
-    """The files of one image field: a file for each row.
-
-    Attributes:
-        files: The files.
-        field: The shape to which they are decoded.
-        half: The part of each file that is the image.
-    """
-
-    files: Sequence[Path]
-    field: ImageField
-    half: Half = ""
+def _common_channels(checked: Checked, numbers: Numbers) -> int:
+    modes, names = checked.headers["mode"][numbers], checked.stored.names
+    first = modes[0].decode()
+    of_mode = {mode: _CHANNELS[mode.decode()] for mode in np.unique(modes)}
+    odd = [mode for mode, channels in of_mode.items() if channels is None or channels != _CHANNELS[first]]
+    if odd:
+        at = int(np.flatnonzero(np.isin(modes, odd))[0])
+        what = f"has the mode {modes[at].decode()}" + (f", and {names[numbers[0]]} has {first}" if at else "")
+        raise UserError(
+            f"dataset: {names[numbers[at]]} {what}: pass --channels 1 (grey) or --channels 3 (RGB); "
+            "transparent images are composited on white"
+        )
+    return _CHANNELS[first] or 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTable:
-    """The rows of one table in one split, not read yet: files by image field, and labels."""
+    """The rows of one table in one split, not read yet: pictures by image field, and labels by label field."""
 
     columns: Mapping[str, ImageColumn]
     labels: Mapping[str, Tensor] = field(default_factory=dict)
+    classes: Mapping[str, LabelField] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(next(iter(self.columns.values())).files)
+        return len(next(iter(self.columns.values())).at)
 
-    def read(self) -> Rows:
-        """Decodes all images, or, where they would not fit in memory, checks that they can be decoded later.
+    @property
+    def fields(self) -> dict[str, Field]:
+        """The fields of a row."""
+        images: dict[str, Field] = {
+            name: ImageField(channels=column.shape[0], height=column.shape[1], width=column.shape[2])
+            for name, column in self.columns.items()
+        }
+        return images | dict(self.classes)
 
-        Raises:
-            UserError: Some cannot be decoded.
-        """
-        decoders = {name: partial(decode, field=one.field, half=one.half) for name, one in self.columns.items()}
-        size = sum(len(one.files) * torch.Size(one.field.shape).numel() for one in self.columns.values())
-        if size <= RESIDENT_BYTES:
-            decoded = {name: _all(decoders[name], one.files) for name, one in self.columns.items()}
-            return ResidentRows({**{name: torch.stack(images) for name, images in decoded.items()}, **self.labels})
-        for name, one in self.columns.items():
-            _all(partial(_check, decoders[name]), one.files)
-        return StreamedRows({name: list(one.files) for name, one in self.columns.items()}, self.labels, decoders)
+    @property
+    def size(self) -> int:
+        """The bytes of all decoded images."""
+        return len(self) * sum(int(np.prod(column.shape)) for column in self.columns.values())
 
-
-def _check(decoder: "partial[Tensor]", path: Path) -> None:
-    """Decodes a file, to find out whether that is possible."""
-    decoder(path)
+    def read(self, residency: Residency) -> Rows:
+        """Returns the rows, in memory or decoded each time."""
+        return read_rows(StoredImages(self.columns), self.labels, residency)
 
 
-def _all(work: Callable[[Path], T], files: Sequence[Path]) -> list[T]:
-    """Returns the results for all files.
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One split of a data set of pictures, with labels or without.
+
+    Attributes:
+        numbers: The numbers of its pictures, row by row.
+        labels: The class of each row, and the classes.
+    """
+
+    numbers: Numbers
+    labels: Labels | None = None
+
+
+def labelled_dataset(request: DataRequest, pictures: Usable, splits: Mapping[str, Part]) -> Dataset:
+    """Returns a data set of one table, `images`.
+
+    Args:
+        request: What the settings say.
+        pictures: Its pictures.
+        splits: The rows of each split; all have the same classes, or none has labels.
 
     Raises:
-        UserError: It failed for some files.
+        UserError: The pictures have no common shape, or a split has none that can be used.
     """
-    problems: Problems = {}
-    done = read_files(work, files, problems)
-    if problems:
-        raise UserError(describe(problems, len(files)))
-    return list(done.values())
+    shape = common_field(pictures.checked, pictures.good, request).shape
+    tables = {}
+    for split, part in splits.items():
+        good = np.isin(part.numbers, pictures.good)
+        columns = {"images": ImageColumn(checked=pictures.checked, at=part.numbers[good], shape=shape)}
+        if part.labels is None:
+            tables[split] = {"images": ImageTable(columns=columns)}
+            continue
+        labels, classes = part.labels
+        table = ImageTable(
+            columns=columns, labels={"labels": torch.from_numpy(labels[good])}, classes={"labels": classes}
+        )
+        tables[split] = {"images": table}
+    check_not_empty(request.path, {split: len(table["images"]) for split, table in tables.items()})
+    return image_dataset(request, tables, pictures.skipped)
+
+
+def image_dataset(request: DataRequest, splits: Mapping[str, Mapping[str, ImageTable]], skipped: int) -> Dataset:
+    """Returns the data set of tables of stored pictures.
+
+    Args:
+        request: What the settings say.
+        splits: The tables by split and name.
+        skipped: How many files are left out.
+    """
+    train = splits["train"]
+    residency = choose_residency(request.resident, sum(table.size for table in train.values()), request.workers)
+    return Dataset(
+        spec=DataSpec(
+            name=request.name,
+            tables={name: Table(fields=table.fields, count=len(table)) for name, table in train.items()},
+        ),
+        splits={split: {name: len(table) for name, table in tables.items()} for split, tables in splits.items()},
+        read=lambda table, split: splits[split][table].read(residency),
+        skipped=skipped,
+        residency=residency,
+    )

@@ -2,15 +2,25 @@
 
 from pathlib import Path
 
-from gan_core.data.dataset import Dataset, Rows
-from gan_core.data.folder_files import Problems, list_loose
-from gan_core.data.image_files import Half
-from gan_core.data.image_table import ImageColumn, ImageTable, check_not_empty, common_field, usable
+import numpy as np
+
+from gan_core.data.dataset import Dataset
+from gan_core.data.decoder import ImageColumn
+from gan_core.data.folder_files import Files, Problems, list_loose, stored_files
+from gan_core.data.image_table import (
+    ImageTable,
+    Numbers,
+    Usable,
+    check_not_empty,
+    common_field,
+    image_dataset,
+    usable,
+)
+from gan_core.data.pictures import Half
 from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
-from gan_core.game.data_spec import DataSpec, Table
 
-Files = dict[str, list[Path]]
+Pairs = dict[str, Files]
 """The files of the fields `a` and `b`, row by row."""
 
 
@@ -28,37 +38,29 @@ def open_pairs(request: DataRequest) -> Dataset:
     root, problems = Path(request.path).expanduser(), Problems()
     two_folders = (root / "A").is_dir() or (root / "B").is_dir()
     listed = _two_folders(root, problems) if two_folders else _side_by_side(root, problems)
-    every = {path: None for files in listed.values() for paths in files.values() for path in paths}
-    headers = usable(list(every), problems, request, side_by_side=not two_folders)
+    every = {path: stamp for files in listed.values() for one in files.values() for path, stamp in one.items()}
+    pictures = usable(stored_files(root, every), problems, request, side_by_side=not two_folders)
     halves: dict[str, Half] = {"a": "", "b": ""} if two_folders else {"a": "left", "b": "right"}
-    good = {split: _whole_rows(files, set(headers)) for split, files in listed.items()}
-    check_not_empty(root, {split: files["a"] for split, files in good.items()})
+    numbers = {path: number for number, path in enumerate(every)}
+    rows = {split: _whole_rows(files, numbers, pictures) for split, files in listed.items()}
+    check_not_empty(root, {split: len(at["a"]) for split, at in rows.items()})
     fields = {
-        name: common_field([headers[path] for files in good.values() for path in files[name]], request, half)
+        name: common_field(pictures.checked, np.concatenate([at[name] for at in rows.values()]), request, half)
         for name, half in halves.items()
     }
     tables = {
         split: ImageTable(
             columns={
-                name: ImageColumn(files=files[name], field=fields[name], half=half) for name, half in halves.items()
+                name: ImageColumn(checked=pictures.checked, at=at[name], shape=fields[name].shape, half=half)
+                for name, half in halves.items()
             }
         )
-        for split, files in good.items()
+        for split, at in rows.items()
     }
-
-    def read(table: str, split: str) -> Rows:
-        del table  # There is only one.
-        return tables[split].read()
-
-    return Dataset(
-        spec=DataSpec(name=request.name, tables={"pairs": Table(fields=fields, count=len(tables["train"]))}),
-        splits={split: {"pairs": len(table)} for split, table in tables.items()},
-        read=read,
-        skipped=len(problems),
-    )
+    return image_dataset(request, {split: {"pairs": table} for split, table in tables.items()}, pictures.skipped)
 
 
-def _side_by_side(root: Path, problems: Problems) -> dict[str, Files]:
+def _side_by_side(root: Path, problems: Problems) -> dict[str, Pairs]:
     if not root.is_dir():
         raise UserError(f"dataset: {str(root)!r} is not a folder")
     if not (root / "train").is_dir():
@@ -71,34 +73,39 @@ def _side_by_side(root: Path, problems: Problems) -> dict[str, Files]:
     return {split: {"a": paths, "b": paths} for split, paths in files.items()}
 
 
-def _two_folders(root: Path, problems: Problems) -> dict[str, Files]:
+def _two_folders(root: Path, problems: Problems) -> dict[str, Pairs]:
     there = {split for split in ("train", "test") for letter in "AB" if (root / letter / split).is_dir()}
     splits = sorted({"train", *there}, reverse=True) if there else [""]
     return {name or "train": _partners(root / "A" / name, root / "B" / name, problems) for name in splits}
 
 
-def _partners(first: Path, second: Path, problems: Problems) -> Files:
+def _partners(first: Path, second: Path, problems: Problems) -> Pairs:
     """Returns the files of two folders by name; adds those without a partner to `problems`."""
-    a, b = (_by_name(folder, problems) for folder in (first, second))
-    problems |= {path: f"has no partner in {second}" for name, path in a.items() if name not in b}
-    problems |= {path: f"has no partner in {first}" for name, path in b.items() if name not in a}
-    names = [name for name in a if name in b]
-    return {"a": [a[name] for name in names], "b": [b[name] for name in names]}
+    a, b = list_loose(first, problems), list_loose(second, problems)
+    by_name = _by_name(a, problems), _by_name(b, problems)
+    problems |= {path: f"has no partner in {second}" for name, path in by_name[0].items() if name not in by_name[1]}
+    problems |= {path: f"has no partner in {first}" for name, path in by_name[1].items() if name not in by_name[0]}
+    names = [name for name in by_name[0] if name in by_name[1]]
+    return {
+        "a": {by_name[0][name]: a[by_name[0][name]] for name in names},
+        "b": {by_name[1][name]: b[by_name[1][name]] for name in names},
+    }
 
 
-def _by_name(folder: Path, problems: Problems) -> dict[str, Path]:
+def _by_name(files: Files, problems: Problems) -> dict[str, str]:
     """Returns the files by name without suffix; a second file of one name is a problem."""
-    found: dict[str, Path] = {}
-    for path in list_loose(folder, problems):
-        if found.setdefault(path.stem, path) is not path:
-            problems[path] = f"has the same name as {found[path.stem].name}"
+    found: dict[str, str] = {}
+    for path in files:
+        if found.setdefault(Path(path).stem, path) is not path:
+            problems[path] = f"has the same name as {Path(found[Path(path).stem]).name}"
     return found
 
 
-def _whole_rows(files: Files, usable_files: set[Path]) -> Files:
-    """Returns the rows of which both files can be used."""
-    rows = [row for row in zip(files["a"], files["b"], strict=True) if set(row) <= usable_files]
-    return {"a": [a for a, _ in rows], "b": [b for _, b in rows]}
+def _whole_rows(files: Pairs, numbers: dict[str, int], pictures: Usable) -> dict[str, Numbers]:
+    """Returns the numbers of the files, row by row, where both files can be used."""
+    at = {name: np.array([numbers[path] for path in paths], dtype=np.int64) for name, paths in files.items()}
+    whole = np.isin(at["a"], pictures.good) & np.isin(at["b"], pictures.good)
+    return {name: column[whole] for name, column in at.items()}
 
 
 pairs = DataSource(api=1, open=open_pairs, path="PATH")

@@ -7,9 +7,6 @@ import numpy.typing as npt
 
 from gan_core.randomness import Streams
 
-Indices = Sequence[int] | npt.NDArray[np.int64]
-"""Numbers of rows."""
-
 
 class RowOrder:
     """The order of a table's rows: an endless sequence in which every epoch is a fresh permutation of the table."""

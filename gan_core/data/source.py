@@ -1,8 +1,11 @@
 """The interface of data set plugins."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
 
 from gan_core.data.dataset import Dataset
 
@@ -21,6 +24,10 @@ class DataRequest:
         image_size: Height and width in pixels to resize to; None keeps the data's own.
         channels: 1 converts to grey, 3 to RGB; None keeps the data's own.
         skip_bad: Whether to leave out files that are not readable images, and count them in `Dataset.skipped`.
+        resident: Whether images stay in memory ("yes"), are decoded each time ("no"), or as their size has it ("auto").
+        workers: How many processes decode streamed images, for each process that trains; None: as there are cores.
+        image_column: The column or kind of file that has the images, for data sets that have columns.
+        label_column: That of the labels.
     """
 
     name: str
@@ -29,6 +36,24 @@ class DataRequest:
     image_size: int | None = None
     channels: int | None = None
     skip_bad: bool = False
+    resident: Literal["auto", "yes", "no"] = "auto"
+    workers: int | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+
+    @classmethod
+    def settings(cls) -> list[str]:
+        """Returns the settings that a data set is given, by name."""
+        return [one.name for one in fields(cls) if one.name not in ("name", "path")]
+
+    @classmethod
+    def options_in(cls, settings: BaseModel) -> dict[str, Any]:
+        """Returns those settings."""
+        return {key: getattr(settings, key) for key in cls.settings()}
+
+
+COLUMNS = ("image_column", "label_column")
+"""The settings that only data sets with columns take."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,8 +65,10 @@ class DataSource:
         open: `open(request)` describes a data set and reads at most headers; `Dataset.read` reads its rows later. It
             raises ValueError if there is no such data set, with what the user can do.
         path: What the user writes after "NAME:", such as "PATH"; "" if nothing may follow the name.
+        columns: Whether it takes `image_column` and `label_column`; others refuse them.
     """
 
     api: int
     open: Callable[[DataRequest], Dataset]
     path: str = ""
+    columns: bool = False

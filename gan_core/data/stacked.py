@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from gan_core.data.classics import mnist
-from gan_core.data.dataset import Dataset, RealRows, ResidentRows, Rows
-from gan_core.data.row_order import Indices
+from gan_core.data.dataset import Dataset, Indices, RealRows, ResidentRows, Rows
 from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec
@@ -86,7 +85,7 @@ class StackedRows:
     def batches(self, indices: Iterable[Indices]) -> Iterator[RealRows]:
         """Yields images (B, 3, H, W) uint8 and labels (B,) int64 at each list of indices."""
         for chosen in indices:
-            at = to_device(torch.as_tensor(chosen), self.chosen.device)
+            at = to_device(torch.as_tensor(np.asarray(chosen)), self.chosen.device)
             digits = self.digits.gather(self.chosen[at].flatten())["images"]
             yield {"images": digits.unflatten(0, (-1, 3)).squeeze(2), "labels": self.labels["labels"][at]}
 

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from gan_core.data.dataset import Dataset, Rows
-from gan_core.data.folder_files import Problems, list_loose
-from gan_core.data.image_table import ImageColumn, ImageTable, check_not_empty, common_field, usable
+import numpy as np
+
+from gan_core.data.dataset import Dataset
+from gan_core.data.decoder import ImageColumn
+from gan_core.data.folder_files import Problems, list_loose, stored_files
+from gan_core.data.image_table import ImageTable, check_not_empty, common_field, image_dataset, usable
 from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
-from gan_core.game.data_spec import DataSpec, Table
 
 _DOMAINS = {"a": "A", "b": "B"}
 
@@ -32,33 +34,27 @@ def open_unpaired(request: DataRequest) -> Dataset:
         for split in splits
         for field, letter in _DOMAINS.items()
     }
-    headers = usable([path for files in listed.values() for path in files], problems, request)
-    good = {at: [path for path in files if path in headers] for at, files in listed.items()}
-    check_not_empty(root, {f"{split}{_DOMAINS[field]}": files for (split, field), files in good.items()})
-    tables: dict[tuple[str, str], ImageTable] = {}
-    for field in _DOMAINS:
-        files = {split: good[split, field] for split in splits}
-        image = common_field([headers[path] for paths in files.values() for path in paths], request)
-        for split in splits:
-            tables[split, field] = ImageTable(columns={field: ImageColumn(files=files[split], field=image)})
-
-    def read(table: str, split: str) -> Rows:
-        return tables[split, table].read()
-
-    return Dataset(
-        spec=DataSpec(
-            name=request.name,
-            tables={
-                field: Table(
-                    fields={field: tables["train", field].columns[field].field}, count=len(tables["train", field])
-                )
-                for field in _DOMAINS
-            },
-        ),
-        splits={split: {field: len(tables[split, field]) for field in _DOMAINS} for split in splits},
-        read=read,
-        skipped=len(problems),
-    )
+    every = {path: stamp for files in listed.values() for path, stamp in files.items()}
+    pictures = usable(stored_files(root, every), problems, request)
+    numbers = {path: number for number, path in enumerate(every)}
+    good = {
+        at: pictures.among(np.array([numbers[path] for path in files], dtype=np.int64)) for at, files in listed.items()
+    }
+    check_not_empty(root, {f"{split}{_DOMAINS[field]}": len(at) for (split, field), at in good.items()})
+    shapes = {
+        field: common_field(pictures.checked, np.concatenate([good[split, field] for split in splits]), request).shape
+        for field in _DOMAINS
+    }
+    tables = {
+        split: {
+            field: ImageTable(
+                columns={field: ImageColumn(checked=pictures.checked, at=good[split, field], shape=shapes[field])}
+            )
+            for field in _DOMAINS
+        }
+        for split in splits
+    }
+    return image_dataset(request, tables, pictures.skipped)
 
 
 unpaired = DataSource(api=1, open=open_unpaired, path="PATH")

@@ -32,6 +32,13 @@ class Settings(BaseModel):
     """Mirror half of the images from left to right, drawn anew in each epoch; all images of a row together."""
     skip_bad: Annotated[bool, Flag("data")] = False
     """Leave out files of a folder that are not readable images, and count them in run.json."""
+    resident: Annotated[Literal["auto", "yes", "no"], Flag("data")] = "auto"
+    """Keep all images in the memory of each process (yes), decode them each time they are shown (no), or the first up
+    to 2 GiB (auto). The images are the same."""
+    image_column: Annotated[str | None, Flag("data", "NAME")] = None
+    """The column of a table, the kind of file in shards, or the array in a file that has the images."""
+    label_column: Annotated[str | None, Flag("data", "NAME")] = None
+    """The one that has the labels."""
     init: Annotated[str | None, Flag("data", "RUN[:CHECKPOINT]")] = None
     """Start from the networks and averages of another run, of the same shapes: of its newest checkpoint, or of the one
     named (best, or the images seen). A resumed run does not read it again."""
@@ -131,6 +138,9 @@ class Settings(BaseModel):
     threads: Annotated[int | None, Flag("machines")] = Field(None, ge=1, le=4096)
     """CPU threads of each process; without it the processes of a machine share its cores. Another number, also when a
     run is resumed, changes the last digits of sums."""
+    workers: Annotated[int | None, Flag("machines")] = Field(None, ge=0, le=256)
+    """Processes that decode images that are not kept in memory, for each process that trains; 0: it decodes them
+    itself. Without it one less than its cores, from 1 to 8."""
     deadline: Annotated[float, Flag("machines", "SECONDS")] = Field(600.0, ge=1, le=86_400)
     """Seconds for which processes wait for each other; then they stop and name the one that is missing."""
 
@@ -169,6 +179,8 @@ FREE = {
     "track_tags",
     "track_notes",
     "threads",
+    "resident",
+    "workers",
     "deadline",
     "on_nan",
     "nan_limit",

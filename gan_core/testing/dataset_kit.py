@@ -21,7 +21,7 @@ class DatasetCheck:
     Attributes:
         dataset: The data set, as written after `--dataset`.
         name: The check's name.
-        options: The settings data_dir, image_size, channels and skip_bad with which it is checked.
+        options: The settings of the data set with which it is checked, such as image_size.
     """
 
     dataset: str
@@ -61,7 +61,7 @@ def parametrize_with_dataset_checks(
 
     Args:
         datasets: The data sets, each as written after `--dataset`.
-        options: The settings data_dir, image_size, channels and skip_bad.
+        options: Settings of the data sets, such as image_size.
         expected_failures: Names of checks that are expected to fail, as for `parametrize_with_checks`.
 
     Returns:

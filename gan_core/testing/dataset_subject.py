@@ -7,13 +7,13 @@ from typing import Any
 
 from gan_core.data.catalog import load_source, open_dataset
 from gan_core.data.dataset import Dataset, RealRows, Rows
-from gan_core.data.source import DataSource
+from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
 from gan_core.plugins.find import Plugin
 from gan_core.settings.resolve import validated
 from gan_core.settings.settings import Settings
 
-OPTIONS = ("data_dir", "image_size", "channels", "skip_bad")
+OPTIONS = DataRequest.settings()
 """The settings of a run that a data set is given."""
 
 

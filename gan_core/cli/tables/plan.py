@@ -32,6 +32,7 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
         "options": changed_options(job.options),
         "settings": _origins(job),
         "data": f"{spec.name}: " + "; ".join(_table(name, table) for name, table in spec.tables.items()),
+        **({} if job.dataset.residency is None else {"images": str(job.dataset.residency)}),
         "networks": ", ".join(f"{name} {parameters(network):,}" for name, network in game.networks.items())
         + " parameters",
         "phases": ", ".join(
