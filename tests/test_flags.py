@@ -16,7 +16,7 @@ from gan_core.settings.settings import Settings
 
 MODELS = {"train": Settings, "evaluate": EvaluationSettings}
 OWN = {
-    "train": {"--config", "--set", "--allow-change", "--dry-run", "--help"},
+    "train": {"--config", "--set", "--allow-change", "--dry-run", "--print-config", "--help"},
     "evaluate": {"--set", "--json", "--help"},
 }
 """The flags that no field has."""

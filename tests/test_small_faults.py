@@ -128,7 +128,7 @@ def test_sampling_beside_a_training_that_removes_the_checkpoint_takes_the_newest
             shutil.rmtree(checkpoint.path)
         return checkpoint
 
-    monkeypatch.setattr("gan_core.app.load.newest", removed_meanwhile)
+    monkeypatch.setattr("gan_core.runs.selection.newest", removed_meanwhile)
     assert load_run(run).images_seen == 48
     assert [checkpoint.images_seen for checkpoint in found] == [64, 48]
 

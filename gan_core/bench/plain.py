@@ -19,6 +19,7 @@ from gan_core.game.batch import Batch, Moment
 from gan_core.game.game import Game
 from gan_core.game.output import Request
 from gan_core.game.phase import Phase
+from gan_core.precision import tf32_restored
 from gan_core.randomness import Share, Streams
 from gan_core.row_randomness import Draws, UpdateRandomness
 
@@ -90,6 +91,7 @@ class PlainLoop:
     def _place(self, value: Tensor) -> Tensor:
         return value.to(self.device, self.dtype if value.is_floating_point() else None)
 
+    @tf32_restored()
     def update(self, phase: Phase, batch: Batch) -> dict[str, float]:
         """Takes one step of the phase's optimizer, and returns the terms."""
         if not set(phase.trains) & set(self.game.ema):

@@ -79,8 +79,6 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         written = read_json(file)
         return {**written, "protocol": dict(written["protocol"]), "metrics": dict(written["metrics"])}
-    except UserError:
-        raise
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error}). Evaluate the run again") from None
 

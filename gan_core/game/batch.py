@@ -56,9 +56,7 @@ class Moment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """One micro-batch on this process: B real rows of each table, and the generator's inputs for the fakes.
-
-    Everything is on the run's device. Floating-point tensors are float32, or float64 with precision fp64.
+    """One micro-batch on this process: B real rows of each table, on the run's device; float32, or float64 with fp64.
 
     Attributes:
         real: Real rows by field: images (B, C, H, W) in [-1, 1], labels (B,) int64. Fields of one table belong together

@@ -43,9 +43,8 @@ class DataSpec:
 
     Attributes:
         name: The data set's name, as given to `--dataset`.
-        tables: The tables by name; a field's name occurs once. Labelled images are one table with the fields `images`
-            and `labels`, pairs one table with `a` and `b`, and unpaired domains two tables, one with `a` and one with
-            `b`. Other names are a data set's own business.
+        tables: The tables by name; a field's name occurs once. Labelled images are one table with `images` and
+            `labels`, pairs one table with `a` and `b`, and unpaired domains two tables, one with `a`, one with `b`.
     """
 
     name: str

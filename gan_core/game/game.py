@@ -45,9 +45,8 @@ class Game:
         state: Extra state by name, saved in checkpoints; modules are moved to the run's device and keep their dtype,
             other objects stay as they are. It changes only in losses and in `Phase.after`. Only the main process's copy
             is saved, so it must be identical on all processes: compute it from gathered rows, means over processes, the
-            terms that `Phase.after` receives, and `Batch.random` (gathered, for it has this process's rows). Tensors on
-            the device are better than plain values: with precision fp16, an update that changes a plain value waits for
-            the device, to learn whether its gradient was finite.
+            terms that `Phase.after` receives, and `Batch.random` (gathered, for it has this process's rows). Keep
+            tensors on the device: with precision fp16, an update that changes a plain value waits for it.
     """
 
     networks: Networks
@@ -93,7 +92,7 @@ class Game:
             for name in ("repeats", "every", "fakes"):
                 if getattr(phase, name) != getattr(earlier[phase.on], name):
                     raise ValueError(f"{what}, which has other {name}")
-            if phase.make_fake is not None:
+            if phase.make_fake:
                 raise ValueError(f"{what}, so its fakes are those of that phase: leave out its make_fake")
 
     @property

@@ -38,17 +38,14 @@ class Phase:
             at least the same networks, and whose optimizer also takes this phase's steps: one set of moments.
         repeats: Consecutive updates per training step, each on a new batch (the critic steps of WGAN).
         every: The phase is updated in every N-th training step, starting with the first. Lazy regularisation (Karras et
-            al. 2020, Analyzing and Improving the Image Quality of StyleGAN, appendix B) shares the optimizer of the
-            main phase, multiplies its terms by N, and makes that optimizer with `adam(..., lazy_every=N)`. With an
-            optimizer of its own, one that divides by the size of its gradients (Adam, RMSProp) cancels the weight of
-            the phase's terms: its steps are as long with a weight of 1 as with 1,000.
-        fakes: Number of fakes in a batch per real row (2: the generator trains on twice as many images).
-        make_fake: `make_fake(networks, batch)` returns fakes (images, or what else is generated) by name, as
-            `Batch.fake` has them. The core calls it before the loss, outside of the phase's own forward pass.
+            al. 2020, StyleGAN2, appendix B) shares the optimizer of the main phase, multiplies its terms by N, and
+            makes that optimizer with `adam(..., lazy_every=N)`. An optimizer of its own that divides by the size of its
+            gradients (Adam, RMSProp) cancels the weight of the phase's terms.
+        fakes: Number of fakes in a batch per real row.
+        make_fake: `make_fake(networks, batch)` returns fakes by name, which the loss has as `Batch.fake`.
         on: Name of an earlier phase, on whose batch of the same step this phase is updated too: the same real rows,
-            inputs, random numbers and fakes. It has the same `fakes`, `repeats` and `every`, and no `make_fake`. The
-            fakes are made once: all phases on a batch see the same values, also if a network that made them has been
-            updated since. Only for a phase that trains such a network, they are then made anew.
+            inputs, random numbers and fakes. It has the same `fakes`, `repeats` and `every`, and no `make_fake`. Fakes
+            are made once for all phases on a batch, and again only for a phase that trains what has changed since.
         tune: `tune(moment)` returns settings of the optimizer for this update, such as {"lr": 1e-4, "betas": (0, 0.9)};
             they may depend on the game's state. Learning rates also follow the run's `lr_schedule`.
         after: `after(networks, terms, batch)` is called after each optimizer step under `torch.no_grad()`, with the

@@ -10,6 +10,7 @@ from gan_core.distributed.collectives import Collectives
 from gan_core.game.batch import Batch, Inputs, Moment, Randomness
 from gan_core.game.game import Game
 from gan_core.game.phase import Networks, Terms
+from gan_core.precision import tf32_restored
 from gan_core.randomness import Share, Streams
 from gan_core.row_randomness import Draws, UpdateRandomness
 
@@ -41,6 +42,7 @@ def made_batch(
     )
 
 
+@tf32_restored()
 def terms_of(game: Game, phase: str, batch: Batch, networks: Networks | None = None) -> Terms:
     """Returns the terms of a phase's loss for a batch, with the fakes that are made of the batch in training.
 

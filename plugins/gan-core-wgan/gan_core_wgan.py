@@ -11,19 +11,7 @@ from gan_core_dcgan import DcganNetworkOptions, dcgan_networks
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from gan_core import (
-    Batch,
-    DataSpec,
-    Game,
-    Networks,
-    Phase,
-    Terms,
-    Variant,
-    adam,
-    generated,
-    generated_images,
-    normal_latents,
-)
+from gan_core import Batch, DataSpec, Game, Networks, Phase, Terms, Variant, adam, generated, normal_latents
 
 # isort: split
 from gan_core import precise, precise_mean, rmsprop
@@ -84,7 +72,7 @@ def build(options: WganOptions, data: DataSpec) -> Game:
 
     def critic_loss(networks: Networks, batch: Batch) -> Terms:
         """E[D(x̃)] - E[D(x)], the negative of the distance's estimate, plus λ times the penalty of WGAN-GP."""
-        fake = batch.fake["images"]
+        fake = networks["generator"](**batch.inputs)
         on_real, on_fake = precise_mean(networks["critic"](batch.images)), precise_mean(networks["critic"](fake))
         terms = {"real": -on_real, "fake": on_fake, "wasserstein": (on_real - on_fake).detach()}
         if options.penalty == "gradient":
@@ -94,7 +82,7 @@ def build(options: WganOptions, data: DataSpec) -> Game:
 
     def generator_loss(networks: Networks, batch: Batch) -> Terms:
         """-E[D(G(z))]."""
-        return {"adversarial": -precise_mean(networks["critic"](batch.fake["images"]))}
+        return {"adversarial": -precise_mean(networks["critic"](networks["generator"](**batch.inputs)))}
 
     def clip_weights(networks: Networks, terms: Terms, batch: Batch) -> None:
         del terms, batch
@@ -113,16 +101,9 @@ def build(options: WganOptions, data: DataSpec) -> Game:
                 loss=critic_loss,
                 optimizer=make_optimizer(options.critic_lr or lr),
                 repeats=options.critic_steps,
-                make_fake=generated_images,
                 after=clip_weights if clipped else None,
             ),
-            Phase(
-                name="generator",
-                trains=("generator",),
-                loss=generator_loss,
-                optimizer=make_optimizer(lr),
-                make_fake=generated_images,
-            ),
+            Phase(name="generator", trains=("generator",), loss=generator_loss, optimizer=make_optimizer(lr)),
         ],
         draw=normal_latents(options.latent),
         outputs={"images": generated()},
