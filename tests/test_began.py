@@ -7,7 +7,7 @@ import torch
 
 from tests.conftest import difference, gan_core, metrics, weights
 
-GAMMA, LAMBDA, LR, PATIENCE, BATCH, STEPS = 1.0, 0.5, 0.05, 32, 16, 24
+GAMMA, LAMBDA, LR, PATIENCE, BATCH, STEPS = 1.0, 0.5, 0.01, 16, 16, 24
 OPTIONS = (
     *("width=2", "latent=4", "repeats=1", f"gamma={GAMMA}", f"lambda_k={LAMBDA}", f"lr={LR}", f"patience={PATIENCE}"),
     *("log_every=0.016", "sample_every=1000", "keep_lowest=generator/M"),
