@@ -105,6 +105,8 @@ def make_job(resolved: Resolved) -> Job:
         image_size=settings.image_size,
         channels=settings.channels,
         skip_bad=settings.skip_bad,
+        background=settings.background,
+        crop=settings.crop,
     )
     return Job(settings=settings, loaded=loaded, options=options, dataset=dataset, origins=resolved.origins)
 
@@ -176,6 +178,7 @@ def run_metadata(job: Job, length: int, fingerprints: Mapping[str, str], acceler
         "variant_source": plugin.source,
         "data": described_data(job.dataset.spec, fingerprints),
         "skipped_files": job.dataset.skipped,
+        "converted_files": dict(job.dataset.converted),
         "processes": accelerator.num_processes,
         "device": describe_device(accelerator.device),
         "tf32": job.settings.tf32,

@@ -76,6 +76,8 @@ class LoadedRun:
             image_size=settings.image_size,
             channels=settings.channels,
             skip_bad=settings.skip_bad,
+            background=settings.background,
+            crop=settings.crop,
         )
         if (found := dataset.spec.described()) != (trained := self.data.described()):
             raise UserError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from gan_core.app.load import LoadedRun
 from gan_core.data.folder_files import SKIP, Problems, list_loose
 from gan_core.data.image_table import ImageColumn, ImageTable, usable
+from gan_core.data.pixels import Look
 from gan_core.data.source import DataRequest
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.output import Output
@@ -96,7 +97,8 @@ def _files(run: LoadedRun, field: str, source: str) -> tuple[dict[str, GivenRows
     try:
         files = list_loose(Path(path).expanduser(), problems)
         usable(files, problems, DataRequest(name=source))
-        table = ImageTable(columns={field: ImageColumn(files=files, field=run.data.image(field))})
+        look = Look(background=run.settings.background, crop=run.settings.crop)
+        table = ImageTable(columns={field: ImageColumn(files=files, field=run.data.image(field), look=look)})
         rows = GivenRows(table.read(), range(len(files)))
     except UserError as error:  # It names the setting of a training.
         raise UserError(f"from: {str(error).removeprefix('dataset: ').replace(SKIP, '')}") from None

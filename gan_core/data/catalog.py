@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from gan_core.data.dataset import Dataset
+from gan_core.data.pixels import DEFAULT_LOOK, Crop
 from gan_core.data.source import API, DataRequest, DataSource
 from gan_core.errors import UserError, did_you_mean
 from gan_core.plugins.find import DATASETS, Plugin, find_plugins
@@ -18,6 +19,8 @@ def open_dataset(
     image_size: int | None = None,
     channels: int | None = None,
     skip_bad: bool = False,
+    background: str = DEFAULT_LOOK.background,
+    crop: Crop = DEFAULT_LOOK.crop,
 ) -> Dataset:
     """Describes the data set `name`; its rows are read later.
 
@@ -27,13 +30,22 @@ def open_dataset(
         image_size: Pixels a side to resize to; None keeps the data's own size.
         channels: 1 converts to grey, 3 to RGB; None keeps the data's own channels.
         skip_bad: Whether to leave out files that are not readable images.
+        background: The colour on which transparent images are laid.
+        crop: Whether images of other proportions are cropped at their centre or squeezed.
 
     Raises:
         UserError: No data set has that name, or it cannot be used.
     """
     plugin, source, path = load_source(name)
     request = DataRequest(
-        name=name, path=path, data_dir=data_dir, image_size=image_size, channels=channels, skip_bad=skip_bad
+        name=name,
+        path=path,
+        data_dir=data_dir,
+        image_size=image_size,
+        channels=channels,
+        skip_bad=skip_bad,
+        background=background,
+        crop=crop,
     )
     try:
         dataset = source.open(request)

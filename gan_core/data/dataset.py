@@ -1,7 +1,7 @@
 """A data set that is described but not read yet, and the rows of its tables once they are read."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
@@ -47,6 +47,9 @@ class Dataset:
         splits: How many rows each table has in each split: `splits["test"]["images"]`. Every data set has "train".
         read: `read(table, split)` reads the rows of a table.
         skipped: How many files are left out, because they are not readable images.
+        left_out: The first of those files, and why: a line for each, and how many more there are.
+        converted: How many files have "16 bit" channels, which are scaled to 8, are "transparent" and are laid on a
+            colour, or are "not square" and are cropped or squeezed.
         channel: The data set from which each channel is taken, where images are stacked (Stacked-MNIST).
     """
 
@@ -55,6 +58,8 @@ class Dataset:
     read: Callable[[str, str], Rows]
     channel: "Dataset | None" = None
     skipped: int = 0
+    left_out: Sequence[str] = ()
+    converted: Mapping[str, int] = field(default_factory=dict)
 
     def table_of(self, name: str) -> str:
         """Returns the name of the table that has the field `name`."""

@@ -5,9 +5,10 @@ from pathlib import Path
 import torch
 
 from gan_core.data.dataset import Dataset, Rows
-from gan_core.data.folder_files import FolderFiles, Problems, list_files
+from gan_core.data.folder_files import FolderFiles, Problems, lines, list_files
 from gan_core.data.image_files import Header
-from gan_core.data.image_table import ImageColumn, ImageTable, check_not_empty, common_field, usable
+from gan_core.data.image_table import ImageColumn, ImageTable, check_not_empty, common_field, conversions, usable
+from gan_core.data.pixels import Look
 from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec, Field, ImageField, LabelField, Table
@@ -18,7 +19,7 @@ def open_folder(request: DataRequest) -> Dataset:
 
     Where the folder has the subfolders `train` and `test` and no other, they are splits, each with the same classes.
     Images that are not of one size need `image_size`: they are cropped to their centre and resized. Images that are not
-    all grey or all RGB need `channels`; transparent images are composited on white.
+    all grey or all RGB need `channels`; transparent images are composited on a colour.
 
     Raises:
         UserError: A file is not a readable image, a class is empty, or `image_size` or `channels` is needed.
@@ -37,7 +38,7 @@ def open_folder(request: DataRequest) -> Dataset:
         problems |= files.problems
     headers = usable([path for files in found.values() for path in files.labels], problems, request)
     image = common_field(list(headers.values()), request)
-    tables = {split: _table(files, headers, image) for split, files in found.items()}
+    tables = {split: _table(files, headers, image, request.look) for split, files in found.items()}
     check_not_empty(root, {split: table.columns["images"].files for split, table in tables.items()})
     fields: dict[str, Field] = {"images": image}
     if classes:
@@ -52,6 +53,8 @@ def open_folder(request: DataRequest) -> Dataset:
         splits={split: {"images": len(table)} for split, table in tables.items()},
         read=read,
         skipped=len(problems),
+        left_out=lines(problems),
+        converted=conversions(headers.values(), request),
     )
 
 
@@ -64,7 +67,7 @@ def _splits(root: Path) -> dict[str, Path]:
     return {split: root / split for split in ("train", "test")} if folders == {"train", "test"} else {"train": root}
 
 
-def _table(found: FolderFiles, headers: dict[Path, Header], image: ImageField) -> ImageTable:
+def _table(found: FolderFiles, headers: dict[Path, Header], image: ImageField, look: Look) -> ImageTable:
     """Returns the rows of one split.
 
     Raises:
@@ -76,7 +79,7 @@ def _table(found: FolderFiles, headers: dict[Path, Header], image: ImageField) -
         if label not in numbers:
             raise UserError(f"dataset: the class folder {str(folder)!r} has no image that can be used")
     labels = {"labels": torch.tensor(numbers, dtype=torch.int64)} if found.classes else {}
-    return ImageTable(columns={"images": ImageColumn(files=files, field=image)}, labels=labels)
+    return ImageTable(columns={"images": ImageColumn(files=files, field=image, look=look)}, labels=labels)
 
 
 folder = DataSource(api=1, open=open_folder, path="PATH")

@@ -9,13 +9,14 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gan_core.cores import usable_cores
 from gan_core.data.dataset import RealRows
 from gan_core.data.folder_files import Problems
+from gan_core.data.pixels import DEFAULT_LOOK, Look, fitted, is_deep, plain
 from gan_core.game.data_spec import ImageField
 from gan_core.transfer import to_device
 
@@ -24,11 +25,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The header of an image file, read without decoding pixels: (width, height) and Pillow's mode."""
+    """The header of an image file, read without decoding pixels.
+
+    Attributes:
+        path: The file.
+        size: (width, height) in pixels.
+        mode: Pillow's mode.
+        deep: Whether it has 16 bits per channel.
+        transparent: Whether it has transparency.
+    """
 
     path: Path
     size: tuple[int, int]
     mode: str
+    deep: bool = False
+    transparent: bool = False
 
 
 def read_header(path: Path) -> Header:
@@ -37,7 +48,8 @@ def read_header(path: Path) -> Header:
         width, height = image.size
         # Of a TIFF, Pillow gives the size after the orientation.
         turned = "exif" in image.info and image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _TURNED
-        return Header(path, (height, width) if turned else (width, height), image.mode)
+        size = (height, width) if turned else (width, height)
+        return Header(path, size, image.mode, is_deep(image), image.has_transparency_data)
 
 
 _ORIENTATION, _TURNED = ExifTags.Base.Orientation, (5, 6, 7, 8)
@@ -48,24 +60,20 @@ Half = Literal["", "left", "right"]
 """The part of a file that an image is: all of it, or one half, where two images of a pair lie side by side."""
 
 
-def decode(path: Path, field: ImageField, half: Half = "") -> Tensor:
+def decode(path: Path, field: ImageField, half: Half = "", look: Look = DEFAULT_LOOK) -> Tensor:
     """Decodes one file to (C, H, W) uint8, the shape of `field`.
 
-    Applies the EXIF orientation, composites transparent images on white, crops to the centre, and resizes (bicubic).
+    Applies the EXIF orientation, scales 16 bits to 8, composites transparent images on a colour, crops or squeezes, and
+    resizes (bicubic).
     """
     with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = plain(opened, look)
         if half:
             middle = image.width // 2
             image = image.crop(
                 (0 if half == "left" else middle, 0, middle if half == "left" else 2 * middle, image.height)
             )
-        image = image.convert("L" if field.channels == 1 else "RGB")
-        if image.size != (field.width, field.height):
-            image = ImageOps.fit(image, (field.width, field.height), Image.Resampling.BICUBIC)
+        image = fitted(image.convert("L" if field.channels == 1 else "RGB"), (field.width, field.height), look)
         return torch.from_numpy(np.array(image).reshape(field.height, field.width, -1)).permute(2, 0, 1).contiguous()
 
 

@@ -1,6 +1,7 @@
 """A table of images in files: every file is checked, and problems are reported, before training."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,12 @@ from torch import Tensor
 from gan_core.data.dataset import RESIDENT_BYTES, ResidentRows, Rows
 from gan_core.data.folder_files import Problems, describe
 from gan_core.data.image_files import Half, Header, StreamedRows, decode, read_files, read_header
+from gan_core.data.pixels import CHANNELS, DEFAULT_LOOK, Look
 from gan_core.data.source import DataRequest
 from gan_core.errors import UserError
 from gan_core.game.data_spec import ImageField
 
 T = TypeVar("T")
-
-# Channels of Pillow's modes; None where the user must choose.
-_CHANNELS = {"1": 1, "L": 1, "RGB": 3, "YCbCr": 3, "CMYK": 3, "LA": None, "P": None, "PA": None, "RGBA": None}
 
 
 def usable(
@@ -39,8 +38,8 @@ def usable(
     count = len(files) + len(problems)
     headers = read_files(read_header, files, problems)
     for path, header in headers.items():
-        if header.mode not in _CHANNELS:
-            problems[path] = f"its mode is {header.mode}; allowed: {', '.join(_CHANNELS)}"
+        if header.mode not in CHANNELS:
+            problems[path] = f"its mode is {header.mode}; allowed: {', '.join(CHANNELS)}"
         elif side_by_side and header.size[0] % 2:
             problems[path] = f"is {header.size[0]} pixels wide, but two images side by side have an even width"
     if problems or request.skip_bad:  # All problems at once, also those that only decoding finds.
@@ -92,13 +91,24 @@ def common_field(headers: Sequence[Header], request: DataRequest, half: Half = "
 def _common_channels(headers: Sequence[Header]) -> int:
     first = headers[0]
     for header in headers:
-        if _CHANNELS[header.mode] is None or _CHANNELS[header.mode] != _CHANNELS[first.mode]:
+        if CHANNELS[header.mode] is None or CHANNELS[header.mode] != CHANNELS[first.mode]:
             what = f"has the mode {header.mode}" + ("" if header is first else f", and {first.path} has {first.mode}")
             raise UserError(
                 f"dataset: {header.path} {what}: pass --channels 1 (grey) or --channels 3 (RGB); "
-                "transparent images are composited on white"
+                "transparent images are composited on --background"
             )
-    return _CHANNELS[first.mode] or 1
+    return CHANNELS[first.mode] or 1
+
+
+def conversions(headers: Iterable[Header], request: DataRequest, *, side_by_side: bool = False) -> dict[str, int]:
+    """Returns `Dataset.converted` of these files."""
+    counted = Counter[str]()
+    for header in headers:
+        width, height = header.size
+        counted["16 bit"] += header.deep
+        counted["transparent"] += header.transparent
+        counted["not square"] += request.image_size is not None and (width // 2 if side_by_side else width) != height
+    return {kind: count for kind, count in counted.items() if count}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +119,13 @@ class ImageColumn:
         files: The files.
         field: The shape to which they are decoded.
         half: The part of each file that is the image.
+        look: How they are converted otherwise.
     """
 
     files: Sequence[Path]
     field: ImageField
     half: Half = ""
+    look: Look = DEFAULT_LOOK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +144,9 @@ class ImageTable:
         Raises:
             UserError: Some cannot be decoded.
         """
-        decoders = {name: partial(decode, field=one.field, half=one.half) for name, one in self.columns.items()}
+        decoders = {
+            name: partial(decode, field=one.field, half=one.half, look=one.look) for name, one in self.columns.items()
+        }
         size = sum(len(one.files) * torch.Size(one.field.shape).numel() for one in self.columns.values())
         if size <= RESIDENT_BYTES:
             decoded = {name: _all(decoders[name], one.files) for name, one in self.columns.items()}

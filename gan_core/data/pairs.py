@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from gan_core.data.dataset import Dataset, Rows
-from gan_core.data.folder_files import Problems, list_loose
+from gan_core.data.folder_files import Problems, lines, list_loose
 from gan_core.data.image_files import Half
-from gan_core.data.image_table import ImageColumn, ImageTable, check_not_empty, common_field, usable
+from gan_core.data.image_table import ImageColumn, ImageTable, check_not_empty, common_field, conversions, usable
 from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec, Table
@@ -40,7 +40,8 @@ def open_pairs(request: DataRequest) -> Dataset:
     tables = {
         split: ImageTable(
             columns={
-                name: ImageColumn(files=files[name], field=fields[name], half=half) for name, half in halves.items()
+                name: ImageColumn(files=files[name], field=fields[name], half=half, look=request.look)
+                for name, half in halves.items()
             }
         )
         for split, files in good.items()
@@ -55,6 +56,8 @@ def open_pairs(request: DataRequest) -> Dataset:
         splits={split: {"pairs": len(table)} for split, table in tables.items()},
         read=read,
         skipped=len(problems),
+        left_out=lines(problems),
+        converted=conversions(headers.values(), request, side_by_side=not two_folders),
     )
 
 

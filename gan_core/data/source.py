@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan_core.data.dataset import Dataset
+from gan_core.data.pixels import DEFAULT_LOOK, Crop, Look
 
 API = 1
 """Version of the interface of data sets that this gan_core supports."""
@@ -20,7 +21,9 @@ class DataRequest:
         data_dir: The folder of `--data-dir`, or None.
         image_size: Height and width in pixels to resize to; None keeps the data's own.
         channels: 1 converts to grey, 3 to RGB; None keeps the data's own.
-        skip_bad: Whether to leave out files that are not readable images, and count them in `Dataset.skipped`.
+        skip_bad: Whether to leave out files that are not readable images, and name them in `Dataset.skipped`.
+        background: The colour on which transparent images are laid.
+        crop: Whether images of other proportions are cropped at their centre or squeezed.
     """
 
     name: str
@@ -29,6 +32,13 @@ class DataRequest:
     image_size: int | None = None
     channels: int | None = None
     skip_bad: bool = False
+    background: str = DEFAULT_LOOK.background
+    crop: Crop = DEFAULT_LOOK.crop
+
+    @property
+    def look(self) -> Look:
+        """How images are converted, beyond their size and colour."""
+        return Look(background=self.background, crop=self.crop)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

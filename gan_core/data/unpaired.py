@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from gan_core.data.dataset import Dataset, Rows
-from gan_core.data.folder_files import Problems, list_loose
-from gan_core.data.image_table import ImageColumn, ImageTable, check_not_empty, common_field, usable
+from gan_core.data.folder_files import Problems, lines, list_loose
+from gan_core.data.image_table import ImageColumn, ImageTable, check_not_empty, common_field, conversions, usable
 from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec, Table
@@ -40,7 +40,8 @@ def open_unpaired(request: DataRequest) -> Dataset:
         files = {split: good[split, field] for split in splits}
         image = common_field([headers[path] for paths in files.values() for path in paths], request)
         for split in splits:
-            tables[split, field] = ImageTable(columns={field: ImageColumn(files=files[split], field=image)})
+            column = ImageColumn(files=files[split], field=image, look=request.look)
+            tables[split, field] = ImageTable(columns={field: column})
 
     def read(table: str, split: str) -> Rows:
         return tables[split, table].read()
@@ -58,6 +59,8 @@ def open_unpaired(request: DataRequest) -> Dataset:
         splits={split: {field: len(tables[split, field]) for field in _DOMAINS} for split in splits},
         read=read,
         skipped=len(problems),
+        left_out=lines(problems),
+        converted=conversions(headers.values(), request),
     )
 
 

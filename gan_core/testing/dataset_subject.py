@@ -13,7 +13,7 @@ from gan_core.plugins.find import Plugin
 from gan_core.settings.resolve import validated
 from gan_core.settings.settings import Settings
 
-OPTIONS = ("data_dir", "image_size", "channels", "skip_bad")
+OPTIONS = ("data_dir", "image_size", "channels", "skip_bad", "background", "crop")
 """The settings of a run that a data set is given."""
 
 
