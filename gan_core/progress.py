@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 T = TypeVar("T")
 
 
 def progress(items: Iterable[T], total: int, what: str, console: Console) -> Iterator[T]:
-    """Yields the `total` items and shows how many are done."""
+    """Yields the `total` items and shows how many are done, and the time left."""
     if not console.is_terminal:
         console.print(what, soft_wrap=True)
         yield from items
@@ -18,7 +18,7 @@ def progress(items: Iterable[T], total: int, what: str, console: Console) -> Ite
     columns = (
         TextColumn(what, markup=False),
         BarColumn(bar_width=20),
-        TextColumn("{task.percentage:3.0f}%"),
+        MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:

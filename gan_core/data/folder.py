@@ -25,7 +25,7 @@ def open_folder(request: DataRequest) -> Dataset:
         UserError: A file is not a readable image, a class is empty, or `image_size` or `channels` is needed.
     """
     root = Path(request.path).expanduser()
-    found = {split: list_files(folder) for split, folder in _splits(root).items()}
+    found = {split: list_files(folder) for split, folder in splits(root).items()}
     classes = [folder.name for folder in found["train"].classes]
     for split, files in found.items():
         if (names := [folder.name for folder in files.classes]) != classes:
@@ -58,7 +58,7 @@ def open_folder(request: DataRequest) -> Dataset:
     )
 
 
-def _splits(root: Path) -> dict[str, Path]:
+def splits(root: Path) -> dict[str, Path]:
     """Returns the folder of each split."""
     try:
         folders = {path.name for path in root.iterdir() if not path.name.startswith(".")}

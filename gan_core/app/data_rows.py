@@ -1,0 +1,91 @@
+"""What a data set has in it, read through the interface of data sets."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from PIL import Image
+from rich.console import Console
+
+from gan_core.app.contact_sheet import sheet_of_rows
+from gan_core.data.dataset import Dataset, Rows
+from gan_core.data.pixels import treatment
+from gan_core.data.survey import repeated
+from gan_core.game.data_spec import ImageField, LabelField
+from gan_core.progress import progress
+
+SHOWN = 20
+"""Sizes, and groups of repeated images, that are named."""
+
+Report = dict[str, Any]
+"""What was found, as plain values by name, for JSON and for the table."""
+
+_BATCH = 256
+
+
+def check_rows(
+    dataset: Dataset, options: Mapping[str, Any], console: Console, *, sheet: bool
+) -> tuple[Report, Image.Image | None]:
+    """Reads the rows of every table and split through the interface of data sets."""
+    parts, shown = [], None
+    for split, counts in dataset.splits.items():
+        for table, count in counts.items():
+            rows = dataset.read(table, split)
+            described = dataset.spec.tables[table]
+            digests = bytearray()
+            batches = (list(range(at, min(at + _BATCH, count))) for at in range(0, count, _BATCH))
+            what = f"checking {count:,} rows of {table} in {split}"
+            for row in progress(_rows(rows, batches), count, what, console):
+                digests += row
+            fields = {name: kind for name, kind in described.fields.items() if isinstance(kind, ImageField)}
+            labels = {name: kind for name, kind in described.fields.items() if isinstance(kind, LabelField)}
+            parts.append(
+                {
+                    "split": split,
+                    "table": table,
+                    "rows": count,
+                    "images": {name: f"{kind.width} x {kind.height} {_colour(kind)}" for name, kind in fields.items()},
+                    "classes": {
+                        kind.names[number] if kind.names else str(number): int((rows.labels[name] == number).sum())
+                        for name, kind in labels.items()
+                        for number in range(kind.classes)
+                    },
+                    "bytes": count * sum(kind.channels * kind.height * kind.width for kind in fields.values()),
+                    **repeats(repeated(digests), [f"row {number}" for number in range(count)]),
+                }
+            )
+            if sheet and shown is None:
+                shown = sheet_of_rows(rows, described.fields, count)
+    report = {
+        "data": dataset.spec.name,
+        "parts": parts,
+        "failing": dataset.skipped,
+        "failures": list(dataset.left_out),
+        "converted": treatment(dataset.converted, options.get("background", "white"), options.get("crop", "centre")),
+        "refused": None,
+        "flags": f"--dataset {dataset.spec.name}",
+    }
+    return report, shown
+
+
+def _colour(kind: ImageField) -> str:
+    return "grey" if kind.channels == 1 else "RGB"
+
+
+def _rows(rows: Rows, batches: Iterator[list[int]]) -> Iterator[bytes]:
+    """Yields the digest of the images of each row."""
+    for batch in rows.batches(batches):
+        columns = [column.cpu().numpy() for column in batch.values() if column.ndim > 1]
+        for images in zip(*columns, strict=True):
+            digest = blake2b(digest_size=16)
+            for image in images:
+                digest.update(image.tobytes())
+            yield digest.digest()
+
+
+def repeats(groups: Sequence[Sequence[int]], names: Sequence[str]) -> Report:
+    """Returns how many images repeat an earlier one, and the first groups of equal ones, by name."""
+    return {
+        "repeated": sum(len(group) - 1 for group in groups),
+        "repeats": [[names[number] for number in group[:SHOWN]] for group in groups[:SHOWN]],
+    }
