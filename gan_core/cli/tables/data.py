@@ -46,7 +46,7 @@ def _folder(report: Report) -> Iterator[tuple[str, str]]:
     if report["size"]:
         yield "becomes", ", ".join([f"{report['size']} pixels", *report["converted"], *_enlarged(report)])
         where = "resident in memory" if report["resident"] else "streamed from the files"
-        yield "memory", f"{where}: {report['bytes'] / 2**20:,.3g} MiB of pixels"
+        yield "memory", f"{where}: {_size(report['bytes'])} of pixels"
 
 
 def _enlarged(report: Report) -> list[str]:
@@ -56,7 +56,7 @@ def _enlarged(report: Report) -> list[str]:
 def _part(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields the rows of one table in one split."""
     images = ", ".join(size if name == "images" else f"{name}: {size}" for name, size in part["images"].items())
-    yield part["split"], f"{part['rows']:,} rows of {part['table']}, {images}, {part['bytes'] / 2**20:,.3g} MiB"
+    yield part["split"], f"{part['rows']:,} rows of {part['table']}, {images}, {_size(part['bytes'])}"
     yield from _classes(part["classes"])
     yield from _repeats(part)
 
@@ -78,3 +78,7 @@ def _repeats(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({count:,})" for name, count in counts.items()) or "none"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:,.1f} MiB" if count >= 2**20 else f"{count / 2**10:,.1f} KiB"

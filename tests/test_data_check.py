@@ -1,0 +1,195 @@
+"""`gan_core data check`: what it counts, and that training starts exactly where it says so."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_core.app.data_check import check_data
+from gan_core.data.catalog import open_dataset
+from gan_core.data.pool import in_processes
+from gan_core.data.survey import repeated
+from gan_core.errors import UserError
+from tests.conftest import gan_core
+from tests.evaluating import QUIET
+from tests.own_pictures import write_pictures
+from tests.test_data import picture
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("own") / "pictures"
+    write_pictures(root, 12)
+    return root
+
+
+def test_a_folder_is_counted_in_one_pass(own: Path) -> None:
+    report, sheet = check_data(str(own), {"image_size": 16, "channels": 3}, QUIET, sheet=True)
+    assert report["data"] == f"folder:{own}"
+    # 12 of each class, of which numbers 1 and 11 are not square, 2 transparent and 3 grey of 16 bits; and one copy.
+    assert report["images"] == 61
+    assert report["sizes"] == {"24 x 24": 51, "32 x 24": 10}
+    assert report["modes"] == {"RGB": 51, "RGBA": 5, "I;16": 5}
+    assert report["formats"] == {"PNG": 61}
+    assert report["classes"] == {"blue": 12, "gold": 12, "green": 12, "pink": 12, "red": 13}
+    assert report["repeats"] == [[f"{own}/red/00000.png", f"{own}/red/again.png"]]
+    assert (report["repeated"], report["failing"], report["resident"]) == (1, 2, True)
+    assert report["bytes"] == 61 * 3 * 16 * 16
+    assert report["failures"] == [
+        f"{own}/blue/half.png: image file is truncated",
+        f"{own}/gold/notes.txt: not an image",
+    ]
+    assert report["converted"] == [
+        "5 of 16 bits are scaled to 8",
+        "5 with transparency are laid on white",
+        "10 that are not square are cropped at their centre",
+    ]
+    assert sheet is not None
+    assert sheet.height == 5 * 66 + 2  # A row of 64 pixels for each class.
+    pixels = np.asarray(sheet).reshape(-1, 3)
+    assert (abs(pixels.astype(int) - (230, 190, 40)).max(1) < 20).mean() > 0.05  # Gold.
+
+
+FLAGS = {"skip_bad": True, "image_size": 16, "channels": 3}
+
+
+@pytest.mark.parametrize("missing", [*FLAGS, None])
+def test_it_refuses_what_training_refuses(missing: str | None, own: Path) -> None:
+    options = {key: value for key, value in FLAGS.items() if key != missing}
+    report, _ = check_data(str(own), options, QUIET, sheet=False)
+    if missing is None:
+        assert report["refused"] is None
+        dataset = open_dataset(f"folder:{own}", **options)
+        assert (dataset.spec.count, dataset.skipped) == (report["images"], report["failing"])
+        return
+    assert f"pass --{missing.replace('_', '-')}" in report["refused"]
+    with pytest.raises(UserError):
+        open_dataset(f"folder:{own}", **options)
+    assert f"--{missing.replace('_', '-')}" in report["flags"]
+
+
+def test_a_class_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "cat" / "a.png")
+    (tmp_path / "dog").mkdir()
+    (tmp_path / "dog" / "b.png").write_text("no image")
+    report, _ = check_data(str(tmp_path), {"skip_bad": True}, QUIET, sheet=False)
+    assert "dog' has no image that can be used" in report["refused"]
+    with pytest.raises(UserError, match="dog' has no image that can be used"):
+        open_dataset(f"folder:{tmp_path}", skip_bad=True)
+
+
+def test_the_command_prints_it_and_its_exit_code_says_whether_training_would_start(own: Path, tmp_path: Path) -> None:
+    output = gan_core("data", "check", own, expect=1)
+    assert "checking 63 files" in output
+    assert f"{own}/gold/notes.txt: not an image" in output
+    assert "would be refused: some files cannot be used" in output
+    flags = ("--skip-bad", "--image-size", 16, "--channels", 3, "--background", "gray", "--crop", "none")
+    output = gan_core("data", "check", own, *flags, "--out", tmp_path / "sheet.png", "--json")
+    report = json.loads(output[output.index("{") :].rpartition("}")[0] + "}")
+    assert report["refused"] is None
+    assert report["converted"][1:] == [
+        "5 with transparency are laid on gray",
+        "10 that are not square are squeezed",
+    ]
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert (sheet.format, sheet.mode) == ("PNG", "RGB")
+
+
+def test_other_data_sets_are_read_through_their_interface(tmp_path: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    report, sheet = check_data("digits", {}, QUIET, sheet=True)
+    labels, images = load_digits().target[:1500], load_digits().images[:1500]
+    train, test = report["parts"]
+    assert (train["rows"], test["rows"], train["images"]) == (1500, 297, {"images": "8 x 8 grey"})
+    assert train["classes"] == {str(digit): int((labels == digit).sum()) for digit in range(10)}
+    assert train["repeated"] == len(images) - len(np.unique(images.reshape(1500, -1), axis=0))
+    assert sheet is not None
+
+    for name in ("x", "y"):
+        for folder in ("A", "B"):
+            picture(tmp_path / folder / f"{name}.png", seed=len(folder))
+    report, sheet = check_data(f"pairs:{tmp_path}", {}, QUIET, sheet=True)
+    (part,) = report["parts"]
+    assert (part["table"], part["rows"], part["classes"], part["repeated"]) == ("pairs", 2, {}, 1)
+    assert part["images"] == {"a": "16 x 16 RGB", "b": "16 x 16 RGB"}
+
+
+def test_equal_digests_are_found_among_many() -> None:
+    random = np.random.default_rng(0)
+    digests = random.integers(0, 256, (5000, 16), dtype=np.uint8)
+    digests[:, 12:] = 0  # Trailing zeros are part of a digest.
+    digests[4000], digests[4999], digests[17] = digests[3], digests[3], digests[16]
+    digests[20, :8] = digests[21, :8]  # Half of a digest is none.
+    assert repeated(digests.tobytes()) == [[3, 4000, 4999], [16, 17]]
+    assert repeated(digests.tobytes(), {3, 4000, 17}) == []
+    assert repeated(b"") == []
+
+
+def test_the_processes_of_the_pool_give_the_same_and_end_with_it(tmp_path: Path) -> None:
+    for number in range(2100):
+        (tmp_path / f"{number:04d}.png").write_bytes(b"no image")
+    first = picture(tmp_path / "0000.png")
+    for number in (700, 2099):
+        shutil.copy(first, tmp_path / f"{number:04d}.png")
+    report, _ = check_data(str(tmp_path), {"skip_bad": True}, QUIET, sheet=False)
+    assert (report["images"], report["failing"], report["repeated"]) == (3, 2097, 2)
+    assert report["repeats"] == [[str(tmp_path / f"{number:04d}.png") for number in (0, 700, 2099)]]
+    assert report["failures"][-1] == "and 2077 more"
+
+
+def test_the_pool_keeps_the_order_and_reads_few_tasks_ahead() -> None:
+    taken: list[int] = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = in_processes(abs, tasks(), 2)
+    assert next(results) == 0
+    assert len(taken) <= 9
+    assert [*results] == list(range(1, 100))
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed() -> None:
+    code = (
+        "if __name__ == '__main__':\n"
+        "    from gan_core.data.pool import in_processes\n"
+        "    import time\n"
+        "    list(in_processes(time.sleep, [600, 600], 2))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    deadline = time.monotonic() + 30
+    while len(group(parent.pid)) < 3 and time.monotonic() < deadline:  # With the tracker of resources.
+        time.sleep(0.1)
+    assert len(group(parent.pid)) >= 3
+    time.sleep(1)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    while group(parent.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert group(parent.pid) == []
+
+
+def group(leader: int) -> list[int]:
+    """Returns the processes of a process group that have not ended."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["pid", "status"]):
+        try:
+            if os.getpgid(process.pid) == leader and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except ProcessLookupError:
+            continue
+    return found
