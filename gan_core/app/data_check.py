@@ -70,7 +70,7 @@ def _check_folder(request: DataRequest, console: Console, *, sheet: bool) -> tup
         "modes": dict(survey.modes.most_common()),
         "formats": dict(survey.kinds.most_common()),
         "classes": {name: survey.classes[number] for number, name in enumerate(classes)},
-        **repeats(survey.repeated(), [str(path) for path in files]),
+        **repeats(survey.repeated(), lambda number: str(files[number])),
         "failing": len(problems),
         "failures": lines(problems),
         **_training(request, survey, found, bool(problems)),

@@ -1,6 +1,6 @@
 """What a data set has in it, read through the interface of data sets."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -8,7 +8,7 @@ from PIL import Image
 from rich.console import Console
 
 from gan_core.app.contact_sheet import sheet_of_rows
-from gan_core.data.dataset import Dataset, Rows
+from gan_core.data.dataset import RESIDENT_BYTES, Dataset, Rows
 from gan_core.data.pixels import treatment
 from gan_core.data.survey import repeated
 from gan_core.game.data_spec import ImageField, LabelField
@@ -51,7 +51,7 @@ def check_rows(
                         for number in range(kind.classes)
                     },
                     "bytes": count * sum(kind.channels * kind.height * kind.width for kind in fields.values()),
-                    **repeats(repeated(digests), [f"row {number}" for number in range(count)]),
+                    **repeats(repeated(digests), lambda number: f"row {number}"),
                 }
             )
             if sheet and shown is None:
@@ -62,6 +62,7 @@ def check_rows(
         "failing": dataset.skipped,
         "failures": list(dataset.left_out),
         "converted": treatment(dataset.converted, options.get("background", "white"), options.get("crop", "centre")),
+        "resident": sum(part["bytes"] for part in parts if part["split"] == "train") <= RESIDENT_BYTES,
         "refused": None,
         "flags": f"--dataset {dataset.spec.name}",
     }
@@ -83,9 +84,9 @@ def _rows(rows: Rows, batches: Iterator[list[int]]) -> Iterator[bytes]:
             yield digest.digest()
 
 
-def repeats(groups: Sequence[Sequence[int]], names: Sequence[str]) -> Report:
+def repeats(groups: Sequence[Sequence[int]], name: Callable[[int], str]) -> Report:
     """Returns how many images repeat an earlier one, and the first groups of equal ones, by name."""
     return {
         "repeated": sum(len(group) - 1 for group in groups),
-        "repeats": [[names[number] for number in group[:SHOWN]] for group in groups[:SHOWN]],
+        "repeats": [[name(number) for number in group[:SHOWN]] for group in groups[:SHOWN]],
     }

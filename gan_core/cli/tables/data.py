@@ -26,6 +26,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
             yield from _part(part)
         if report["converted"]:
             yield "converted", ", ".join(report["converted"])
+        yield "memory", "resident" if report["resident"] else "streamed"
     else:
         yield from _folder(report)
     if report["failing"]:
@@ -45,8 +46,8 @@ def _folder(report: Report) -> Iterator[tuple[str, str]]:
     yield from _repeats(report)
     if report["size"]:
         yield "becomes", ", ".join([f"{report['size']} pixels", *report["converted"], *_enlarged(report)])
-        where = "resident in memory" if report["resident"] else "streamed from the files"
-        yield "memory", f"{where}: {_size(report['bytes'])} of pixels"
+        where = "resident" if report["resident"] else "streamed"
+        yield "memory", f"{where}, {_size(report['bytes'])} of pixels"
 
 
 def _enlarged(report: Report) -> list[str]:
