@@ -2,23 +2,27 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
-from gan_core.app.data_check import check_data
+from gan_core.app.data_check import check_data, named
 from gan_core.data.catalog import open_dataset
 from gan_core.data.pool import in_processes
 from gan_core.data.survey import repeated
 from gan_core.errors import UserError
+from gan_core.progress import progress
 from tests.conftest import gan_core
 from tests.evaluating import QUIET
 from tests.own_pictures import write_pictures
@@ -122,6 +126,28 @@ def test_other_data_sets_are_read_through_their_interface(tmp_path: Path) -> Non
     (part,) = report["parts"]
     assert (part["table"], part["rows"], part["classes"], part["repeated"]) == ("pairs", 2, {}, 1)
     assert part["images"] == {"a": "16 x 16 RGB", "b": "16 x 16 RGB"}
+
+
+def test_a_path_is_a_folder_of_images_unless_a_data_set_has_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("digits", "cats"):
+        (tmp_path / name).mkdir()
+    given = ("digits", "cats", str(tmp_path / "digits"), "folder:cats", "mnist")
+    assert [named(source) for source in given] == [
+        *("digits", "folder:cats", f"folder:{tmp_path}/digits", "folder:cats", "mnist")
+    ]
+
+
+def test_the_bar_shows_counts_and_the_time_left() -> None:
+    out = StringIO()
+    console = Console(file=out, force_terminal=True, width=100)
+    for number in progress(range(1234), 1234, "checking 1,234 files", console):
+        if number % 200 == 100:
+            time.sleep(0.3)  # Longer than the bar waits between two drawings.
+    drawn = out.getvalue()
+    assert re.search(r"checking 1,234 files .* [5-9]0\d/1234.*\d:\d\d:\d\d", drawn)
 
 
 def test_equal_digests_are_found_among_many() -> None:

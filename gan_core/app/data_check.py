@@ -17,6 +17,7 @@ from gan_core.data.folder_files import FolderFiles, lines, list_files
 from gan_core.data.pixels import CHANNELS, treatment
 from gan_core.data.source import DataRequest
 from gan_core.data.survey import Survey, surveyed
+from gan_core.plugins.find import DATASETS, find_plugins
 from gan_core.progress import progress
 
 
@@ -45,8 +46,9 @@ def check_data(
 
 
 def named(source: str) -> str:
-    """Returns the data set's name: a path to a folder, which has no name in front, is a folder of images."""
-    return f"folder:{source}" if Path(source).expanduser().is_dir() else source
+    """Returns the data set's name: a path to a folder that is no data set's name is a folder of images."""
+    known = any(source == plugin.name for plugin in find_plugins(DATASETS))
+    return f"folder:{source}" if not known and Path(source).expanduser().is_dir() else source
 
 
 def _check_folder(request: DataRequest, console: Console, *, sheet: bool) -> tuple[Report, Image.Image | None]:
