@@ -146,6 +146,10 @@ def test_a_killed_packing_goes_on_and_ends_with_the_same_bytes(
     assert digest(out) == digest(tmp_path / "whole.zip")
     assert not parts.exists()
 
+    parts.mkdir()  # As after a kill at the very end.
+    assert packed(f"folder:{own}", out, **FLAGS) == [f"{out} is complete from before"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own.zip", "whole.zip"]
+
 
 def test_parts_of_other_images_or_settings_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(8):

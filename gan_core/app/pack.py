@@ -8,7 +8,6 @@ what is in it: a part that is there is whole, and is not made again.
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
@@ -27,7 +26,7 @@ from gan_core.data.pixels import treatment
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.data_spec import ImageField, LabelField
 from gan_core.progress import progress
-from gan_core.runs.atomic import remove_unfinished, replacing
+from gan_core.runs.atomic import remove_unfinished, replacing, sync
 from gan_core.sampling.files import picture
 
 _PART = 256
@@ -49,12 +48,16 @@ def pack_dataset(name: str, split: str, options: Mapping[str, Any], out: Path, c
     Raises:
         UserError: The data set cannot be used, or its rows are not single square images.
     """
+    parts = out.with_name(f"{out.name}.parts")
     if os.path.lexists(out):
+        if parts.is_dir() and not any(parts.iterdir()):  # It was killed at the very end.
+            parts.rmdir()
+            yield f"{out} is complete from before"
+            return
         raise UserError(f"out: {str(out)!r} already exists. Remove it, or use another file")
     dataset = open_dataset(name, **options)
     image, labels = _fields(dataset, split)
     rows, count = dataset.read("images", split), dataset.splits[split]["images"]
-    parts = out.with_name(f"{out.name}.parts")
     parts.mkdir(parents=True, exist_ok=True)
     remove_unfinished(parts)
     fingerprint = rows.fingerprint
@@ -67,8 +70,13 @@ def pack_dataset(name: str, split: str, options: Mapping[str, Any], out: Path, c
     for _ in progress(_write_parts(rows, missing), left, f"packing {left:,} images", console):
         pass
     numbers = None if labels is None else rows.labels["labels"].tolist()
-    _join(paths, numbers, () if labels is None else labels.names, out, count, console)
-    shutil.rmtree(parts)
+    joined = parts / "joined"
+    _join(paths, numbers, () if labels is None else labels.names, joined, count, console)
+    for path in parts.iterdir():
+        if path != joined:
+            path.unlink()
+    joined.replace(out)
+    parts.rmdir()
     yield from _said(dataset, options, image, labels, count, out)
 
 
@@ -155,10 +163,11 @@ def _join(
     about: dict[str, Any] = {"labels": None if labels is None else [[_name(at), n] for at, n in enumerate(labels)]}
     if names:
         about["class_names"] = names  # Not part of StyleGAN's layout: its loader reads only the labels.
-    with replacing(out) as new, ZipFile(new, "w") as file:
-        for name, content in progress(members(), count, f"writing {out}", console):
+    with ZipFile(out, "w") as file:
+        for name, content in progress(members(), count, f"joining {len(paths):,} parts", console):
             file.writestr(_info(name), content)
         file.writestr(_info("dataset.json"), json.dumps(about))
+    sync(out)
 
 
 def _said(
