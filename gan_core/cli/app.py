@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gan_core.cli import check, compare, env, evaluate, plugins, runs, sample, train
+from gan_core.cli import check, compare, data, env, evaluate, plugins, runs, sample, train
 from gan_core.cli.flags import SectionedCommand
 from gan_core.errors import TrainingError, UserError
 from gan_core.garbage import collect_rarely
@@ -31,6 +31,7 @@ app.command("show")(plugins.show)
 app.command("check")(check.check)
 app.command("new")(plugins.new)
 app.command("env")(env.env)
+app.add_typer(data.app, name="data")
 
 
 @app.callback()
