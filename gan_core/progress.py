@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def progress(items: Iterable[T], total: int, what: str, console: Console) -> Iterator[T]:
-    """Yields the `total` items and shows how many are done."""
+    """Yields the `total` items and shows how many are done, and the time left."""
     if not console.is_terminal:
         console.print(what, soft_wrap=True)
         yield from items

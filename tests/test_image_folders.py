@@ -75,9 +75,9 @@ def too_large(folder: Path) -> str:
     return "bomb.png: Image size (3600000000 pixels) exceeds limit"
 
 
-def sixteen_bits(folder: Path) -> str:
-    Image.new("I;16", (16, 16)).save(folder / "deep.png")
-    return "deep.png: its mode is I;16; allowed: 1, L"
+def unbounded(folder: Path) -> str:
+    Image.new("F", (16, 16)).save(folder / "deep.tiff")
+    return "deep.tiff: its mode is F; allowed: 1, L"
 
 
 DAMAGES = [
@@ -91,7 +91,7 @@ DAMAGES = [
     empty,
     text,
     too_large,
-    sixteen_bits,
+    unbounded,
 ]
 
 

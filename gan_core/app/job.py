@@ -191,6 +191,7 @@ def run_metadata(job: Job, length: int, fingerprints: Mapping[str, str], acceler
         "variant_source": plugin.source,
         "data": described_data(job.dataset.spec, fingerprints),
         "skipped_files": job.dataset.skipped,
+        "converted_files": dict(job.dataset.converted),
         "processes": accelerator.num_processes,
         "device": describe_device(accelerator.device),
         "tf32": job.settings.tf32,

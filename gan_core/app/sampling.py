@@ -9,6 +9,7 @@ from gan_core.app.load import LoadedRun
 from gan_core.data.decoder import ImageColumn
 from gan_core.data.folder_files import SKIP, Problems, list_loose, stored_files
 from gan_core.data.image_table import ImageTable, usable
+from gan_core.data.pixels import Look
 from gan_core.data.residency import choose_residency
 from gan_core.data.source import DataRequest
 from gan_core.errors import UserError, did_you_mean
@@ -99,7 +100,9 @@ def _files(run: LoadedRun, field: str, source: str) -> tuple[dict[str, GivenRows
         files = list_loose(Path(path).expanduser(), problems)
         pictures = usable(stored_files(Path(path), files), problems, DataRequest(name=source))
         shape = run.data.image(field).shape
-        table = ImageTable(columns={field: ImageColumn(checked=pictures.checked, at=pictures.good, shape=shape)})
+        look = Look(background=run.settings.background, crop=run.settings.crop)
+        column = ImageColumn(checked=pictures.checked, at=pictures.good, shape=shape, look=look)
+        table = ImageTable(columns={field: column})
         rows = GivenRows(table.read(choose_residency("auto", table.size, None)), range(len(files)))
     except UserError as error:  # It names the setting of a training.
         raise UserError(f"from: {str(error).removeprefix('dataset: ').replace(SKIP, '')}") from None

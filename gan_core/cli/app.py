@@ -12,6 +12,7 @@ from gan_core.cli import (
     bench,
     check,
     compare,
+    data,
     env,
     evaluate,
     export,
@@ -53,6 +54,7 @@ app.add_typer(recipe_commands, name="recipes")
 app.command("check")(check.check)
 app.command("new")(plugins.new)
 app.command("env")(env.env)
+app.add_typer(data.app, name="data")
 
 
 @app.callback()

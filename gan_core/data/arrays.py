@@ -26,6 +26,7 @@ from gan_core.data.folder_files import Problems
 from gan_core.data.labels import numbered
 from gan_core.data.members import StoredMembers, stamp_of
 from gan_core.data.pictures import decode
+from gan_core.data.pixels import Look
 from gan_core.data.remembered import Arrays, Remembered
 from gan_core.data.residency import choose_residency
 from gan_core.data.source import DataRequest, DataSource
@@ -73,6 +74,7 @@ class ArrayImages:
     channels_first: bool
     shapes: dict[str, tuple[int, int, int]]
     fingerprint: str
+    look: Look
 
     def __len__(self) -> int:
         return self.array.shape[0]
@@ -86,7 +88,7 @@ class ArrayImages:
         image = image if self.channels_first else image.transpose(2, 0, 1)
         if (wanted := self.shapes["images"]) != image.shape:
             pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
-            image = decode(Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels), wanted)
+            image = decode(Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels), wanted, look=self.look)
         return {"images": image}
 
     def name(self, index: int) -> str:
@@ -207,7 +209,8 @@ def _dataset(
         layout=(height, width, channels),
         channels_first=first,
         shapes={"images": image.shape},
-        fingerprint=f"{_hash(path, array, member)} {image.shape}",
+        fingerprint=f"{_hash(path, array, member)} {image.shape} {request.look}",
+        look=request.look,
     )
     count = array.shape[0]
     residency = choose_residency(request.resident, count * int(np.prod(image.shape)), request.workers)
@@ -216,6 +219,7 @@ def _dataset(
         splits={"train": {"images": count}},
         read=lambda _table, _split: read_rows(decoder, labels, residency),
         residency=residency,
+        converted={"not square": count} if request.image_size and width != height else {},
     )
 
 

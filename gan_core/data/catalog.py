@@ -38,6 +38,20 @@ def open_dataset(name: str, **options: Any) -> Dataset:
     return replace(dataset, read=cache(dataset.read))  # Training, evaluation and samples read the same rows.
 
 
+def open_streamed(name: str, **options: Any) -> Dataset:
+    """Describes the data set `name`, whose images are not kept in memory where that is possible.
+
+    Args:
+        name: As for `open_dataset`.
+        options: As for `open_dataset`.
+
+    Raises:
+        UserError: As for `open_dataset`.
+    """
+    dataset = open_dataset(name, **options)
+    return dataset if dataset.residency is None else open_dataset(name, **options | {"resident": "no"})
+
+
 def load_source(name: str) -> tuple[Plugin, DataSource, str]:
     """Imports the plugin of a data set, and returns it with its object and with what follows the colon in `name`.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
+from rich.console import Console
 
 from gan_core.console import PlainConsole
 from gan_core.data.names import Names
@@ -37,8 +38,13 @@ class Checked:
     problems: dict[int, str]
 
 
-def check(stored: Stored) -> Checked:
-    """Reads and decodes every picture that was not checked before, or whose file has changed since."""
+def check(stored: Stored, console: Console | None = None) -> Checked:
+    """Reads and decodes every picture that was not checked before, or whose file has changed since.
+
+    Args:
+        stored: The pictures.
+        console: Where progress is shown; None shows that of more than 2,000 pictures on stderr.
+    """
     memory = Remembered("pictures", stored.place)
     headers = _known(stored, memory.load())
     if not _is_unknown(headers).any():
@@ -47,7 +53,7 @@ def check(stored: Stored) -> Checked:
         headers = _known(stored, memory.load())  # Another process may just have checked them.
         problems: dict[int, str] = {}
         numbers = np.flatnonzero(_is_unknown(headers)).tolist()
-        for at, found in zip(numbers, _examined(stored, numbers), strict=True):
+        for at, found in zip(numbers, _examined(stored, numbers, console), strict=True):
             if isinstance(found, str):
                 problems[at] = found
             else:
@@ -86,7 +92,7 @@ def _known(stored: Stored, remembered: Arrays) -> NDArray[Any]:
     return headers
 
 
-def _examined(stored: Stored, numbers: Sequence[int]) -> Iterator[tuple[Any, ...] | str]:
+def _examined(stored: Stored, numbers: Sequence[int], console: Console | None) -> Iterator[tuple[Any, ...] | str]:
     """Yields the header of each picture, or what is wrong with it, in order, and shows progress."""
 
     def attempt(at: int) -> tuple[Any, ...] | str:
@@ -104,7 +110,7 @@ def _examined(stored: Stored, numbers: Sequence[int]) -> Iterator[tuple[Any, ...
             for start in range(0, len(numbers), _AT_ONCE):
                 yield from pool.map(attempt, numbers[start : start + _AT_ONCE])
 
-    if len(numbers) <= _QUIET:
+    if console is None and len(numbers) <= _QUIET:
         return found()
     what = f"checking {len(numbers):,} images of {stored.place}, once"
-    return progress(found(), len(numbers), what, PlainConsole(stderr=True))
+    return progress(found(), len(numbers), what, console or PlainConsole(stderr=True))

@@ -51,6 +51,10 @@ class Dataset:
         splits: How many rows each table has in each split: `splits["test"]["images"]`. Every data set has "train".
         read: `read(table, split)` reads the rows of a table.
         skipped: How many files are left out, because they are not readable images.
+        left_out: The first of those files, and why: a line for each, and how many more there are.
+        converted: How many files have "16 bit" channels, which are scaled to 8, are "transparent" and are laid on a
+            colour, or are "not square" and are cropped or squeezed.
+        residency: Where images are kept; None if always in memory.
         channel: The data set from which each channel is taken, where images are stacked (Stacked-MNIST).
     """
 
@@ -59,6 +63,8 @@ class Dataset:
     read: Callable[[str, str], Rows]
     channel: "Dataset | None" = None
     skipped: int = 0
+    left_out: Sequence[str] = ()
+    converted: Mapping[str, int] = field(default_factory=dict)
     residency: Residency | None = None
 
     def table_of(self, name: str) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gan_core.data.checked import Checked
 from gan_core.data.pictures import Half, decode
+from gan_core.data.pixels import DEFAULT_LOOK, Look
 from gan_core.data.stored import Stored
 
 
@@ -47,12 +48,14 @@ class ImageColumn:
         at: The number of each row's picture, (N,) int64.
         shape: (C, H, W) to which they are decoded.
         half: The part of each picture that is the image.
+        look: How they are converted otherwise.
     """
 
     checked: Checked
     at: NDArray[np.int64]
     shape: tuple[int, int, int]
     half: Half = ""
+    look: Look = DEFAULT_LOOK
 
 
 class StoredImages:
@@ -62,8 +65,8 @@ class StoredImages:
         """Takes the pictures of each image field."""
         self.shapes = {name: column.shape for name, column in columns.items()}
         self.fingerprint = _fingerprint(columns)
-        self._columns: dict[str, tuple[Stored, NDArray[np.int64], Half]] = {
-            name: (column.checked.stored, column.at, column.half) for name, column in columns.items()
+        self._columns: dict[str, tuple[Stored, NDArray[np.int64], Half, Look]] = {
+            name: (column.checked.stored, column.at, column.half, column.look) for name, column in columns.items()
         }
 
     def __len__(self) -> int:
@@ -72,22 +75,22 @@ class StoredImages:
     def decode(self, index: int) -> dict[str, NDArray[np.uint8]]:
         """Reads and decodes the pictures of a row."""
         images = {}
-        for name, (stored, at, half) in self._columns.items():
+        for name, (stored, at, half, look) in self._columns.items():
             with stored.open(stored.read(int(at[index]))) as image:
-                images[name] = decode(image, self.shapes[name], half)
+                images[name] = decode(image, self.shapes[name], half, look)
         return images
 
     def name(self, index: int) -> str:
         """Returns the name of the first picture of a row."""
-        stored, at, _ = next(iter(self._columns.values()))
+        stored, at, *_ = next(iter(self._columns.values()))
         return stored.names[int(at[index])]
 
 
 def _fingerprint(columns: Mapping[str, ImageColumn]) -> str:
-    """Returns the sha256 of the encoded bytes of all pictures, by their hashes, and of what they are decoded to."""
+    """Returns the sha256 of the encoded bytes of all pictures, by their hashes, and of how they are decoded."""
     digest = hashlib.sha256()
     for name, column in columns.items():
-        digest.update(f"{name} {column.shape} {column.half} ".encode())
+        digest.update(f"{name} {column.shape} {column.half} {column.look} ".encode())
         digest.update(np.ascontiguousarray(column.checked.headers["digest"][column.at]).data)
     return digest.hexdigest()
 

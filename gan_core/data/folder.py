@@ -18,13 +18,13 @@ def open_folder(request: DataRequest) -> Dataset:
 
     Where the folder has the subfolders `train` and `test` and no other, they are splits, each with the same classes.
     Images that are not of one size need `image_size`: they are cropped to their centre and resized. Images that are not
-    all grey or all RGB need `channels`; transparent images are composited on white.
+    all grey or all RGB need `channels`; transparent images are composited on a colour.
 
     Raises:
         UserError: A file is not a readable image, a class is empty, or `image_size` or `channels` is needed.
     """
     root = Path(request.path).expanduser()
-    found = {split: list_files(folder) for split, folder in _splits(root).items()}
+    found = {split: list_files(folder) for split, folder in splits(root).items()}
     classes = [folder.name for folder in found["train"].classes]
     for split, files in found.items():
         if (names := [folder.name for folder in files.classes]) != classes:
@@ -50,7 +50,7 @@ def open_folder(request: DataRequest) -> Dataset:
     return labelled_dataset(request, pictures, parts)
 
 
-def _splits(root: Path) -> dict[str, Path]:
+def splits(root: Path) -> dict[str, Path]:
     """Returns the folder of each split."""
     try:
         folders = {path.name for path in root.iterdir() if not path.name.startswith(".")}

@@ -98,12 +98,14 @@ def stored_files(root: Path, files: Files) -> StoredFiles:
 
 def describe(problems: Problems, files: int) -> str:
     """Returns the error for problems among `files` files, with the first 20 of them."""
-    lines = [printable(f"{path}: {why}") for path, why in sorted(problems.items())]
-    more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
-    return (
-        f"dataset: {len(lines)} of {files} files cannot be used:\n  " + "\n  ".join(lines[:_SHOWN]) + more + "\n"
-        f"Mend or remove them{SKIP}"
-    )
+    listed = "".join(f"\n  {line}" for line in lines(problems))
+    return f"dataset: {len(problems)} of {files} files cannot be used:{listed}\nMend or remove them{SKIP}"
+
+
+def lines(problems: Problems) -> list[str]:
+    """Returns a line for each of the first 20 problems, and how many more there are."""
+    shown = [printable(f"{path}: {why}") for path, why in sorted(problems.items())[:_SHOWN]]
+    return shown + ([f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else [])
 
 
 def _below(folder: str, problems: Problems) -> Files:

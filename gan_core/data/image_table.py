@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,18 +13,16 @@ from torch import Tensor
 from gan_core.data.checked import Checked, check
 from gan_core.data.dataset import Dataset, Rows
 from gan_core.data.decoder import ImageColumn, StoredImages
-from gan_core.data.folder_files import Problems, describe
+from gan_core.data.folder_files import Problems, describe, lines
 from gan_core.data.labels import Labels
 from gan_core.data.pictures import Half
+from gan_core.data.pixels import CHANNELS
 from gan_core.data.residency import Residency, choose_residency
 from gan_core.data.source import DataRequest
 from gan_core.data.stored import Stored
 from gan_core.data.streaming import read_rows
 from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec, Field, ImageField, LabelField, Table
-
-# Channels of Pillow's modes; None where the user must choose.
-_CHANNELS = {"1": 1, "L": 1, "RGB": 3, "YCbCr": 3, "CMYK": 3, "LA": None, "P": None, "PA": None, "RGBA": None}
 
 Numbers = NDArray[np.int64]
 """The numbers of stored pictures, row by row."""
@@ -37,11 +36,15 @@ class Usable:
         checked: The pictures.
         good: The numbers of those that can be used.
         skipped: How many files are left out.
+        left_out: The first of them, and why, as in `Dataset`.
+        converted: How many are converted in which way, as in `Dataset`.
     """
 
     checked: Checked
     good: Numbers
     skipped: int
+    left_out: list[str]
+    converted: dict[str, int]
 
     def among(self, numbers: Numbers) -> Numbers:
         """Returns those of `numbers` that can be used, in the same order."""
@@ -61,11 +64,7 @@ def usable(stored: Stored, problems: Problems, request: DataRequest, *, side_by_
         UserError: There are problems, and `skip_bad` is off; or no picture is left.
     """
     checked = check(stored)
-    found, headers = dict(checked.problems), checked.headers
-    for mode in np.unique(headers["mode"]):
-        if mode and mode.decode() not in _CHANNELS:
-            why = f"its mode is {mode.decode()}; allowed: {', '.join(_CHANNELS)}"
-            found |= dict.fromkeys(np.flatnonzero(headers["mode"] == mode).tolist(), why)
+    found, headers = unusable(checked), checked.headers
     if side_by_side:
         for at in np.flatnonzero(headers["width"] % 2).tolist():
             width = headers["width"][at]
@@ -77,7 +76,29 @@ def usable(stored: Stored, problems: Problems, request: DataRequest, *, side_by_
     every = problems | {stored.names[at]: why for at, why in found.items()}
     if (every and not request.skip_bad) or not good.any():
         raise UserError(describe(every, int(good.sum()) + len(every)))
-    return Usable(checked, np.flatnonzero(good), len(every))
+    converted = conversions(headers[good], request, side_by_side=side_by_side)
+    return Usable(checked, np.flatnonzero(good), len(every), lines(every), converted)
+
+
+def unusable(checked: Checked) -> dict[int, str]:
+    """Returns which pictures cannot be used, by number, and why: they are damaged, or of a mode of unknown range."""
+    found, modes = dict(checked.problems), checked.headers["mode"]
+    for mode in np.unique(modes):
+        if mode and mode.decode() not in CHANNELS:
+            why = f"its mode is {mode.decode()}; allowed: {', '.join(CHANNELS)}"
+            found |= dict.fromkeys(np.flatnonzero(modes == mode).tolist(), why)
+    return found
+
+
+def conversions(headers: NDArray[Any], request: DataRequest, *, side_by_side: bool = False) -> dict[str, int]:
+    """Returns `Dataset.converted` of pictures with these headers."""
+    width = headers["width"] // 2 if side_by_side else headers["width"]
+    counted = {
+        "16 bit": int(headers["deep"].sum()),
+        "transparent": int(headers["transparent"].sum()),
+        "not square": 0 if request.image_size is None else int((width != headers["height"]).sum()),
+    }
+    return {kind: count for kind, count in counted.items() if count}
 
 
 def check_not_empty(root: Path | str, parts: Mapping[str, int]) -> None:
@@ -121,16 +142,16 @@ def common_field(checked: Checked, numbers: Numbers, request: DataRequest, half:
 def _common_channels(checked: Checked, numbers: Numbers) -> int:
     modes, names = checked.headers["mode"][numbers], checked.stored.names
     first = modes[0].decode()
-    of_mode = {mode: _CHANNELS[mode.decode()] for mode in np.unique(modes)}
-    odd = [mode for mode, channels in of_mode.items() if channels is None or channels != _CHANNELS[first]]
+    of_mode = {mode: CHANNELS[mode.decode()] for mode in np.unique(modes)}
+    odd = [mode for mode, channels in of_mode.items() if channels is None or channels != CHANNELS[first]]
     if odd:
         at = int(np.flatnonzero(np.isin(modes, odd))[0])
         what = f"has the mode {modes[at].decode()}" + (f", and {names[numbers[0]]} has {first}" if at else "")
         raise UserError(
             f"dataset: {names[numbers[at]]} {what}: pass --channels 1 (grey) or --channels 3 (RGB); "
-            "transparent images are composited on white"
+            "transparent images are composited on --background"
         )
-    return _CHANNELS[first] or 1
+    return CHANNELS[first] or 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +212,8 @@ def labelled_dataset(request: DataRequest, pictures: Usable, splits: Mapping[str
     tables = {}
     for split, part in splits.items():
         good = np.isin(part.numbers, pictures.good)
-        columns = {"images": ImageColumn(checked=pictures.checked, at=part.numbers[good], shape=shape)}
+        column = ImageColumn(checked=pictures.checked, at=part.numbers[good], shape=shape, look=request.look)
+        columns = {"images": column}
         if part.labels is None:
             tables[split] = {"images": ImageTable(columns=columns)}
             continue
@@ -201,16 +223,16 @@ def labelled_dataset(request: DataRequest, pictures: Usable, splits: Mapping[str
         )
         tables[split] = {"images": table}
     check_not_empty(request.path, {split: len(table["images"]) for split, table in tables.items()})
-    return image_dataset(request, tables, pictures.skipped)
+    return image_dataset(request, tables, pictures)
 
 
-def image_dataset(request: DataRequest, splits: Mapping[str, Mapping[str, ImageTable]], skipped: int) -> Dataset:
+def image_dataset(request: DataRequest, splits: Mapping[str, Mapping[str, ImageTable]], pictures: Usable) -> Dataset:
     """Returns the data set of tables of stored pictures.
 
     Args:
         request: What the settings say.
         splits: The tables by split and name.
-        skipped: How many files are left out.
+        pictures: What they were chosen from.
     """
     train = splits["train"]
     residency = choose_residency(request.resident, sum(table.size for table in train.values()), request.workers)
@@ -221,6 +243,8 @@ def image_dataset(request: DataRequest, splits: Mapping[str, Mapping[str, ImageT
         ),
         splits={split: {name: len(table) for name, table in tables.items()} for split, tables in splits.items()},
         read=lambda table, split: splits[split][table].read(residency),
-        skipped=skipped,
+        skipped=pictures.skipped,
+        left_out=pictures.left_out,
+        converted=pictures.converted,
         residency=residency,
     )

@@ -51,13 +51,15 @@ def open_pairs(request: DataRequest) -> Dataset:
     tables = {
         split: ImageTable(
             columns={
-                name: ImageColumn(checked=pictures.checked, at=at[name], shape=fields[name].shape, half=half)
+                name: ImageColumn(
+                    checked=pictures.checked, at=at[name], shape=fields[name].shape, half=half, look=request.look
+                )
                 for name, half in halves.items()
             }
         )
         for split, at in rows.items()
     }
-    return image_dataset(request, {split: {"pairs": table} for split, table in tables.items()}, pictures.skipped)
+    return image_dataset(request, {split: {"pairs": table} for split, table in tables.items()}, pictures)
 
 
 def _side_by_side(root: Path, problems: Problems) -> dict[str, Pairs]:

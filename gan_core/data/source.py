@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from gan_core.data.dataset import Dataset
+from gan_core.data.pixels import DEFAULT_LOOK, Crop, Look
 
 API = 1
 """Version of the interface of data sets that this gan_core supports."""
@@ -23,7 +24,9 @@ class DataRequest:
         data_dir: The folder of `--data-dir`, or None.
         image_size: Height and width in pixels to resize to; None keeps the data's own.
         channels: 1 converts to grey, 3 to RGB; None keeps the data's own.
-        skip_bad: Whether to leave out files that are not readable images, and count them in `Dataset.skipped`.
+        skip_bad: Whether to leave out files that are not readable images, and name them in `Dataset.left_out`.
+        background: The colour on which transparent images are laid.
+        crop: Whether images of other proportions are cropped at their centre or squeezed.
         resident: Whether images stay in memory ("yes"), are decoded each time ("no"), or as their size has it ("auto").
         workers: How many processes decode streamed images, for each process that trains; None: as there are cores.
         image_column: The column or kind of file that has the images, for data sets that have columns.
@@ -36,10 +39,17 @@ class DataRequest:
     image_size: int | None = None
     channels: int | None = None
     skip_bad: bool = False
+    background: str = DEFAULT_LOOK.background
+    crop: Crop = DEFAULT_LOOK.crop
     resident: Literal["auto", "yes", "no"] = "auto"
     workers: int | None = None
     image_column: str | None = None
     label_column: str | None = None
+
+    @property
+    def look(self) -> Look:
+        """How images are converted, beyond their size and colour."""
+        return Look(background=self.background, crop=self.crop)
 
     @classmethod
     def settings(cls) -> list[str]:

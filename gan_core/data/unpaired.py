@@ -48,13 +48,17 @@ def open_unpaired(request: DataRequest) -> Dataset:
     tables = {
         split: {
             field: ImageTable(
-                columns={field: ImageColumn(checked=pictures.checked, at=good[split, field], shape=shapes[field])}
+                columns={
+                    field: ImageColumn(
+                        checked=pictures.checked, at=good[split, field], shape=shapes[field], look=request.look
+                    )
+                }
             )
             for field in _DOMAINS
         }
         for split in splits
     }
-    return image_dataset(request, tables, pictures.skipped)
+    return image_dataset(request, tables, pictures)
 
 
 unpaired = DataSource(api=1, open=open_unpaired, path="PATH")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from gan_core.settings.flag import Flag
 
@@ -31,7 +31,11 @@ class Settings(BaseModel):
     mirror: Annotated[bool, Flag("data")] = False
     """Mirror half of the images from left to right, drawn anew in each epoch; all images of a row together."""
     skip_bad: Annotated[bool, Flag("data")] = False
-    """Leave out files of a folder that are not readable images, and count them in run.json."""
+    """Leave out files of a folder that are not readable images, name them, and count them in run.json."""
+    background: Annotated[str, Flag("data", "COLOUR")] = "white"
+    """The colour on which transparent images are laid: a name, such as gray, or #RRGGBB."""
+    crop: Annotated[Literal["centre", "none"], Flag("data")] = "centre"
+    """How images of other proportions become square: cropped at their centre, or squeezed (none)."""
     resident: Annotated[Literal["auto", "yes", "no"], Flag("data")] = "auto"
     """Keep all images in the memory of each process (yes), decode them each time they are shown (no), or the first up
     to 2 GiB (auto). The images are the same."""
@@ -143,6 +147,19 @@ class Settings(BaseModel):
     itself. Without it one less than its cores, from 1 to 8."""
     deadline: Annotated[float, Flag("machines", "SECONDS")] = Field(600.0, ge=1, le=86_400)
     """Seconds for which processes wait for each other; then they stop and name the one that is missing."""
+
+    @field_validator("background")
+    @classmethod
+    def _is_colour(cls, name: str) -> str:
+        from PIL import ImageColor  # Only where a colour is checked: commands that read no settings stay light.
+
+        try:
+            channels = len(ImageColor.getrgb(name))
+        except ValueError:
+            channels = 0
+        if channels != 3:
+            raise ValueError("a colour, such as gray or #RRGGBB")
+        return name
 
     @property
     def folder(self) -> Path:

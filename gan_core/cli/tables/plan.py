@@ -10,6 +10,8 @@ from torch import nn
 
 from gan_core.app.job import Job, check_evaluation, check_job
 from gan_core.console import printable
+from gan_core.data.dataset import Dataset
+from gan_core.data.pixels import treatment
 from gan_core.distributed.invariance import depends_on_processes, with_batchnorm
 from gan_core.distributed.launcher import started_processes
 from gan_core.game.data_spec import LabelField, Table
@@ -32,7 +34,7 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
         "options": changed_options(job.options),
         "settings": _origins(job),
         "data": f"{spec.name}: " + "; ".join(_table(name, table) for name, table in spec.tables.items()),
-        **({} if job.dataset.residency is None else {"images": str(job.dataset.residency)}),
+        **_images(job.dataset, settings),
         "networks": ", ".join(f"{name} {parameters(network):,}" for name, network in game.networks.items())
         + " parameters",
         "phases": ", ".join(
@@ -49,6 +51,16 @@ def plan_rows(job: Job, game: Game, length: int) -> dict[str, str]:
         f"{length // step_images:,} steps{schedule}",
         "folder": str(settings.folder),
     }
+
+
+def _images(dataset: Dataset, settings: Settings) -> dict[str, str]:
+    """Says where images are kept, and what is done with files that are no plain images of the right shape."""
+    rows = {} if dataset.residency is None else {"images": str(dataset.residency)}
+    if dataset.converted:
+        rows["converted"] = ", ".join(treatment(dataset.converted, settings.background, settings.crop))
+    if dataset.skipped:
+        rows["skipped"] = f"{dataset.skipped:,} files: " + "; ".join(dataset.left_out)
+    return rows
 
 
 def _origins(job: Job) -> str:
