@@ -266,7 +266,9 @@ def test_a_streamed_run_on_two_processes_that_one_resumes_is_the_resident_one(
     assert difference(weights(tmp_path / "run"), weights(resident_run)) < 1e-9
 
 
-@pytest.mark.parametrize("kind", ["folder", "zip", "hf", "webdataset"])
+@pytest.mark.parametrize(
+    "kind", ["folder", "zip", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("hf", "webdataset"))]
+)
 def test_a_streamed_run_that_is_resumed_is_the_resident_one_bit_for_bit(
     kind: str, boxes: dict[str, str], resident_run: Path, tmp_path: Path, train: Callable[..., str]
 ) -> None:
