@@ -14,6 +14,7 @@ from gan_core.data.names import Names
 from gan_core.errors import UserError
 from gan_core.testing.dataset_kit import dataset_checks_of
 from tests.boxes import BOXES, COUNT, LABELS, image, npy, npz, parquet, png, shards, zipped
+from tests.test_streaming import workers_of
 
 PIXELS = torch.from_numpy(np.stack([image(at).transpose(2, 0, 1) for at in range(COUNT)]))
 
@@ -39,6 +40,15 @@ def test_every_box_has_the_same_rows(kind: str, options: dict[str, object], tmp_
     assert torch.equal(rows["images"], PIXELS[[11, 0, 5]])
     if kind != "npy":
         assert rows["labels"].tolist() == [LABELS[11], LABELS[0], LABELS[5]]
+
+
+@pytest.mark.parametrize("kind", ["zip", "hf", "npy"])
+def test_workers_decode_every_box_without_torch(kind: str, tmp_path: Path) -> None:
+    rows = open_dataset(f"{kind}:{BOXES[kind](tmp_path)}", resident="no", workers=1).read("images", "train")
+    (batch,) = rows.batches([[5]])
+    assert torch.equal(batch["images"], PIXELS[[5]])
+    (worker,) = workers_of(rows)
+    assert not any("torch" in one.path for one in worker.memory_maps())
 
 
 @pytest.mark.parametrize("kind", BOXES)
@@ -253,3 +263,60 @@ def test_hf_parquet_is_what_the_library_reads(tmp_path: Path) -> None:
     theirs = load_dataset("parquet", data_files=str(path))["train"][7]
     (ours,) = open_dataset(f"hf:{path}").read("images", "train").batches([[7]])
     assert ours["images"][0].permute(1, 2, 0).tolist() == np.array(theirs["image"]).tolist()
+
+
+def odd_boxes(root: Path) -> list[str]:
+    """Writes a transparent, a deep and a wide picture in every kind of box, in this order; returns the data sets."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from webdataset import TarWriter
+
+    folder = root / "folder"
+    folder.mkdir()
+    Image.new("RGBA", (8, 8), (200, 100, 0, 51)).save(folder / "0.png")  # A fifth of it is opaque.
+    Image.fromarray(np.full((8, 8), 257 * 7, dtype=np.uint16)).save(folder / "1.png")
+    Image.fromarray(np.repeat(np.uint8([[0, 0, 200, 200, 200, 200, 0, 0]]), 4, axis=0)).save(folder / "2.png")
+    files = [path.read_bytes() for path in sorted(folder.iterdir())]
+    with zipfile.ZipFile(root / "a.zip", "w") as box, TarWriter(str(root / "a.tar")) as shard:
+        for at, content in enumerate(files):
+            box.writestr(f"{at}.png", content)
+            shard.write({"__key__": str(at), "png": content})
+    pq.write_table(pa.table({"image": [{"bytes": content, "path": None} for content in files]}), root / "a.parquet")
+    return [f"folder:{folder}", f"zip:{root}/a.zip", f"webdataset:{root}/a.tar", f"hf:{root}/a.parquet"]
+
+
+LOOKS: list[dict[str, object]] = [{}, {"background": "black"}, {"crop": "none"}]
+
+
+@pytest.mark.parametrize(
+    ("kept", "looks"), [({"resident": "yes"}, LOOKS), ({"resident": "no", "workers": 1}, LOOKS[1:2])]
+)
+def test_odd_pictures_are_converted_alike_in_every_box_and_in_workers(
+    kept: dict[str, object], looks: list[dict[str, object]], tmp_path: Path
+) -> None:
+    fingerprints: dict[str, set[str]] = {}
+    for name in odd_boxes(tmp_path):
+        for look in looks:
+            dataset = open_dataset(name, image_size=4, channels=3, **look, **kept)
+            assert dataset.converted == {"16 bit": 1, "transparent": 1, "not square": 1}
+            rows = dataset.read("images", "train")
+            ((glass, deep, wide),) = (batch["images"].int() for batch in rows.batches([[0, 1, 2]]))
+            expected = (40, 20, 0) if "background" in look else (244, 224, 204)
+            assert (glass - torch.tensor(expected).view(3, 1, 1)).abs().max() <= 1
+            assert deep.unique().tolist() == [7]
+            assert (wide[0, 0, 0] < 50) if "crop" in look else (wide == 200).all()
+            fingerprints.setdefault(str(look), set()).add(rows.fingerprint)
+    # The same in every box, and another one for each colour and crop: nothing computed from one is taken for another.
+    assert all(len(found) == 1 for found in fingerprints.values())
+    assert len(set.union(*fingerprints.values())) == len(looks)
+
+
+def test_an_array_is_squeezed_or_cropped_and_its_fingerprint_says_so(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.repeat(np.uint8([[[0, 0, 200, 200, 200, 200, 0, 0]]]), 4, axis=1))
+    found = {}
+    for crop in ("centre", "none"):
+        dataset = open_dataset(f"npy:{tmp_path}/a.npy", image_size=4, crop=crop)
+        assert dataset.converted == {"not square": 1}
+        (batch,) = (rows := dataset.read("images", "train")).batches([[0]])
+        found[rows.fingerprint] = batch["images"].float().mean().item()
+    assert list(found.values()) == [200, pytest.approx(100, abs=1)]

@@ -29,7 +29,7 @@ def files(kind: str, root: Path) -> str:
     kinds = {"folder": ["train/x", "train/y", "test/x", "test/y"], "unpaired": ["trainA", "trainB", "testA", "testB"]}
     for at, folder in enumerate(kinds.get(kind, ["train", "test"])):
         for number in range(5 - at):
-            picture(root / folder / f"{number}.png", (12, 8), seed=10 * at + number)
+            picture(root / folder / f"{number}.png", (24, 16), seed=10 * at + number)  # Larger than their headers.
     return f"{kind}:{root}"
 
 

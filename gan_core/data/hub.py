@@ -5,62 +5,23 @@ order.
 """
 
 import os
-from bisect import bisect_right
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gan_core.data.arrow import StoredArrow, arrow_table
 from gan_core.data.dataset import Dataset
 from gan_core.data.folder_files import Problems
 from gan_core.data.image_table import Part, labelled_dataset, usable
 from gan_core.data.labels import Labels, labels_of_rows
-from gan_core.data.members import stamp_of
 from gan_core.data.names import Names
 from gan_core.data.source import DataRequest, DataSource
-from gan_core.data.stored import Stored
 from gan_core.errors import UserError, did_you_mean
 from gan_core.game.data_spec import LabelField
 
 _IMAGES, _LABELS = ("image", "img", "images"), ("label", "labels", "class")
-
-
-class StoredArrow(Stored):
-    """The images of a column of Arrow files: their encoded bytes, or the paths of their files."""
-
-    def __init__(self, place: str, names: Names, files: list[tuple[str, int]], column: str) -> None:
-        """Takes the files, each with its number of rows."""
-        self.place, self.names, self.column = place, names, column
-        self.files = [path for path, _ in files]
-        self.ends = np.cumsum([count for _, count in files]).tolist()
-        stamps = np.array([stamp_of(Path(path)) for path, _ in files], dtype=np.int64).reshape(-1, 2)
-        self.stamps = stamps[np.repeat(np.arange(len(files)), [count for _, count in files])]
-        self._open: dict[int, Any] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves out the open files."""
-        return self.__dict__ | {"_open": {}}
-
-    def read(self, at: int) -> bytes:
-        """Returns the bytes of a row's image. Raises ValueError if it has none."""
-        number = bisect_right(self.ends, at)
-        if number not in self._open:
-            self._open[number] = arrow_table(self.files[number]).column(self.column)
-        found = self._open[number][at - (self.ends[number - 1] if number else 0)].as_py()
-        content, path = (found.get("bytes"), found.get("path")) if isinstance(found, dict) else (found, None)
-        if content is None and path is not None:
-            content = Path(path).read_bytes()
-        if not isinstance(content, bytes):
-            raise ValueError("has no image")  # noqa: TRY004 (the file is wrong, not the program)
-        return content
-
-
-def arrow_table(path: str) -> Any:
-    """Opens an Arrow file of the library's, mapped into memory."""
-    import pyarrow as pa
-
-    return pa.ipc.open_stream(pa.memory_map(path)).read_all()
 
 
 def open_hub(request: DataRequest) -> Dataset:
