@@ -187,7 +187,8 @@ assert not {"torch", "wandb", "matplotlib"} & set(sys.modules)
 for steps in (2, 3):
     run = gan_core.train("dcgan", steps=steps, batch=32, width=4, precision="fp64", threads=1, out=sys.argv[1])
 written = run.evaluate(samples=64, features="random", quiet=True)
-print("images", run.sample(4).shape[0], "evaluated", None if written is None else written["images_seen"])
+seen = None if written is None else written["images_seen"]
+sys.stdout.write(f"images {run.sample(4).shape[0]} evaluated {seen}\\n")  # In one piece: both processes write.
 """
 
 
