@@ -120,7 +120,7 @@ class Run:
             numbers = torch.tensor([class_number(sampler, str(label)) for label in asked])
             if len(numbers) != count:
                 raise UserError(f"labels: {len(numbers)} are given for {count} samples. Give one for each")
-        with undisturbed(), arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
+        with undisturbed(), arithmetic(**settings.arithmetic):
             sampler.prepare()
             return torch.cat(list(drawn_blocks(sampler, numbers, range(blocks))))[:count]
 

@@ -74,12 +74,7 @@ def evaluate_run(
         accelerator = join_world(rendezvous, precision=settings.precision, threads=settings.threads)
         heard = console if accelerator.is_main_process else Console(quiet=True)
         try:
-            flags = arithmetic(
-                tf32=settings.tf32,
-                deterministic=settings.deterministic,
-                fast_convolutions=settings.fast_convolutions,
-            )
-            with rendezvous.telling(), flags:
+            with rendezvous.telling(), arithmetic(**settings.arithmetic):
                 return _evaluate(run, checkpoint, request, drawn_with, loaded, accelerator, heard)
         finally:
             leave_world(accelerator)

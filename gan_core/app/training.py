@@ -90,11 +90,7 @@ def _join(
     try:
         heard = console if accelerator.is_main_process else Console(quiet=True)
         # After `join_world`: accelerate sets such flags too.
-        flags = arithmetic(
-            tf32=settings.tf32,
-            deterministic=settings.deterministic,
-            fast_convolutions=settings.fast_convolutions,
-        )
+        flags = arithmetic(**settings.arithmetic)
         with rendezvous.telling(), ExitStack() as locks, flags:
             rendezvous.from_main("lock", partial(_lock, RunFolder(settings.folder), locks))
             return _run(job, allowed, accelerator, rendezvous, heard, show_plan, more, locks)

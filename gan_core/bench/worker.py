@@ -130,7 +130,7 @@ def _parts(run: _Run, request: Request) -> Answer:
     run.train(request.folder / "run", steps, steps, observer)
     settings, traffic = run.job.settings, observer.traffic
     precision = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(settings.precision, dtype_of(settings.precision))
-    with arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
+    with arithmetic(**settings.arithmetic):
         peaks = peak(run.device, precision) if started_processes() == 1 else {}
     return {
         "step": observer.total / request.window,
@@ -159,7 +159,7 @@ def _gradient_bytes(run: _Run) -> float:
 def _plain(source: Source, run: _Run, request: Request) -> Answer:
     settings = run.job.settings
     torch.set_num_threads(threads_of_process(settings.threads))
-    with arithmetic(tf32=settings.tf32, deterministic=settings.deterministic):
+    with arithmetic(**settings.arithmetic):
         real = _real(source, run)
         loop = plain.PlainLoop(
             run.game, settings.batch, run.job.length(run.step_images), run.device, dtype_of(settings.precision)

@@ -98,11 +98,7 @@ def sample(
         )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with arithmetic(
-            tf32=loaded.settings.tf32,
-            deterministic=loaded.settings.deterministic,
-            fast_convolutions=loaded.settings.fast_convolutions,
-        ):
+        with arithmetic(**loaded.settings.arithmetic):
             if interpolate:
                 classes = sampler.classes if label is None else 0
                 total = count or (classes if 0 < classes <= MOST_PAIRS else 8)

@@ -42,7 +42,7 @@ def interpolation(root: Path) -> str:
     sampler = run.sampler(0)
     rows = min(sampler.classes or 8, _ROWS)
     try:
-        with arithmetic(tf32=run.settings.tf32, deterministic=run.settings.deterministic):
+        with arithmetic(**run.settings.arithmetic):
             return data_uri(interpolation_grid(sampler, rows, _STEPS))
     except UserError:
         raise

@@ -162,6 +162,11 @@ class Settings(BaseModel):
         return name
 
     @property
+    def arithmetic(self) -> dict[str, bool]:
+        """The arguments of `gan_core.precision.arithmetic`: how whatever is computed with a run is computed."""
+        return {key: getattr(self, key) for key in ("tf32", "deterministic", "fast_convolutions")}
+
+    @property
     def folder(self) -> Path:
         """The run's folder."""
         return self.out or Path("runs") / f"{_plain(self.variant)}-{_plain(self.dataset)}"
