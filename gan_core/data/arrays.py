@@ -26,10 +26,10 @@ from gan_core.data.labels import numbered
 from gan_core.data.members import StoredMembers, stamp_of
 from gan_core.data.remembered import Arrays, Remembered
 from gan_core.data.residency import choose_residency
-from gan_core.data.source import DataRequest, DataSource
+from gan_core.data.source import DataRequest, DataSource, check_column
 from gan_core.data.streaming import read_rows
 from gan_core.data.zips import zip_members
-from gan_core.errors import UserError, did_you_mean
+from gan_core.errors import UserError
 from gan_core.game.data_spec import DataSpec, Field, ImageField, LabelField, Table
 from gan_core.progress import progress
 
@@ -93,9 +93,7 @@ def _column(
     """Returns the name of the array that is asked for, or of the usual one that is there."""
     names = list(there)
     if asked is not None:
-        if asked not in names:
-            hint = did_you_mean(asked, names)
-            raise UserError(f"{key}: {str(path)!r} has no array {asked!r}.{hint} Allowed: {', '.join(names)}")
+        check_column(key, asked, names, "array", path)
         return asked
     found = next((name for name in usual if name in names), None)
     if found is None and needed:

@@ -17,8 +17,8 @@ from gan_core.data.folder_files import Problems
 from gan_core.data.image_table import Part, labelled_dataset, usable
 from gan_core.data.labels import Labels, labels_of_rows
 from gan_core.data.names import Names
-from gan_core.data.source import DataRequest, DataSource
-from gan_core.errors import UserError, did_you_mean
+from gan_core.data.source import DataRequest, DataSource, check_column
+from gan_core.errors import UserError
 from gan_core.game.data_spec import LabelField
 
 _IMAGES, _LABELS = ("image", "img", "images"), ("label", "labels", "class")
@@ -103,9 +103,7 @@ def _column(
     """Returns the column that is asked for, else the first of its kind, else one with a usual name."""
     names = list(features)
     if asked is not None:
-        if asked not in names:
-            hint = did_you_mean(asked, names)
-            raise UserError(f"{key}: {request.path!r} has no column {asked!r}.{hint} Allowed: {', '.join(names)}")
+        check_column(key, asked, names, "column", request.path)
         return asked
     of_kind = [name for name in names if type(features[name]).__name__ == kind]
     return next(iter(of_kind), next((name for name in usual if name in names), None))

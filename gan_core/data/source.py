@@ -1,6 +1,6 @@
 """The interface of data set plugins."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from gan_core.data.dataset import Dataset
 from gan_core.data.pixels import DEFAULT_LOOK, Crop, Look
+from gan_core.errors import UserError, did_you_mean
 
 API = 1
 """Version of the interface of data sets that this gan_core supports."""
@@ -64,6 +65,24 @@ class DataRequest:
 
 COLUMNS = ("image_column", "label_column")
 """The settings that only data sets with columns take."""
+
+
+def check_column(key: str, asked: str, names: Sequence[str], kind: str, place: object) -> None:
+    """Checks that a data set has the column that a setting names.
+
+    Args:
+        key: The setting, of `COLUMNS`.
+        asked: Its value.
+        names: The columns that there are.
+        kind: What the data set calls them: "column" or "array".
+        place: Where it is.
+
+    Raises:
+        UserError: It has no such column.
+    """
+    if asked not in names:
+        hint = did_you_mean(asked, names)
+        raise UserError(f"{key}: {str(place)!r} has no {kind} {asked!r}.{hint} Allowed: {', '.join(names)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

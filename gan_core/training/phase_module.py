@@ -4,7 +4,7 @@ An update is one forward and one backward of one module. This avoids the known p
 one: inside a loss, all networks are plain modules that can be called in any way, also for double backward.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import torch
@@ -75,9 +75,7 @@ class PhaseModule(nn.Module):
 
     def freeze_others(self) -> None:
         """Unfreezes the phase's parameters and freezes all others of the game."""
-        for parameter, wanted in self._wanted:
-            if parameter.requires_grad is not wanted:
-                parameter.requires_grad_(wanted)
+        require_gradients(self._wanted)
 
     @tf32_restored()
     def find_unused(self, batch: Batch) -> None:
@@ -101,6 +99,13 @@ class PhaseModule(nn.Module):
                 f"phase {self.phase.name!r} trains no parameter of {', '.join(self.phase.trains)}: its terms "
                 "depend on none of them"
             )
+
+
+def require_gradients(wanted: Iterable[tuple[nn.Parameter, bool]]) -> None:
+    """Says of each parameter whether it requires a gradient; most do already as they should, and a look is cheap."""
+    for parameter, needed in wanted:
+        if parameter.requires_grad is not needed:
+            parameter.requires_grad_(needed)
 
 
 def _described(value: object) -> str:

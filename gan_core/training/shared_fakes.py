@@ -11,7 +11,7 @@ from gan_core.errors import UserError
 from gan_core.game.batch import Batch
 from gan_core.game.phase import Networks, Phase
 from gan_core.row_randomness import Draws, LayerRandomness, layers_draw
-from gan_core.training.phase_module import PhaseModule
+from gan_core.training.phase_module import PhaseModule, require_gradients
 
 MakeFake = Callable[[Networks, Batch], Mapping[str, Tensor]]
 
@@ -68,9 +68,7 @@ class _Maker:
         return frozenset(m.phase.name for m in modules if reached.intersection(map(id, m.trained)))
 
     def __call__(self, batch: MicroBatch, autocast: Callable[[], AbstractContextManager[None]]) -> None:
-        for parameter, wanted in self.wanted:
-            if parameter.requires_grad is not wanted:
-                parameter.requires_grad_(wanted)
+        require_gradients(self.wanted)
         with autocast(), layers_draw(LayerRandomness(batch.made.draws)):
             fakes = self.make(self.networks, batch)
         if not isinstance(fakes, Mapping) or not all(isinstance(fake, Tensor) for fake in fakes.values()):
