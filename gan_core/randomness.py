@@ -39,10 +39,15 @@ class Streams:
         # torch's CPU generator uses only 32 bits of its seed.
         words = struct.pack("<QQQQ", self.seed, _number(stream), position, part)
         seed = int.from_bytes(hashlib.blake2b(words, digest_size=4).digest(), "little")
-        if torch.accelerator.is_available():
+        if _accelerated():
             torch.manual_seed(seed)
         else:  # It would also store the seed, with a traceback, for GPUs that a build for CUDA may find later.
             torch.default_generator.manual_seed(seed)
+
+
+@cache
+def _accelerated() -> bool:
+    return torch.accelerator.is_available()
 
 
 @cache

@@ -2,7 +2,7 @@
 
 It has no accelerate, averages, checks, logging or checkpoints. Each update draws its inputs, computes the loss, calls
 `backward` and `step`, and reads every term with `.item()`. Fakes are made once where phases share a batch, and detached
-for phases that train no generator. All images are decoded before it starts.
+for phases that train no generator. No file is read while it runs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,8 +11,10 @@ from itertools import chain
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import Compose, Normalize, ToTensor
 
 from gan_core.distributed.collectives import Collectives
 from gan_core.game.batch import Batch, Moment
@@ -27,12 +29,33 @@ Real = Mapping[str, Tensor]
 """Rows by field: images (B, C, H, W) in [-1, 1] and labels (B,) int64."""
 
 
+class Pictures(Dataset[Real]):
+    """A table whose images are in memory as bytes, and are transformed one by one, as those of torchvision are."""
+
+    def __init__(self, columns: Real) -> None:
+        """Stores the columns; images (N, C, H, W) in [-1, 1]."""
+        self.columns = {name: _bytes(column) if column.dim() == 4 else column for name, column in columns.items()}
+        self.transform = Compose([ToTensor(), Normalize(0.5, 0.5)])
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, at: int) -> Real:
+        """Returns a row: images (C, H, W) float32 in [-1, 1]."""
+        rows = ((name, column[at]) for name, column in self.columns.items())
+        return {n: self.transform(Image.fromarray(row)) if isinstance(row, np.ndarray) else row for n, row in rows}
+
+
+def _bytes(images: Tensor) -> np.ndarray:
+    array: np.ndarray = images.add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    return array[..., 0] if array.shape[-1] == 1 else array
+
+
 def loader(columns: Real, batch: int) -> Iterator[Real]:
     """Yields shuffled batches of a table through torch's DataLoader, without end."""
-    batches = DataLoader(TensorDataset(*columns.values()), batch, shuffle=True, drop_last=True)
+    batches = DataLoader(Pictures(columns), batch, shuffle=True, drop_last=True)
     while True:
-        for rows in batches:
-            yield dict(zip(columns, rows, strict=True))
+        yield from batches
 
 
 def tensor(columns: Real, batch: int) -> Iterator[Real]:
@@ -80,7 +103,7 @@ class PlainLoop:
         seen = self.steps * self.batch * self.game.batches_per_step
         draws = Draws(Streams(self.steps), phase.name, seen, slice(0, self.batch))
         batch = Batch(
-            real={name: column.to(self.device) for name, column in real.items()},
+            real={name: self._place(column) for name, column in real.items()},
             inputs={name: self._place(value) for name, value in inputs.items()},
             random=UpdateRandomness(draws, self.device, self.dtype),
             moment=Moment(images_seen=seen, progress=min(1.0, seen / self.length), batch=self.batch),

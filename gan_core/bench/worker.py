@@ -159,7 +159,8 @@ def _gradient_bytes(run: _Run) -> float:
 def _plain(source: Source, run: _Run, request: Request) -> Answer:
     settings = run.job.settings
     torch.set_num_threads(threads_of_process(settings.threads))
-    with arithmetic(**settings.arithmetic):
+    # The plain loop has torch's own convolutions, as a hand-written one has.
+    with arithmetic(**settings.arithmetic | {"fast_convolutions": False}):
         real = _real(source, run)
         loop = plain.PlainLoop(
             run.game, settings.batch, run.job.length(run.step_images), run.device, dtype_of(settings.precision)

@@ -46,8 +46,9 @@ def logistic_terms(logits_real: Tensor, logits_fake: Tensor, smoothing: float = 
         The scalar means over the batch "real" and "fake", and, detached, the mean probabilities "D(real)" and
         "D(fake)" in [0, 1].
     """
+    real = F.softplus(-logits_real)
     return {
-        "real": precise_mean(F.softplus(-logits_real) + smoothing * logits_real),
+        "real": precise_mean(real + smoothing * logits_real if smoothing else real),
         "fake": precise_mean(F.softplus(logits_fake)),
         "D(real)": precise_mean(logits_real.detach().sigmoid()),
         "D(fake)": precise_mean(logits_fake.detach().sigmoid()),
@@ -70,6 +71,8 @@ class Logistic:
     def discriminator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:
         """`logistic_terms`, times the weight. D is called once for real and once for generated images."""
         terms = logistic_terms(D(real), D(fake), self.smoothing)
+        if self.weight == 1:
+            return terms
         return {**terms, "real": self.weight * terms["real"], "fake": self.weight * terms["fake"]}
 
     def generator(self, D: Discriminator, real: Tensor, fake: Tensor) -> Terms:

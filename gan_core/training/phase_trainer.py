@@ -96,8 +96,9 @@ class PhaseTrainer:
         scaled, after = self.accelerator.scaler is not None, self.phase.after
         before = None if self.snapshot is None else self.snapshot(weights=scaled and after is not None)
         reduction = self._reduction
-        reduction.finite.fill_(True)
-        reduction.parameters = 0
+        if reduction.group is not None:  # Without other processes, nothing changes it.
+            reduction.finite = torch.ones_like(reduction.finite)
+            reduction.parameters = 0
         tune = self.phase.tune
         self.optimizer.begin(images_seen, {} if tune is None else tune(micro_batches[-1].moment))
         parts = []
@@ -112,10 +113,10 @@ class PhaseTrainer:
         self._check_reached()
         terms = parts[0] if len(parts) == 1 else _means(parts)
         terms["gradient norm"] = norm = self._gradient_norm()
-        finite = norm.isfinite()
+        finite = reduction.finite if before is None else norm.isfinite()  # Needed only where an update may be skipped.
         if before is not None and not scaled and not finite:
             before.restore(finite)
-            return Update(terms=terms, finite=reduction.finite.clone(), skipped=True)
+            return Update(terms=terms, finite=reduction.finite, skipped=True)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.plain.trained, self.clip_norm, norm)
         self.optimizer.step(finite)
@@ -126,9 +127,9 @@ class PhaseTrainer:
                 more = after(self.plain.by_name, reduced, batch) or {}
             terms = {**{name: term.detach().reshape(()) for name, term in more.items()}, **terms}
         if before is None or not scaled:
-            return Update(terms=terms, finite=reduction.finite.clone())
+            return Update(terms=terms, finite=reduction.finite)
         before.restore(finite)
-        return Update(terms=terms, finite=reduction.finite.clone(), skipped=~finite)
+        return Update(terms=terms, finite=reduction.finite, skipped=~finite)
 
     def _backward(self, total: Tensor) -> None:
         scaler = self.accelerator.scaler
@@ -136,9 +137,7 @@ class PhaseTrainer:
 
     def _check_reached(self) -> None:
         """Checks that the backward pass has reached every parameter: for the others, the processes wait in vain."""
-        if not isinstance(self.module, DistributedDataParallel) or self._reduction.parameters == len(
-            self.plain.trained
-        ):
+        if self._reduction.group is None or self._reduction.parameters == len(self.plain.trained):
             return
         names = {id(p): f"{n}.{key}" for n, net in self.plain.networks.items() for key, p in net.named_parameters()}
         # With micro-batches, a gradient may be that of an earlier one.
@@ -181,6 +180,6 @@ class _Reduction:
 def _all_reduce(state: _Reduction, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     """Averages gradients over all processes of the group, and records them."""
     assert state.group is not None
-    state.finite &= bucket.buffer().isfinite().all()
+    state.finite = state.finite & bucket.buffer().isfinite().all()
     state.parameters += len(bucket.parameters())
     return allreduce_hook(state.group, bucket)
