@@ -41,6 +41,7 @@ from gan_core.runs.resume import move_away
 from gan_core.sampling.files import sample_grid
 from gan_core.sampling.given import GivenRows, given_count, given_rows, output_named, samples_of
 from gan_core.training.batch_source import BatchSource
+from gan_core.training.compiled import compiled
 from gan_core.training.loop import Status, Training, train
 from gan_core.training.observer import Observer
 from gan_core.training.state import TrainingState
@@ -112,7 +113,7 @@ def _run(
 ) -> Status:
     settings, folder = job.settings, RunFolder(job.settings.folder)
     console.print(Text.assemble(("processes", "bold"), "  ", printable(describe(accelerator))), soft_wrap=True)
-    game = job.build()
+    game = compiled(job.build(), accelerator.device) if settings.compile else job.build()
     check_evaluation(job, game)
     tables = read_tables(job, accelerator)
     fingerprints = {name: rows.fingerprint for name, rows in tables.items()}

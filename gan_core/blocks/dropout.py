@@ -36,16 +36,33 @@ class Dropout(nn.Module):
         """
         if not (self.training if dropping is None else dropping) or not self.p:
             return x
-        random = layer_randomness()
-        if random is None:
+        # A compiled graph draws while it runs, not while it is compiled.
+        draw = _row_bits if torch.compiler.is_compiling() else _bits
+        if not torch.compiler.is_compiling() and layer_randomness() is None:
             return F.dropout(x, self.p, training=True)
         # One byte is enough for multiples of 2^-8, such as 1/2.
-        dtype, values = (np.int8, 2**8) if (self.p * 2**8).is_integer() else (np.int16, 2**16)
+        dtype, values = (torch.int8, 2**8) if (self.p * 2**8).is_integer() else (torch.int16, 2**16)
         dropped = round(self.p * values)
-        bits = to_device(random.bits(len(x), tuple(x.shape[1:]), dtype), x.device)
-        mask = (bits >= dropped - values // 2).to(torch.promote_types(x.dtype, torch.float32))
+        mask = (draw(x, dtype) >= dropped - values // 2).to(torch.promote_types(x.dtype, torch.float32))
         return (x * mask.mul_(values / (values - dropped))).to(x.dtype)
 
     def extra_repr(self) -> str:
         """Returns the probability, for `print(network)`."""
         return f"p={self.p}"
+
+
+def _bits(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns uniformly distributed integers of the shape of x, on its device, from what layers draw from now."""
+    random = layer_randomness()
+    assert random is not None
+    return to_device(random.bits(len(x), tuple(x.shape[1:]), np.int8 if dtype == torch.int8 else np.int16), x.device)
+
+
+_row_bits = torch.library.custom_op(
+    "gan_core::row_bits", _bits, mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,)
+)
+
+
+@_row_bits.register_fake
+def _(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.empty_like(x, dtype=dtype, memory_format=torch.contiguous_format)

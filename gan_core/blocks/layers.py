@@ -6,7 +6,7 @@ published Keras programs can be reproduced exactly. Shapes are given without the
 
 from collections import OrderedDict
 from math import prod
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -42,18 +42,20 @@ class Conv(Layer):
     """A 2D convolution, (C, H, W) -> (channels, H', W').
 
     With padding "same", H' = ceil(H / stride). If the padding is odd, the extra pixel is on the right and at the
-    bottom, as in TensorFlow. With "valid" there is no padding.
+    bottom, as in TensorFlow. With "valid" there is no padding. A number adds so many zeros at each side, as in torch:
+    H' = floor((H + 2 · padding - kernel) / stride) + 1.
     """
 
     channels: int = Field(ge=1)
     kernel: int = Field(ge=1)
     stride: int = Field(1, ge=1)
-    padding: Literal["same", "valid"] = "same"
+    padding: Literal["same", "valid"] | Annotated[int, Field(ge=0)] = "same"
     bias: bool = True
 
     def build(self, shape: Shape) -> nn.Module:
-        convolution = Conv2d(shape[0], self.channels, self.kernel, self.stride, bias=self.bias)
-        if self.padding == "valid":
+        padding = self.padding if isinstance(self.padding, int) else 0
+        convolution = Conv2d(shape[0], self.channels, self.kernel, self.stride, padding, bias=self.bias)
+        if self.padding != "same":
             return convolution
         (top, bottom), (left, right) = (self._pad(side) for side in shape[1:])
         convolution.pads = (left, right, top, bottom)

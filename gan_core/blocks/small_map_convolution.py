@@ -41,9 +41,8 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, out_channels, H', W') for x of (B, in_channels, H, W)."""
-        padded = F.pad(x, self.pads) if any(self.pads) else x
         if not _suitable(x, self):
-            return super().forward(padded)
+            return self._by_torch(x)
         w, (k, _), (s, _), p = self.weight, self.kernel_size, self.stride, int(self.padding[0])
         height, width = x.shape[2:]
         left, right, top, bottom = (p + pad for pad in self.pads)
@@ -53,14 +52,21 @@ class Conv2d(nn.Conv2d):
         if (height, width) == (k, k) and not top + bottom + left + right:
             y = (x.flatten(1) @ w.flatten(1).T)[:, :, None, None]
         elif w.shape[1] == 1 and len(w) > k * k:
-            y = (w.flatten(1) @ F.unfold(padded, k, padding=p, stride=s)).unflatten(2, out)
+            y = (w.flatten(1) @ F.unfold(F.pad(x, self.pads), k, padding=p, stride=s)).unflatten(2, out)
         elif left == top and _faster(prod(out) * w.numel(), len(x), w.shape[1] * s * s, len(w), *small):
             x = F.pixel_unshuffle(F.pad(x, (0, -width % s, 0, -height % s)), s)
             w = F.pixel_unshuffle(F.pad(w, (front, back, front, back)), s)
             y = _by_frequency(x, w.transpose(0, 1), *small[2:])
         else:
-            return super().forward(padded)
+            return self._by_torch(x)
         return y if self.bias is None else y + self.bias[:, None, None]
+
+    def _by_torch(self, x: Tensor) -> Tensor:
+        if not any(self.pads):
+            return super().forward(x)
+        if len({*self.pads}) == 1:  # Without a padded copy.
+            return F.conv2d(x, self.weight, self.bias, self.stride, self.pads[0], self.dilation, self.groups)
+        return super().forward(F.pad(x, self.pads))
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):

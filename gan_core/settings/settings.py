@@ -70,6 +70,9 @@ class Settings(BaseModel):
     fast_convolutions: Annotated[bool, Flag("optimisation")] = True
     """On CPUs compute convolutions of small maps by matrix products where the layers' shapes suit it; it changes their
     last digits."""
+    compile: Annotated[bool, Flag("optimisation")] = False
+    """Compile each phase with torch.compile, on NVIDIA GPUs with CUDA graphs. It takes minutes before the first step,
+    changes last digits, and refuses phases that are not one graph, such as those with a gradient penalty."""
     batchnorm: Annotated[Literal["global", "local"], Flag("optimisation")] = "global"
     """Batch normalisation over the global batch, the same on any number of processes, or over each process's share."""
     clip_norm: Annotated[float | None, Flag("optimisation")] = Field(None, gt=0)

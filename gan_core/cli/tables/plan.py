@@ -99,6 +99,8 @@ def _precision(settings: Settings) -> str:
         said.append("TF32 except in penalties" if settings.tf32 else "no TF32")
     if settings.deterministic:
         said.append("deterministic algorithms")
+    if settings.compile:
+        said.append("compiled")
     return ", ".join([*said, f"{settings.batchnorm} batch normalisation"])
 
 
