@@ -18,7 +18,7 @@ class Decoder(Protocol):
     """The images of a table, each row made when it is asked for.
 
     It is sent to worker processes without pickle, so it is a dataclass whose class can be imported, of plain values and
-    arrays: see `gan_core.data.sent`. There, its arrays are read-only. Workers start faster if its module does not import
+    arrays: see `gan_core.data.sent`. Its arrays are read-only there. Workers start faster if its module imports no
     torch.
     """
 
