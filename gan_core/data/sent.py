@@ -91,7 +91,7 @@ class _Encoder:
             raise TypeError(f"{where} is an array of {value.dtype}")
         plain = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
         kind = "array" if type(value) is np.ndarray else "scalar"
-        return {kind: [value.dtype.str, list(value.shape), *self._part(value, memoryview(plain))]}
+        return {kind: [value.dtype.str, list(value.shape), *self._part(value, plain.data)]}
 
     def _part(self, value: Any, content: memoryview) -> list[int]:
         """Returns the offset and the size of an array's bytes; what several fields share is kept once."""
