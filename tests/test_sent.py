@@ -49,7 +49,7 @@ class Sneaky:
 
 
 def sent(value: Any) -> Any:
-    return decode(memoryview(b"".join(encode(value))))
+    return decode(memoryview(bytearray(b"".join(encode(value)))))
 
 
 @pytest.mark.parametrize(
