@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from gan_core.errors import UserError
 
 _ALLOWED = (
-    "None, bool, int, float, str, bytes, Path, tuples, lists, dicts, numpy's scalars and arrays of numbers, and "
-    "dataclasses of these"
+    "None, bool, int, float, str, bytes, Path, tuples, lists, dicts, numpy's scalars and arrays of numbers or text, "
+    "and dataclasses of these"
 )
 _ALIGNED = 64
 _KINDS = "biufcSUMm"
@@ -44,7 +44,7 @@ def encode(decoder: Any) -> Content:
             "the process that trains decodes"
         ) from None
     header = json.dumps(tree).encode()
-    header += b" " * (-(8 + len(header)) % _ALIGNED)
+    header += b" " * (aligned(8 + len(header)) - 8 - len(header))
     return [len(header).to_bytes(8, "little"), header, *encoder.parts]
 
 
@@ -52,6 +52,11 @@ def decode(content: memoryview) -> Any:
     """Returns the dataclass whose content this is; its arrays are read-only, and lie in `content`."""
     start = 8 + int.from_bytes(content[:8], "little")
     return _decoded(json.loads(bytes(content[8:start])), content[start:].toreadonly())
+
+
+def aligned(size: int) -> int:
+    """Returns the next multiple of 64 bytes."""
+    return -(-size // _ALIGNED) * _ALIGNED
 
 
 class _Encoder:
@@ -97,8 +102,8 @@ class _Encoder:
         """Returns the offset and the size of an array's bytes; what several fields share is kept once."""
         if id(value) not in self._known:
             self._known[id(value)] = value, [self.size, content.nbytes]  # Kept, so that no other value gets its id.
-            self.parts += [content, bytes(-content.nbytes % _ALIGNED)]
-            self.size += content.nbytes + -content.nbytes % _ALIGNED
+            self.parts += [content, bytes(aligned(content.nbytes) - content.nbytes)]
+            self.size += aligned(content.nbytes)
         return self._known[id(value)][1]
 
     def _fields(self, value: Any, where: str) -> dict[str, Any]:

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_core.data.decoder import Decoder, fields_of, row_bytes
-from gan_core.data.sent import decode
+from gan_core.data.sent import aligned, decode
 
 
 def main() -> None:
     """Decodes rows into shared memory until no more are asked for.
 
-    MEMORY is the descriptor of a file that the processes share: the first SLOTS bytes are for decoded rows, and the
-    rest is the decoder, as `gan_core.data.sent` encodes it.
+    MEMORY is the descriptor of a file that the processes share: the first SLOTS bytes are for decoded rows, and from
+    the next multiple of 64 on it has the decoder, as `gan_core.data.sent` encodes it.
     """
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # They ask the process that trains to save and stop, which needs us.
         if hasattr(signal, name):
@@ -34,7 +34,7 @@ def main() -> None:
     requests, replies = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # What a decoder prints must not be read as an answer.
     memory = mmap.mmap(file, 0)
-    decoder: Decoder = decode(memoryview(memory)[slots:])
+    decoder: Decoder = decode(memoryview(memory)[aligned(slots) :])
     slot_bytes = np.frombuffer(memory, np.uint8, slots)
     with suppress(EOFError, BrokenPipeError):
         while True:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_core.data.decoder import Decoder, row_bytes
-from gan_core.data.sent import Content, encode
+from gan_core.data.sent import Content, aligned, encode
 from gan_core.data.worker import request
 from gan_core.errors import TrainingError
 
@@ -153,7 +153,9 @@ def _close(processes: list[_Process]) -> None:
 
 
 def _shared_file(size: int, content: Content) -> BinaryIO:
-    """Opens a file without a name of `size` bytes, followed by `content`; in memory where there is room.
+    """Opens a file without a name of `size` bytes; `content` follows at the next multiple of 64.
+
+    It is in memory where there is room.
 
     Raises:
         OSError: There is none.
@@ -164,7 +166,7 @@ def _shared_file(size: int, content: Content) -> BinaryIO:
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)  # Else a full disk would be a bus error later.
-        file.seek(size)
+        file.seek(aligned(size))
         file.writelines(content)
         file.flush()
     except BaseException:
