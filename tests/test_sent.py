@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from gan_core.data.residency import choose_residency
 from gan_core.data.sent import decode, encode
-from gan_core.data.streaming import StreamedRows
+from gan_core.data.streaming import read_rows
 from gan_core.errors import UserError
 from tests.numbered import Numbered
 
@@ -142,6 +143,9 @@ class Opened(Numbered):
 
 def test_a_decoder_that_cannot_be_sent_is_an_error_before_training_unless_this_process_decodes() -> None:
     with pytest.raises(UserError, match=r"Opened is a tests\.test_sent\.Opened, which is no dataclass"):
-        StreamedRows(Opened(5), workers=1)
-    (batch,) = StreamedRows(Opened(5), workers=0).batches([[3]])
-    assert batch["images"].reshape(-1).tolist() == [3, 0, 0, 0]
+        read_rows(Opened(5), {}, choose_residency("no", 1, 1))
+    with pytest.raises(UserError, match="Opened"):
+        read_rows(Opened(2500), {}, choose_residency("yes", 1, 1))
+    for asked in ("yes", "no"):
+        (batch,) = read_rows(Opened(2500), {}, choose_residency(asked, 1, 0)).batches([[3]])
+        assert batch["images"].reshape(-1).tolist() == [3, 0, 0, 0]

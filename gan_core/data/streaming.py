@@ -127,7 +127,8 @@ def read_rows(decoder: Decoder, labels: Mapping[str, Tensor], residency: Residen
         return StreamedRows(decoder, labels, workers=residency.workers)
     count = len(decoder)
     many = count > _FEW or count * row_bytes(decoder) > _FEW_BYTES
-    reading = StreamedRows(decoder, workers=usable_cores() // local_processes() or 1 if many else 0)
+    cores = usable_cores() // local_processes() or 1
+    reading = StreamedRows(decoder, workers=cores if many and residency.workers else 0)
     columns = {name: torch.empty((count, *shape), dtype=torch.uint8) for name, shape in decoder.shapes.items()}
     blocks = [np.arange(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
     batches: Iterable[RealRows] = reading.batches(blocks)
