@@ -1,16 +1,25 @@
 """Images that are made from their number: sets of any size without a file. Nothing here imports torch."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 
+@dataclass(frozen=True)
 class Numbered:
     """Image i has the value i mod 256 everywhere, but for its first four pixels: the bytes of i."""
 
-    def __init__(self, count: int, size: int = 2) -> None:
-        self.count = count
-        self.shapes = {"images": (1, size, size)}
-        self.fingerprint = f"{count} of {size}"
+    count: int
+    size: int = 2
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int, int]]:
+        return {"images": (1, self.size, self.size)}
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.count} of {self.size}"
 
     def __len__(self) -> int:
         return self.count

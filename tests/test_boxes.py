@@ -253,7 +253,7 @@ def test_fingerprints_change_with_the_content_and_not_with_the_place(tmp_path: P
 
 def test_names_are_kept_as_they_are() -> None:
     words = ["", "a", "caf\udce9.png", "日本"]
-    assert list(Names(words)) == words
+    assert list(Names.of(words)) == words
 
 
 def test_hf_parquet_is_what_the_library_reads(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from gan_core.plugins.find import find_plugins
 from gan_core.testing import Check, checks_of, parametrize_with_checks
-from tests.conftest import ROOT, gan_core
+from gan_core.testing.runs import Run
+from tests.conftest import ROOT, difference, gan_core, weights
 from tests.test_plugin_loading import install
 
 # The first-party plugins run the kit in tests of their own, which are part of this suite.
@@ -277,6 +278,18 @@ def test_check_prints_a_line_for_each_property_and_fails_where_one_does(tmp_path
         "FAIL  documents_its_options",
     ]
     assert lines[-1] == "2 properties do not hold."
+
+
+@pytest.mark.slow
+def test_processes_that_are_not_forked_train_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the platform is not Linux, the kit starts programs instead."""
+    forked, started = tmp_path / "forked", tmp_path / "started"
+    subprocess.run(Run("dcgan", "16", "1", '{"width": 4}', str(forked), "2@2", None).command(), check=True)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    Run("dcgan", "16", "1", '{"width": 4}', str(started), "2", 2).launch()
+    assert difference(weights(forked), weights(started)) == 0.0
+    with pytest.raises(SystemExit, match="one of 2 processes failed"):
+        Run("dcgan", "16", "1", '{"width": ""}', str(tmp_path / "bad"), "2", 2).launch()
 
 
 def test_expected_failures_must_name_a_check() -> None:

@@ -1,19 +1,23 @@
 """`gan_core data check`: what it counts, and that training starts exactly where it says so."""
 
+import itertools
 import json
 import re
 import shutil
 import time
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from rich.console import Console
 
 from gan_core.app.data_check import check_data, named
 from gan_core.app.data_rows import repeated
+from gan_core.data import checked
 from gan_core.data.catalog import open_dataset
 from gan_core.errors import UserError
 from gan_core.progress import progress
@@ -145,6 +149,38 @@ def test_the_bar_shows_counts_and_the_time_left() -> None:
             time.sleep(0.3)  # Longer than the bar waits between two drawings.
     drawn = out.getvalue()
     assert re.search(r"checking 1,234 files .* [5-9]0\d/1234.*\d:\d\d:\d\d", drawn)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_files_are_checked_in_a_minute_and_in_flat_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    random = np.random.default_rng(0)
+    for number in range(1000):
+        pixels = random.integers(0, 256, (8, 8, 3), np.uint8)
+        first = tmp_path / "pictures" / "0" / f"{number:03d}.jpg"
+        first.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC).save(first, quality=90)
+        for copy in range(1, 100):
+            path = tmp_path / "pictures" / str(copy) / first.name
+            path.parent.mkdir(exist_ok=True)
+            path.hardlink_to(first)
+    memory, looked_at = [], itertools.count()
+    examine = checked.examine
+
+    def examined(*both: Any) -> Any:
+        if next(looked_at) % 1000 == 0:
+            memory.append(psutil.Process().memory_info().rss)
+        return examine(*both)
+
+    monkeypatch.setattr(checked, "examine", examined)
+    before = time.monotonic()
+    report, _ = check_data(str(tmp_path / "pictures"), {}, QUIET, sheet=False)
+    assert time.monotonic() - before < 60
+    assert (report["images"], report["repeated"], len(report["classes"])) == (100_000, 99_000, 100)
+    assert len(memory) == 100
+    assert max(memory[10:]) - memory[10] < 32 << 20
 
 
 def test_equal_digests_are_found_among_many() -> None:

@@ -12,6 +12,7 @@ import pytest
 from gan_core.testing import Check
 from tests import forked
 from tests.conftest import ROOT, gan_core
+from tests.test_data import picture
 from tests.test_plugin_loading import install
 
 README = (ROOT / "README.md").read_text()
@@ -97,6 +98,17 @@ def test_the_commands_of_the_other_documents(tmp_path: Path) -> None:
         lines = commands((ROOT / document).read_text())
         assert lines
         run_in_order(lines, tmp_path)
+
+
+def test_the_commands_on_own_pictures(tmp_path: Path) -> None:
+    lines = commands((ROOT / "gan_core" / "data" / "README.md").read_text())
+    assert len(lines) == 5
+    for number in range(16):
+        picture(tmp_path / "pictures" / ("cat", "dog")[number % 2] / f"{number}.png", size=(64, 64), seed=number)
+    small = " --batch 8 --set width=4"
+    run_in_order([line + small if "gan_core train" in line else line for line in lines], tmp_path)
+    for name in ("sheet.png", "pictures.zip", "runs/pictures/run.json", "cats.png"):
+        assert (tmp_path / name).is_file()
 
 
 def test_the_plugin_tutorial_from_an_empty_folder_to_a_wandb_run(tmp_path: Path) -> None:

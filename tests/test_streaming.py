@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,20 @@ def test_images_are_checked_once_and_again_where_a_file_has_changed(
     assert opened()[0] == 5
 
 
+def test_of_several_that_open_a_folder_one_checks_it_and_speaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Threads stand for processes here: the lock on the cache's file keeps either out."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first = picture(tmp_path / "images" / "0.png", size=(2, 2))
+    for number in range(1, 2001):
+        (tmp_path / "images" / f"{number}.png").hardlink_to(first)
+    with ThreadPoolExecutor(3) as pool:
+        opened = list(pool.map(open_dataset, [f"folder:{tmp_path}/images"] * 3))
+    assert [one.spec.count for one in opened] == [2001] * 3
+    assert capsys.readouterr().err == f"checking 2,001 images of {tmp_path}/images, once\n"
+
+
 def test_a_cache_that_cannot_be_written_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cache").write_text("a file")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -266,9 +281,7 @@ def test_a_streamed_run_on_two_processes_that_one_resumes_is_the_resident_one(
     assert difference(weights(tmp_path / "run"), weights(resident_run)) < 1e-9
 
 
-@pytest.mark.parametrize(
-    "kind", ["folder", "zip", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("hf", "webdataset"))]
-)
+@pytest.mark.parametrize("kind", ["folder", "zip", "hf", "webdataset"])
 def test_a_streamed_run_that_is_resumed_is_the_resident_one_bit_for_bit(
     kind: str, boxes: dict[str, str], resident_run: Path, tmp_path: Path, train: Callable[..., str]
 ) -> None:

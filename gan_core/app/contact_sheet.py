@@ -36,7 +36,7 @@ def sheet_of_pictures(
     chosen = _chosen(labels, len(classes))
     side = request.image_size or _CELL
     column = ImageColumn(checked=checked, at=good, shape=(request.channels or 3, side, side), look=request.look)
-    images = StoredImages({"images": column})
+    images = StoredImages.of({"images": column})
     cells = {at: picture(torch.from_numpy(images.decode(at)["images"].copy())) for row in chosen for at in row}
     return _arranged(chosen, cells, classes)
 

@@ -1,31 +1,49 @@
 """Pictures in the Arrow files of Hugging Face's library `datasets`. Nothing here imports torch."""
 
 from bisect import bisect_right
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gan_core.data.members import stamp_of
 from gan_core.data.names import Names
 from gan_core.data.stored import Stored
 
 
+@dataclass(kw_only=True)
 class StoredArrow(Stored):
-    """The images of a column of Arrow files: their encoded bytes, or the paths of their files."""
+    """The images of a column of Arrow files: their encoded bytes, or the paths of their files.
 
-    def __init__(self, place: str, names: Names, files: list[tuple[str, int]], column: str) -> None:
+    Attributes:
+        files: The paths of the files.
+        ends: How many rows a file and all before it have.
+        column: The column.
+    """
+
+    place: str
+    names: Names
+    stamps: NDArray[np.int64]
+    files: list[str]
+    ends: list[int]
+    column: str
+    _open: dict[int, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(cls, place: str, names: Names, files: list[tuple[str, int]], column: str) -> "StoredArrow":
         """Takes the files, each with its number of rows."""
-        self.place, self.names, self.column = place, names, column
-        self.files = [path for path, _ in files]
-        self.ends = np.cumsum([count for _, count in files]).tolist()
+        counts = [count for _, count in files]
         stamps = np.array([stamp_of(Path(path)) for path, _ in files], dtype=np.int64).reshape(-1, 2)
-        self.stamps = stamps[np.repeat(np.arange(len(files)), [count for _, count in files])]
-        self._open: dict[int, Any] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves out the open files."""
-        return self.__dict__ | {"_open": {}}
+        return cls(
+            place=place,
+            names=names,
+            stamps=stamps[np.repeat(np.arange(len(files)), counts)],
+            files=[path for path, _ in files],
+            ends=np.cumsum(counts).tolist(),
+            column=column,
+        )
 
     def read(self, at: int) -> bytes:
         """Returns the bytes of a row's image. Raises ValueError if it has none."""

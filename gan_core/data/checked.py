@@ -84,7 +84,7 @@ def _known(stored: Stored, remembered: Arrays) -> NDArray[Any]:
         same = (stamps == stored.stamps).all(1)
         headers[same] = remembered["headers"][same]
         return headers
-    numbers = {name: number for number, name in enumerate(Names.of_buffer(text, ends))}
+    numbers = {name: number for number, name in enumerate(Names(text, ends))}
     for at, name in enumerate(stored.names):
         number = numbers.get(name)
         if number is not None and np.array_equal(stamps[number], stored.stamps[at]):

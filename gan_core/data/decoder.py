@@ -17,8 +17,9 @@ from gan_core.data.stored import Stored
 class Decoder(Protocol):
     """The images of a table, each row made when it is asked for.
 
-    It is sent to worker processes by pickle, so its class must be importable; they start faster if its module does not
-    import torch.
+    It is sent to worker processes without pickle, so it is a dataclass whose class can be imported, of plain values and
+    arrays: see `gan_core.data.sent`. Its arrays are read-only there. Workers start faster if its module imports no
+    torch.
     """
 
     @property
@@ -58,31 +59,46 @@ class ImageColumn:
     look: Look = DEFAULT_LOOK
 
 
+@dataclass(frozen=True, kw_only=True)
 class StoredImages:
-    """Rows of stored pictures."""
+    """Rows of stored pictures.
 
-    def __init__(self, columns: Mapping[str, ImageColumn]) -> None:
+    Attributes:
+        shapes: (C, H, W) of each image field.
+        fingerprint: A hash of the pictures and of how they are decoded.
+        pictures: Of each field, the pictures of the whole data set, the number of each row's picture, the part of it
+            that is the image, and how it is converted otherwise.
+    """
+
+    shapes: dict[str, tuple[int, int, int]]
+    fingerprint: str
+    pictures: dict[str, tuple[Stored, NDArray[np.int64], Half, Look]]
+
+    @classmethod
+    def of(cls, columns: Mapping[str, ImageColumn]) -> "StoredImages":
         """Takes the pictures of each image field."""
-        self.shapes = {name: column.shape for name, column in columns.items()}
-        self.fingerprint = _fingerprint(columns)
-        self._columns: dict[str, tuple[Stored, NDArray[np.int64], Half, Look]] = {
-            name: (column.checked.stored, column.at, column.half, column.look) for name, column in columns.items()
-        }
+        return cls(
+            shapes={name: column.shape for name, column in columns.items()},
+            fingerprint=_fingerprint(columns),
+            pictures={
+                name: (column.checked.stored, column.at, column.half, column.look) for name, column in columns.items()
+            },
+        )
 
     def __len__(self) -> int:
-        return len(next(iter(self._columns.values()))[1])
+        return len(next(iter(self.pictures.values()))[1])
 
     def decode(self, index: int) -> dict[str, NDArray[np.uint8]]:
         """Reads and decodes the pictures of a row."""
         images = {}
-        for name, (stored, at, half, look) in self._columns.items():
+        for name, (stored, at, half, look) in self.pictures.items():
             with stored.open(stored.read(int(at[index]))) as image:
                 images[name] = decode(image, self.shapes[name], half, look)
         return images
 
     def name(self, index: int) -> str:
         """Returns the name of the first picture of a row."""
-        stored, at, *_ = next(iter(self._columns.values()))
+        stored, at, *_ = next(iter(self.pictures.values()))
         return stored.names[int(at[index])]
 
 

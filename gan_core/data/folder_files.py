@@ -93,7 +93,7 @@ def list_loose(folder: Path, problems: Problems) -> Files:
 def stored_files(root: Path, files: Files) -> StoredFiles:
     """Returns the files below `root` as stored pictures."""
     stamps = np.array(list(files.values()), dtype=np.int64).reshape(-1, 2)
-    return StoredFiles(place=str(root.absolute()), names=Names(files), stamps=stamps)
+    return StoredFiles(place=str(root.absolute()), names=Names.of(files), stamps=stamps)
 
 
 def describe(problems: Problems, files: int) -> str:

@@ -44,8 +44,9 @@ def open_hub(request: DataRequest) -> Dataset:
             f"image_column: which column of {request.path!r} has the images? Name it: {', '.join(features)}"
         )
     files = [file for split in found.values() for file in _files(split, request)]
-    names = Names(f"{request.path} ({split}), row {at}" for split, rows in found.items() for at in range(_rows(rows)))
-    stored = StoredArrow(f"{request.name} {files[0][0]}", names, files, image)
+    counts = {split: _rows(rows) for split, rows in found.items()}
+    names = Names.of(f"{request.path} ({split}), row {at}" for split, count in counts.items() for at in range(count))
+    stored = StoredArrow.of(f"{request.name} {files[0][0]}", names, files, image)
     problems: Problems = {}
     parts, start = {}, 0
     for split, rows in found.items():

@@ -181,7 +181,7 @@ class ImageTable:
 
     def read(self, residency: Residency) -> Rows:
         """Returns the rows, in memory or decoded each time."""
-        return read_rows(StoredImages(self.columns), self.labels, residency)
+        return read_rows(StoredImages.of(self.columns), self.labels, residency)
 
 
 @dataclass(frozen=True, kw_only=True)

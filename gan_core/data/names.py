@@ -2,25 +2,29 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 
+@dataclass(frozen=True)
 class Names:
-    """Names in a fixed order, kept in one buffer. Bytes that are no UTF-8 are kept as Python keeps those of paths."""
+    """Names in a fixed order, kept in one buffer. Bytes that are no UTF-8 are kept as Python keeps those of paths.
 
-    def __init__(self, names: Iterable[str]) -> None:
-        encoded = [os.fsencode(name) for name in names]
-        self.text = b"".join(encoded)
-        self.ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    Attributes:
+        text: All names, one after the other.
+        ends: 0, and where each name ends in `text`, (N + 1,).
+    """
+
+    text: bytes
+    ends: NDArray[np.int64]
 
     @classmethod
-    def of_buffer(cls, text: bytes, ends: NDArray[np.int64]) -> "Names":
-        """Returns the names whose `text` and `ends` were stored."""
-        names = cls(())
-        names.text, names.ends = text, ends
-        return names
+    def of(cls, names: Iterable[str]) -> "Names":
+        """Keeps names."""
+        encoded = [os.fsencode(name) for name in names]
+        return cls(b"".join(encoded), np.cumsum([0, *map(len, encoded)], dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.ends) - 1

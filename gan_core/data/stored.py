@@ -13,7 +13,7 @@ from gan_core.data.names import Names
 
 
 class Stored(ABC):
-    """Pictures that are read one by one, by number. It is sent to worker processes by pickle, without what is open.
+    """Pictures that are read one by one, by number. Subclasses are dataclasses, which can be sent to worker processes.
 
     Attributes:
         place: Where they lie, an absolute path: what is known of them is remembered under it.

@@ -15,6 +15,7 @@ from gan_core.cores import local_processes, usable_cores
 from gan_core.data.dataset import Indices, RealRows, ResidentRows, Rows, fingerprint_of
 from gan_core.data.decoder import Decoder, fields_of, row_bytes
 from gan_core.data.residency import Residency
+from gan_core.data.sent import encode
 from gan_core.data.worker import fill
 from gan_core.data.workers import CHANGED, Workers
 from gan_core.errors import TrainingError
@@ -40,7 +41,12 @@ class StreamedRows:
             labels: The label fields of all rows, (N,) int64 on the CPU.
             workers: How many processes decode; with 0, this process does.
             device: Where batches are sent; None is the CPU.
+
+        Raises:
+            UserError: The decoder cannot be sent to worker processes; see `gan_core.data.sent`.
         """
+        if workers:
+            encode(decoder)  # Now, not when training begins.
         self.decoder, self.labels, self.workers = decoder, labels or {}, workers
         self.device = device or torch.device("cpu")
         self._idle: list[Workers] = []
@@ -114,13 +120,15 @@ def read_rows(decoder: Decoder, labels: Mapping[str, Tensor], residency: Residen
         residency: What was decided; see `gan_core.data.residency.choose_residency`.
 
     Raises:
+        UserError: The decoder cannot be sent to worker processes; see `gan_core.data.sent`.
         TrainingError: A row that is to be kept cannot be decoded.
     """
     if not residency.resident:
         return StreamedRows(decoder, labels, workers=residency.workers)
     count = len(decoder)
     many = count > _FEW or count * row_bytes(decoder) > _FEW_BYTES
-    reading = StreamedRows(decoder, workers=usable_cores() // local_processes() or 1 if many else 0)
+    cores = usable_cores() // local_processes() or 1
+    reading = StreamedRows(decoder, workers=cores if many and residency.workers else 0)
     columns = {name: torch.empty((count, *shape), dtype=torch.uint8) for name, shape in decoder.shapes.items()}
     blocks = [np.arange(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
     batches: Iterable[RealRows] = reading.batches(blocks)

@@ -62,7 +62,7 @@ def open_shards(request: DataRequest) -> Dataset:
     file_of = np.repeat(np.arange(len(shards)), counts)
     stored = StoredMembers(
         place=str(Path(request.path).absolute()),
-        names=Names(f"{path}: {name}" for path, shard in zip(paths, shards, strict=True) for name in shard.names),
+        names=Names.of(f"{path}: {name}" for path, shard in zip(paths, shards, strict=True) for name in shard.names),
         stamps=np.array(stamps, dtype=np.int64)[file_of],
         files=[str(path) for path in paths],
         file_of=file_of,
@@ -112,7 +112,7 @@ def _remembered(path: Path, request: DataRequest, problems: Problems) -> tuple[S
     index = memory.once(stamp, lambda: (_arrays(_indexed(path, *kinds, found)), not found))
     problems |= found
     names, labels = (
-        list(Names.of_buffer(index[f"{key} text"].tobytes(), index[f"{key} ends"].astype(np.int64)))
+        list(Names(index[f"{key} text"].tobytes(), index[f"{key} ends"].astype(np.int64)))
         for key in ("names", "labels")
     )
     return Shard(names, index["offsets"].tolist(), index["sizes"].tolist(), labels), stamp
@@ -120,7 +120,7 @@ def _remembered(path: Path, request: DataRequest, problems: Problems) -> tuple[S
 
 def _arrays(shard: Shard) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     arrays: dict[str, Any] = {"offsets": np.array(shard.offsets), "sizes": np.array(shard.sizes)}
-    for key, texts in (("names", Names(shard.names)), ("labels", Names(shard.labels))):
+    for key, texts in (("names", Names.of(shard.names)), ("labels", Names.of(shard.labels))):
         arrays |= {f"{key} text": np.frombuffer(texts.text, np.uint8), f"{key} ends": texts.ends}
     return arrays
 

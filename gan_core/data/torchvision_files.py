@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gan_core.console import PlainConsole
 from gan_core.data.cache import cache_folder
 from gan_core.errors import UserError
 
@@ -41,6 +42,8 @@ def read_torchvision(name: str, known: Known, split: str, data_dir: Path | None)
 
     root = (data_dir or cache_folder()).expanduser()
     files = _files(known, split, root)
+    if data_dir is None and not all(file.exists() for file in files):  # torchvision shows a bar for each file.
+        PlainConsole(stderr=True).print(f"downloading {name} to {root}", soft_wrap=True)
     try:
         data = getattr(datasets, known.torchvision)(root, train=split == "train", download=data_dir is None)
     except Exception as error:  # Damaged files make torchvision raise anything.

@@ -7,7 +7,6 @@ that started them, because the pipe between them closes.
 
 import mmap
 import os
-import pickle
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_core.data.decoder import Decoder, row_bytes
+from gan_core.data.sent import Content, aligned, encode
+from gan_core.data.worker import request
 from gan_core.errors import TrainingError
 
 CHANGED = "the data set has changed since it was checked. "
@@ -44,12 +45,16 @@ class Workers:
     """
 
     def __init__(self, decoder: Decoder, count: int) -> None:
-        """Starts `count` processes."""
+        """Starts `count` processes.
+
+        Raises:
+            UserError: The decoder cannot be sent to them.
+        """
         self.row_bytes = row_bytes(decoder)
         self.piece = max(1, min(_PIECE, _PIECE_BYTES // self.row_bytes))
         self.slots = _AHEAD * count
         size = self.slots * self.piece * self.row_bytes
-        with _shared_file(size, pickle.dumps(decoder, pickle.HIGHEST_PROTOCOL)) as file:
+        with _shared_file(size, encode(decoder)) as file:
             self._memory = np.frombuffer(mmap.mmap(file.fileno(), size), np.uint8).reshape(self.slots, -1)
             self._processes = [_Process(file.fileno(), size) for _ in range(count)]
         self._finalize = weakref.finalize(self, _close, self._processes)
@@ -113,7 +118,7 @@ class _Process:
     def ask(self, start: int, indices: NDArray[np.int64]) -> None:
         """Asks for rows at an offset of the shared memory."""
         with suppress(BrokenPipeError):  # The answer will say so.
-            self.requests.send((start, indices))
+            self.requests.send_bytes(request(start, indices))
 
     def answer(self) -> str:
         """Waits for what was asked for first; returns what went wrong, or "".
@@ -122,7 +127,7 @@ class _Process:
             TrainingError: The process has ended.
         """
         try:
-            return str(self.answers.recv())
+            return self.answers.recv_bytes().decode(errors="surrogatepass")
         except (EOFError, ConnectionError):
             code = self.process.wait()
             killed = "was killed, perhaps because memory ran out" if code < 0 else "has failed, as it says above"
@@ -147,20 +152,22 @@ def _close(processes: list[_Process]) -> None:
             one.process.wait()
 
 
-def _shared_file(size: int, content: bytes) -> BinaryIO:
-    """Opens a file without a name of `size` bytes, followed by `content`; in memory where there is room.
+def _shared_file(size: int, content: Content) -> BinaryIO:
+    """Opens a file without a name of `size` bytes; `content` follows at the next multiple of 64.
+
+    It is in memory where there is room.
 
     Raises:
         OSError: There is none.
     """
     memory = Path("/dev/shm")  # noqa: S108 (it has no name there)
-    fits = memory.is_dir() and shutil.disk_usage(memory).free > 2 * (size + len(content))
+    fits = memory.is_dir() and shutil.disk_usage(memory).free > 2 * (size + sum(map(len, content)))
     file = TemporaryFile(dir=memory if fits else None)  # noqa: SIM115 (it is returned)
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)  # Else a full disk would be a bus error later.
-        file.seek(size)
-        file.write(content)
+        file.seek(aligned(size))
+        file.writelines(content)
         file.flush()
     except BaseException:
         file.close()

@@ -72,7 +72,7 @@ def zip_members(path: Path, problems: Problems) -> StoredMembers:
     problems |= found
     return StoredMembers(
         place=str(path),
-        names=Names.of_buffer(index["text"].tobytes(), index["ends"].astype(np.int64)),
+        names=Names(index["text"].tobytes(), index["ends"].astype(np.int64)),
         stamps=np.tile(np.array(stamp, dtype=np.int64), (len(index["offsets"]), 1)),
         files=[str(path)],
         file_of=np.zeros(len(index["offsets"]), dtype=np.int64),
@@ -87,7 +87,7 @@ def chosen(members: StoredMembers, at: np.ndarray[Any, np.dtype[np.int64]], path
     """Returns some members, called by the path of their file and their name."""
     return StoredMembers(
         place=members.place,
-        names=Names(f"{path}: {members.names[number]}" for number in at.tolist()),
+        names=Names.of(f"{path}: {members.names[number]}" for number in at.tolist()),
         stamps=members.stamps[at],
         files=members.files,
         file_of=members.file_of[at],
@@ -115,7 +115,7 @@ def _index(path: Path, problems: Problems) -> dict[str, np.ndarray[Any, np.dtype
             else:
                 _, name, extra = _LOCAL_HEADER.unpack(header)
                 found.append((info, info.header_offset + _LOCAL_HEADER.size + name + extra))
-    names = Names(info.filename for info, _ in found)
+    names = Names.of(info.filename for info, _ in found)
     return {
         "text": np.frombuffer(names.text, np.uint8),
         "ends": names.ends,

@@ -10,7 +10,9 @@ import atexit
 import gc
 import json
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
@@ -97,11 +99,30 @@ class Run:
 
     def launch(self) -> None:
         """Starts all processes of the run and waits for them. If one fails, the others are killed."""
-        # A forked process need not import torch again. Forking is safe with torch's libraries only on Linux.
-        context = get_context("fork") if sys.platform == "linux" else get_context("spawn")
         (port,) = free_ports(1)
         environments = rank_environments(self.processes or 1, port)
-        run_together([context.Process(target=self.train_as, args=(one,)) for one in environments])
+        if sys.platform != "linux":  # Forking is safe with torch's libraries only there.
+            run_programs(self.command(), environments)
+            return
+        fork = get_context("fork")  # A forked process need not import torch again.
+        run_together([fork.Process(target=self.train_as, args=(one,)) for one in environments])
+
+    def command(self) -> list[str]:
+        """Returns the command that trains as one process."""
+        options = (self.name, self.image_size, self.channels, self.options, f"{self.folder}={self.steps}")
+        return [sys.executable, "-m", "gan_core.testing.runs", *options]
+
+
+def run_programs(command: Sequence[str], environments: Sequence[Mapping[str, str]]) -> None:
+    """Runs a command once for each environment, all together, as `run_together` does."""
+    programs = [subprocess.Popen(command, env=os.environ | dict(one)) for one in environments]  # noqa: S603 (ours)
+    while None in (codes := [program.poll() for program in programs]) and not any(codes):
+        time.sleep(0.02)
+    if any(codes):
+        for program in programs:
+            program.kill()
+            program.wait()
+        sys.exit(f"one of {len(programs)} processes failed")
 
 
 def run_together(ranks: Sequence[BaseProcess]) -> None:
