@@ -17,7 +17,8 @@ class Dropout(nn.Module):
     from a generator of each process, and on CPUs with one thread. Rows must be those of the global batch in its order,
     or a fixed number for each: of real and generated images that are concatenated, each process would mask other rows.
 
-    Elsewhere, masks are those of torch's dropout.
+    In compiled graphs (`--compile`) the layers may draw their masks in another order. Elsewhere, masks are those of
+    torch's dropout.
     """
 
     def __init__(self, p: float = 0.5) -> None:

@@ -40,8 +40,7 @@ class _Normalise(torch.autograd.Function):
         x, weight, mean, variance, count = context.saved_tensors
         inverse = (variance + context.eps).rsqrt()
         scale = inverse if weight is None else inverse * weight
-        over = _all_but_channels(x)
-        by_bias, products = by_result.sum(over), ((x - _over_channels(mean, x)) * by_result).sum(over)
+        by_bias, products = _sums(by_result, x, mean)
         by_x = None
         if context.needs_input_grad[0]:
             total = sum_over_processes(
@@ -78,6 +77,18 @@ def _affine(
 ) -> Tensor:
     """Returns (x - mean) / (variance + eps)^½ * weight + bias in one pass. Precise if the mean is not large."""
     return torch.batch_norm(x, weight, bias, mean, variance, False, 0.0, eps, False)
+
+
+def _sums(gradient: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the sums over all but the channels of gradient and gradient * (x - mean), both (C,)."""
+    if torch.is_grad_enabled() or not x.numel():  # Somebody will differentiate it, or torch's function fails.
+        over = _all_but_channels(x)
+        return gradient.sum(over), ((x - _over_channels(mean, x)) * gradient).sum(over)
+    # The gradients of bias and weight where the inverse deviation is 1, in one pass.
+    _, products, sums = torch.ops.aten.native_batch_norm_backward(
+        gradient, x, None, None, None, mean, torch.ones_like(mean), True, 0.0, [False, True, True]
+    )
+    return sums, products
 
 
 def _combine(gradient: Tensor, x: Tensor, mean: Tensor, scale: Tensor, slope: Tensor, offset: Tensor) -> Tensor:

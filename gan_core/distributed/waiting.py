@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import psutil
 
 from gan_core.console import say
-from gan_core.cores import local_processes, threads_of_process, usable_cores
+from gan_core.cores import allowed_cores, local_processes, threads_of_process, usable_cores
 from gan_core.distributed.launcher import was_launched
 
 SHORTEST = 0.15
@@ -40,8 +40,8 @@ class CpuTimes:
     def now(cls) -> "CpuTimes":
         """Measures, in about a millisecond."""
         cores = psutil.cpu_times(percpu=True)
-        if hasattr(os, "sched_getaffinity") and max(os.sched_getaffinity(0)) < len(cores):
-            cores = [cores[number] for number in os.sched_getaffinity(0)]
+        if max(allowed_cores()) < len(cores):
+            cores = [cores[number] for number in allowed_cores()]
         # Linux counts guests in `user` too, and macOS has only the first three.
         names = ("user", "nice", "system", "irq", "softirq", "steal")
         used = sum(getattr(core, name, 0.0) for core in cores for name in names)

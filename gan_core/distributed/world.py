@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import DistributedDataParallelKwargs, GradScalerKwargs
 from torch import distributed
 
-from gan_core.cores import threads_of_process
+from gan_core.cores import keep_to_own_cores, threads_of_process, use_all_cores
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.errors import UserError
@@ -83,6 +83,8 @@ def join_world(rendezvous: Rendezvous, *, precision: str, threads: int | None) -
             f"precision: accelerate was launched for {launched}, but the run's precision is {precision!r}: "
             f"pass --precision {launched} to gan_core"
         )
+    if on_cpu():
+        keep_to_own_cores(threads)  # Before the process group starts its threads.
     if (store := rendezvous.group_store) is not None:
         device = "cpu" if on_cpu() else torch.accelerator.current_accelerator() or "cpu"
         distributed.init_process_group(
@@ -99,7 +101,7 @@ def join_world(rendezvous: Rendezvous, *, precision: str, threads: int | None) -
         mixed_precision=_MIXED[precision],
         kwargs_handlers=[
             # Buffers need no broadcast before each forward: they are already equal, or local on purpose.
-            DistributedDataParallelKwargs(broadcast_buffers=False),
+            DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True),
             # The gradient of a mean in float16 is the scale itself; the default of 65,536 is infinite there.
             GradScalerKwargs(init_scale=2.0**15),
         ],
@@ -116,6 +118,7 @@ def join_world(rendezvous: Rendezvous, *, precision: str, threads: int | None) -
 
 def leave_world(accelerator: Accelerator) -> None:
     """Ends the process group and forgets it: another run in this process may have another precision."""
+    use_all_cores()
     accelerator.end_training()
     # accelerate has no public way.
     AcceleratorState._reset_state(reset_partial_state=True)

@@ -180,6 +180,7 @@ class _Reduction:
 def _all_reduce(state: _Reduction, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     """Averages gradients over all processes of the group, and records them."""
     assert state.group is not None
-    state.finite = state.finite & bucket.buffer().isfinite().all()
+    # The largest magnitude is NaN or infinite if a gradient is: one pass, where `isfinite` makes several.
+    state.finite = state.finite & torch.linalg.vector_norm(bucket.buffer(), torch.inf).isfinite()
     state.parameters += len(bucket.parameters())
     return allreduce_hook(state.group, bucket)
