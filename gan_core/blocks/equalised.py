@@ -19,9 +19,7 @@ class EqualisedLinear(nn.Module):
     (Karras et al. 2019, A Style-Based Generator Architecture, appendix C: 0.01 in the mapping network).
     """
 
-    def __init__(
-        self, features: int, units: int, *, bias: float | None = 0.0, lr_multiplier: float = 1.0
-    ) -> None:
+    def __init__(self, features: int, units: int, *, bias: float | None = 0.0, lr_multiplier: float = 1.0) -> None:
         """Draws the weights; all biases of y begin at `bias`, and None leaves them out."""
         super().__init__()
         self.weight = nn.Parameter(torch.randn(units, features) / lr_multiplier)
@@ -35,7 +33,7 @@ class EqualisedLinear(nn.Module):
 
 
 class EqualisedConv2d(Conv2d):
-    """A convolution (B, channels, H, W) -> (B, out_channels, H', W') that is y = c (W * x) + b, c = 1 / √(channels k²)."""
+    """A convolution, (B, channels, H, W) -> (B, out_channels, H', W'): y = c (W * x) + b, c = 1 / √(channels k²)."""
 
     def __init__(
         self, channels: int, out_channels: int, kernel: int, *, stride: int = 1, padding: int = 0, bias: bool = True

@@ -1,12 +1,11 @@
 """Up- and down-sampling with a finite impulse response (FIR) filter, which keeps frequencies from being aliased.
 
-The filter is [1, 3, 3, 1] / 8 in both directions, that of StyleGAN2 (Karras et al. 2020, Analyzing and Improving the
-Image Quality of StyleGAN, code of its appendix B). It is also the bilinear resampling of R3GAN (Huang et al. 2024,
-section 3.3), which calls it [1, 2, 1]: [1, 2, 1] convolved with the [1, 1] of nearest-neighbour resampling. What lies
-outside of the map is 0.
+The filter is [1, 3, 3, 1] / 8 in both directions, that of StyleGAN2's code (Karras et al. 2020). It is also the
+interpolation of R3GAN's code (Huang et al. 2024), which calls it [1, 2, 1]: this filter after the [1, 1] of
+nearest-neighbour resampling. What lies outside of a map is 0.
 
-It is computed as M x Nᵀ with constant matrices, a row for each row of the result, which on CPUs takes half the time of a
-convolution of each channel and can be differentiated as often; on sides above `MOST` it is that convolution.
+It is computed as M x Nᵀ with constant matrices, which on CPUs takes half the time of a convolution of each channel; on
+sides above `MOST` it is that convolution. Both can be differentiated any number of times.
 """
 
 from functools import lru_cache
@@ -24,7 +23,7 @@ MOST = 128
 
 
 def upsample(x: Tensor) -> Tensor:
-    """Returns maps of twice the sides: (B, C, H, W) -> (B, C, 2 H, 2 W). Where they are constant, they stay so."""
+    """Returns maps of twice the sides: (B, C, H, W) -> (B, C, 2 H, 2 W)."""
     return _filtered(x, up=2, down=1, before=2, after=1)
 
 
@@ -39,7 +38,7 @@ def blur(x: Tensor, padding: int) -> Tensor:
 
 
 def _filtered(x: Tensor, up: int, down: int, before: int, after: int) -> Tensor:
-    """Puts up - 1 zeros after each pixel, pads, filters with a gain of up in each direction, and keeps every down-th."""
+    """Puts up - 1 zeros after each pixel, pads, filters with a gain of up in each direction, keeps every down-th."""
     sides = x.shape[2:]
     if max(sides) <= MOST:
         rows, columns = (
