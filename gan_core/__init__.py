@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gan_core.blocks.dropout import Dropout as Dropout
     from gan_core.blocks.equalised import EqualisedConv2d as EqualisedConv2d
     from gan_core.blocks.equalised import EqualisedLinear as EqualisedLinear
+    from gan_core.blocks.equalised import scaled_leaky_relu as scaled_leaky_relu
     from gan_core.blocks.fir import blur as blur
     from gan_core.blocks.fir import downsample as downsample
     from gan_core.blocks.fir import upsample as upsample
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from gan_core.blocks.losses import precise_mean as precise_mean
     from gan_core.blocks.minibatch_std import MinibatchStd as MinibatchStd
     from gan_core.blocks.modulated import ModulatedConv2d as ModulatedConv2d
-    from gan_core.blocks.noise import Noise as Noise
+    from gan_core.blocks.modulated import StyledConv2d as StyledConv2d
     from gan_core.blocks.optimizers import adam as adam
     from gan_core.blocks.optimizers import rmsprop as rmsprop
     from gan_core.blocks.optimizers import sgd as sgd
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from gan_core.blocks.options import TwoPlayerOptions as TwoPlayerOptions
     from gan_core.blocks.patchgan import PatchDiscriminator as PatchDiscriminator
     from gan_core.blocks.patchgan import patch_map as patch_map
+    from gan_core.blocks.path_length import PathLength as PathLength
     from gan_core.blocks.penalties import Penalised as Penalised
     from gan_core.blocks.penalties import differentiable as differentiable
     from gan_core.blocks.penalties import gradient_penalties as gradient_penalties
@@ -163,6 +165,7 @@ _HOME = {
     "UNet": "blocks.unet",
     "EqualisedConv2d": "blocks.equalised",
     "EqualisedLinear": "blocks.equalised",
+    "scaled_leaky_relu": "blocks.equalised",
     "blur": "blocks.fir",
     "downsample": "blocks.fir",
     "upsample": "blocks.fir",
@@ -171,7 +174,8 @@ _HOME = {
     "doubled_sides": "blocks.sides",
     "MinibatchStd": "blocks.minibatch_std",
     "ModulatedConv2d": "blocks.modulated",
-    "Noise": "blocks.noise",
+    "StyledConv2d": "blocks.modulated",
+    "PathLength": "blocks.path_length",
     "cosine": "blocks.schedules",
     "Conv2d": "blocks.small_map_convolution",
     "ConvTranspose2d": "blocks.small_map_convolution",

@@ -7,9 +7,15 @@ divides by the size of the gradients then changes all weights at the same relati
 from math import sqrt
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_core.blocks.small_map_convolution import Conv2d
+
+
+def scaled_leaky_relu(x: Tensor) -> Tensor:
+    """A leaky ReLU with slope 0.2, times √2 to keep the size of its input, as in the code of StyleGAN."""
+    return sqrt(2) * F.leaky_relu(x, 0.2)
 
 
 class EqualisedLinear(nn.Module):
@@ -29,7 +35,7 @@ class EqualisedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, units) for (B, features)."""
         bias = None if self.bias is None else self.lr_multiplier * self.bias
-        return nn.functional.linear(x, self.scale * self.weight, bias)
+        return F.linear(x, self.scale * self.weight, bias)
 
 
 class EqualisedConv2d(Conv2d):

@@ -96,8 +96,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the maps."""
-        y = F.leaky_relu(self.mix(F.leaky_relu(self.expand(x), 0.2)), 0.2)
-        return x + self.reduce(y)
+        y: Tensor = self.reduce(F.leaky_relu(self.mix(F.leaky_relu(self.expand(x), 0.2)), 0.2))
+        return x + y
 
 
 class Resample(nn.Module):
