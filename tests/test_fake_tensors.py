@@ -52,7 +52,11 @@ def updates(name: str, *assignments: str, **flags: object) -> list[Update]:
         source = make_batch_source(job, accelerator, game, tables, 1000)
         modules = [PhaseModule(phase, game.networks) for phase in game.phases]
         fakes, meter = SharedFakes(modules, accelerator.autocast), Meter(accelerator, nan_limit=1)
-        trainers = {m.phase.name: PhaseTrainer(m, accelerator, CONSTANT, None, fakes=fakes) for m in modules}
+        trainers: dict[str, PhaseTrainer] = {}
+        for module in modules:
+            owner = module.phase.optimizer
+            shared = trainers[owner].optimizer if isinstance(owner, str) else None
+            trainers[module.phase.name] = PhaseTrainer(module, accelerator, CONSTANT, None, shared=shared, fakes=fakes)
         for phase, batches in source.step(0):
             found.append(trainers[phase.name].update(batches, 0))
             meter.add(phase.name, found[-1], 0)

@@ -218,8 +218,8 @@ def build(options: Stylegan2Options, data: DataSpec) -> Game:
         images: Tensor = networks["generator"](inputs["z"], psi=sampling.psi, noise=sampling.noise)
         return images.clamp(-1, 1)
 
-    make_G = adam(options.lr, (0, 0.99), lazy_every=PATH_EVERY if options.path_weight else None)
-    make_D = adam(options.lr, (0, 0.99), lazy_every=R1_EVERY if options.r1 else None)
+    make_G = adam(options.lr, (0.0, 0.99), lazy_every=PATH_EVERY if options.path_weight else None)
+    make_D = adam(options.lr, (0.0, 0.99), lazy_every=R1_EVERY if options.r1 else None)
     G, D, lazy = ("generator",), ("discriminator",), {"path": options.path_weight, "r1": options.r1}
     main = partial(Phase, make_fake=generated_images)
     phases = [
