@@ -13,6 +13,7 @@ from gan_core.training.meter import Meter
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.phase_trainer import PhaseTrainer, Update
 from gan_core.training.shared_fakes import SharedFakes
+from tests import style_worlds
 from tests.conftest import make_job
 from tests.test_updates import CONSTANT
 from tests.translation_worlds import SMALL, SMALL_PAIRS, write_domains, write_pairs
@@ -72,6 +73,11 @@ def check(found: list[Update]) -> None:
 def test_a_step_reads_no_value(name: str) -> None:
     variant, *assignments = GAMES[name]
     check(updates(variant, *assignments))
+
+
+@pytest.mark.parametrize("name", style_worlds.GAMES)
+def test_a_step_with_lazy_penalties_and_schedules_reads_no_value(name: str) -> None:
+    check(updates(name, *style_worlds.GAMES[name]))
 
 
 @pytest.mark.parametrize("name", ["cyclegan", "pix2pix"])

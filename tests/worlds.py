@@ -39,11 +39,9 @@ GAMES = {
     "wgan-gp": ("wgan", "width=4", "critic_steps=2", "penalty=gradient", "discriminator_norm=spectral"),
     "acgan": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", "generator_fakes=2", "dropout=0.3"),
     "began": ("began", "width=2", "latent=4", "repeats=1", "lambda_k=0.1", "lr=0.001", "patience=256"),
-    "r3gan": ("r3gan", "width=8", "blocks=1", "latent=4", "conditional=true", "decay_kimg=1", "final_half_life=0.1"),
-    "stylegan2": ("stylegan2", "width=4", "latent=4", "mapping_layers=1", "group=32", "r1=1"),
 }
 """Default networks, mostly with batch normalisation; the options cover clipping, penalties, labels, averages, dropout,
-state, schedules, noise, shared optimizers, and statistics of groups of images that several processes have."""
+state."""
 
 ALL = {**GAMES, "memory": ("memory", "bad=5", "on_nan=skip")}
 """And a game whose state and losses depend on the rows of all processes, on two tables."""

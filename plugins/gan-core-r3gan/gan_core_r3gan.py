@@ -151,12 +151,12 @@ class R3ganDiscriminator(nn.Module):
         last = channels[-1]
         features = last if options.conditional else 1
         self.embedding = _embedding(data.classes, features, features**-0.5) if options.conditional else None
-        basis = msr(nn.Conv2d(last, last, 4, groups=last, bias=False))
-        self.layers = nn.Sequential(*layers, basis, nn.Flatten(), msr(nn.Linear(last, features, bias=False)))
+        self.layers, self.basis = nn.Sequential(*layers), nn.Parameter(torch.randn(last, 4, 4) / 4)
+        self.project = msr(nn.Linear(last, features, bias=False))
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Returns one logit for each image: of the pair of image and class, if it is conditional."""
-        features: Tensor = self.layers(images)
+        features: Tensor = self.project((self.layers(images) * self.basis).sum((2, 3)))
         return features.squeeze(1) if self.embedding is None else (features * self.embedding(labels)).sum(1)
 
 

@@ -56,8 +56,7 @@ def test_new_networks_are_their_chains_without_blocks() -> None:
     y = D.layers[2].change(downsample(D.layers[0](torch.ones(2, 3, 64, 64))))  # type: ignore[union-attr]
     for _ in range(3):
         y = downsample(y)
-    basis, dense = D.layers[-3], D.layers[-1]
-    y = dense((y * basis.weight[:, 0]).sum((2, 3)))  # type: ignore[union-attr]
+    y = D.project((y * D.basis).sum((2, 3)))
     torch.testing.assert_close(logits, (y * D.embedding.weight[labels]).sum(1))  # type: ignore[union-attr]
 
 
