@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from gan_core.game.batch import Batch as Batch
     from gan_core.game.batch import Inputs as Inputs
     from gan_core.game.batch import Moment as Moment
+    from gan_core.game.batch import Processes as Processes
     from gan_core.game.data_spec import DataSpec as DataSpec
     from gan_core.game.data_spec import ImageField as ImageField
     from gan_core.game.data_spec import LabelField as LabelField
@@ -148,6 +149,7 @@ _HOME = {
     "LabelField": "game.data_spec",
     "Table": "game.data_spec",
     "Moment": "game.batch",
+    "Processes": "game.batch",
     "Draw": "game.output",
     "Output": "game.output",
     "Request": "game.output",

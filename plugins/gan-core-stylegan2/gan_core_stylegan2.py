@@ -28,6 +28,7 @@ from gan_core import (
     Output,
     PathLength,
     Phase,
+    Processes,
     Request,
     StyledConv2d,
     Terms,
@@ -158,7 +159,7 @@ class Stylegan2Discriminator(nn.Module):
         self.convolution = EqualisedConv2d(last + 1, last, 3, padding=1)
         self.dense, self.logit = EqualisedLinear(16 * last, last), EqualisedLinear(last, 1)
 
-    def forward(self, images: Tensor, processes: object = None) -> Tensor:
+    def forward(self, images: Tensor, processes: Processes | None = None) -> Tensor:
         """Returns one logit for each image; see `MinibatchStd` for processes."""
         x = self.deviation(self.blocks(scaled_leaky_relu(self.colours(images))), processes)
         logits: Tensor = self.logit(scaled_leaky_relu(self.dense(scaled_leaky_relu(self.convolution(x)).flatten(1))))
@@ -197,8 +198,7 @@ def build(options: Stylegan2Options, data: DataSpec) -> Game:
         return terms
 
     def r1_loss(networks: Networks, batch: Batch) -> Terms:
-        penalty = squared_gradient_norm(judge(networks, batch), batch.images)
-        return {"r1": 0.5 * options.r1 * R1_EVERY * penalty}
+        return {"r1": R1_EVERY * options.r1 / 2 * squared_gradient_norm(judge(networks, batch), batch.images)}
 
     def follow_w(networks: Networks, terms: Terms, batch: Batch) -> None:
         del terms
