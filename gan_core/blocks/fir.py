@@ -48,7 +48,7 @@ def _filtered(x: Tensor, up: int, down: int, before: int, after: int) -> Tensor:
     channels = x.shape[1]
     taps = to_device(torch.tensor(TAPS), x.device, x.dtype)
     kernel = (up * up * torch.outer(taps, taps)).expand(channels, 1, -1, -1)
-    if up > 1:  # The adjoint of a convolution crops what the zeros and the padding would have added.
+    if up > 1:  # Its padding crops: without any, there would be 3 zeros before the first pixel.
         return F.conv_transpose2d(x, kernel, stride=up, padding=len(TAPS) - 1 - before, groups=channels)
     return F.conv2d(x, kernel, stride=down, padding=before, groups=channels)
 
