@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from gan_core.api.run import load as load
     from gan_core.api.train import train as train
     from gan_core.blocks.dropout import Dropout as Dropout
+    from gan_core.blocks.equalised import EqualisedConv2d as EqualisedConv2d
+    from gan_core.blocks.equalised import EqualisedLinear as EqualisedLinear
+    from gan_core.blocks.equalised import scaled_leaky_relu as scaled_leaky_relu
+    from gan_core.blocks.fir import blur as blur
+    from gan_core.blocks.fir import downsample as downsample
+    from gan_core.blocks.fir import upsample as upsample
+    from gan_core.blocks.fixup import fixup as fixup
+    from gan_core.blocks.fixup import msr as msr
     from gan_core.blocks.layer_list import LayerListDiscriminator as LayerListDiscriminator
     from gan_core.blocks.layer_list import LayerListGenerator as LayerListGenerator
     from gan_core.blocks.layer_list import build_layers as build_layers
@@ -25,6 +33,9 @@ if TYPE_CHECKING:
     from gan_core.blocks.losses import RelativisticPairing as RelativisticPairing
     from gan_core.blocks.losses import logistic_terms as logistic_terms
     from gan_core.blocks.losses import precise_mean as precise_mean
+    from gan_core.blocks.minibatch_std import MinibatchStd as MinibatchStd
+    from gan_core.blocks.modulated import ModulatedConv2d as ModulatedConv2d
+    from gan_core.blocks.modulated import StyledConv2d as StyledConv2d
     from gan_core.blocks.optimizers import adam as adam
     from gan_core.blocks.optimizers import rmsprop as rmsprop
     from gan_core.blocks.optimizers import sgd as sgd
@@ -34,6 +45,7 @@ if TYPE_CHECKING:
     from gan_core.blocks.options import TwoPlayerOptions as TwoPlayerOptions
     from gan_core.blocks.patchgan import PatchDiscriminator as PatchDiscriminator
     from gan_core.blocks.patchgan import patch_map as patch_map
+    from gan_core.blocks.path_length import PathLength as PathLength
     from gan_core.blocks.penalties import Penalised as Penalised
     from gan_core.blocks.penalties import differentiable as differentiable
     from gan_core.blocks.penalties import gradient_penalties as gradient_penalties
@@ -44,6 +56,8 @@ if TYPE_CHECKING:
     from gan_core.blocks.protocols import Loss as Loss
     from gan_core.blocks.resnet_generator import ResnetGenerator as ResnetGenerator
     from gan_core.blocks.resnet_generator import check_sides as check_sides
+    from gan_core.blocks.schedules import cosine as cosine
+    from gan_core.blocks.sides import doubled_sides as doubled_sides
     from gan_core.blocks.small_map_convolution import Conv2d as Conv2d
     from gan_core.blocks.small_map_convolution import ConvTranspose2d as ConvTranspose2d
     from gan_core.blocks.two_player import generated as generated
@@ -69,6 +83,7 @@ if TYPE_CHECKING:
     from gan_core.game.batch import Batch as Batch
     from gan_core.game.batch import Inputs as Inputs
     from gan_core.game.batch import Moment as Moment
+    from gan_core.game.batch import Processes as Processes
     from gan_core.game.data_spec import DataSpec as DataSpec
     from gan_core.game.data_spec import ImageField as ImageField
     from gan_core.game.data_spec import LabelField as LabelField
@@ -134,6 +149,7 @@ _HOME = {
     "LabelField": "game.data_spec",
     "Table": "game.data_spec",
     "Moment": "game.batch",
+    "Processes": "game.batch",
     "Draw": "game.output",
     "Output": "game.output",
     "Request": "game.output",
@@ -149,6 +165,20 @@ _HOME = {
     "normal_latents": "blocks.two_player",
     "two_player": "blocks.two_player",
     "UNet": "blocks.unet",
+    "EqualisedConv2d": "blocks.equalised",
+    "EqualisedLinear": "blocks.equalised",
+    "scaled_leaky_relu": "blocks.equalised",
+    "blur": "blocks.fir",
+    "downsample": "blocks.fir",
+    "upsample": "blocks.fir",
+    "fixup": "blocks.fixup",
+    "msr": "blocks.fixup",
+    "doubled_sides": "blocks.sides",
+    "MinibatchStd": "blocks.minibatch_std",
+    "ModulatedConv2d": "blocks.modulated",
+    "StyledConv2d": "blocks.modulated",
+    "PathLength": "blocks.path_length",
+    "cosine": "blocks.schedules",
     "Conv2d": "blocks.small_map_convolution",
     "ConvTranspose2d": "blocks.small_map_convolution",
     "Discriminator": "blocks.protocols",

@@ -13,6 +13,7 @@ from gan_core.training.meter import Meter
 from gan_core.training.phase_module import PhaseModule
 from gan_core.training.phase_trainer import PhaseTrainer, Update
 from gan_core.training.shared_fakes import SharedFakes
+from tests import style_worlds
 from tests.conftest import make_job
 from tests.test_updates import CONSTANT
 from tests.translation_worlds import SMALL, SMALL_PAIRS, write_domains, write_pairs
@@ -52,7 +53,11 @@ def updates(name: str, *assignments: str, **flags: object) -> list[Update]:
         source = make_batch_source(job, accelerator, game, tables, 1000)
         modules = [PhaseModule(phase, game.networks) for phase in game.phases]
         fakes, meter = SharedFakes(modules, accelerator.autocast), Meter(accelerator, nan_limit=1)
-        trainers = {m.phase.name: PhaseTrainer(m, accelerator, CONSTANT, None, fakes=fakes) for m in modules}
+        trainers: dict[str, PhaseTrainer] = {}
+        for module in modules:
+            owner = module.phase.optimizer
+            shared = trainers[owner].optimizer if isinstance(owner, str) else None
+            trainers[module.phase.name] = PhaseTrainer(module, accelerator, CONSTANT, None, shared=shared, fakes=fakes)
         for phase, batches in source.step(0):
             found.append(trainers[phase.name].update(batches, 0))
             meter.add(phase.name, found[-1], 0)
@@ -68,6 +73,11 @@ def check(found: list[Update]) -> None:
 def test_a_step_reads_no_value(name: str) -> None:
     variant, *assignments = GAMES[name]
     check(updates(variant, *assignments))
+
+
+@pytest.mark.parametrize("name", style_worlds.GAMES)
+def test_a_step_with_lazy_penalties_and_schedules_reads_no_value(name: str) -> None:
+    check(updates(name, *style_worlds.GAMES[name]))
 
 
 @pytest.mark.parametrize("name", ["cyclegan", "pix2pix"])

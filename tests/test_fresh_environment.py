@@ -47,7 +47,8 @@ def test_a_stranger_s_wheel_and_what_is_left_when_a_plugin_goes(tmp_path: Path) 
         return {row["name"]: row["status"] for row in json.loads(run("-m", "gan_core", "list", "--json"))}
 
     run("-m", "pip", "install", "--quiet", *sorted(wheels.iterdir()))
-    variants = {"acgan", "began", "cyclegan", "dcgan", "lsgan", "pix2pix", "stranger", "vanilla", "wgan"}
+    variants = {"acgan", "began", "cyclegan", "dcgan", "lsgan", "pix2pix", "r3gan", "stranger", "stylegan2", "vanilla"}
+    variants |= {"wgan"}
     assert statuses() == dict.fromkeys(variants, "ok")
     output = run("-m", "gan_core", "check", "stranger")
     assert output.count("ok  ") == len(CHECKS)

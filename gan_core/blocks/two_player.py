@@ -22,13 +22,22 @@ def normal_latents(size: int, std: float = 1.0) -> Draw:
     return draw
 
 
-def generated(network: str = "generator", *, given: tuple[str, ...] = (), like: str = "images") -> Output:
-    """Returns the output of a network that is called with the inputs by name; see `Output` for `given` and `like`."""
+def generated(
+    network: str = "generator", *, given: tuple[str, ...] = (), like: str = "images", clamp: bool = False
+) -> Output:
+    """Returns the output of a network that is called with the inputs by name.
+
+    Args:
+        network: The network's name.
+        given: See `Output`.
+        like: See `Output`.
+        clamp: Whether to cut images to [-1, 1], for a network whose pixels have no limits in training.
+    """
 
     def generate(networks: Networks, inputs: Inputs, options: Options) -> Tensor:
         del options
         images: Tensor = networks[network](**inputs)
-        return images
+        return images.clamp(-1, 1) if clamp else images
 
     return Output(generate=generate, given=given, like=like)
 
