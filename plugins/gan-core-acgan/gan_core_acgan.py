@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gan_core import (
+    AugmentOptions,
     Batch,
     DataSpec,
     Game,
@@ -37,7 +38,7 @@ from gan_core import (
 )
 
 
-class AcganOptions(PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
+class AcganOptions(AugmentOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
     """Options of AC-GAN."""
 
     latent: int = Field(100, ge=1)
@@ -175,7 +176,7 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
 
     fresh = options.fresh_latents or options.generator_fakes > 1
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
-    return Game(
+    game = Game(
         networks={
             "generator": ConditionalGenerator(options, data),
             "discriminator": options.normalise(TwoHeadedDiscriminator(options, data)),
@@ -201,6 +202,7 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
         draw=draw,
         outputs={"images": generated(given=("labels",))},
     )
+    return options.augmented(game, data)
 
 
 variant = Variant(
