@@ -87,17 +87,24 @@ class DiffAugment:
             brightness, saturation, contrast = random.uniform(3)
             images = colour(images, brightness - 0.5, 2 * saturation, contrast + 0.5)
         if "translation" in self.operations:
-            drawn = zip(random.uniform(2), (height, width), strict=True)
-            images = translate(images, *(_integer(u, -(most := int(side * SHIFT + 0.5)), most) for u, side in drawn))
+            down, right = random.uniform(2)
+            images = translate(images, _shift(down, height), _shift(right, width))
         if "cutout" in self.operations:
-            sizes = [int(side * CUTOUT + 0.5) for side in (height, width)]
-            drawn_and_sizes = zip(random.uniform(2), (height, width), sizes, strict=True)
-            # The centre is any pixel; that of an even size lies between two, so there is one place more.
-            first = (_integer(u, 0, side - size % 2) - size // 2 for u, side, size in drawn_and_sizes)
-            images = cut_out(images, *first, *sizes)
+            top, left = random.uniform(2)
+            rows, columns = (int(side * CUTOUT + 0.5) for side in (height, width))
+            images = cut_out(images, _first(top, height, rows), _first(left, width, columns), rows, columns)
         return images
 
 
-def _integer(uniform: Tensor, low: int, high: int) -> Tensor:
-    """Returns integers from low to high, both included, for U[0, 1)."""
-    return (uniform * (high - low + 1)).floor() + low
+def _shift(uniform: Tensor, side: int) -> Tensor:
+    """Returns pixels to move an image of this side by, positive or negative, for U[0, 1)."""
+    most = int(side * SHIFT + 0.5)
+    return (uniform * (2 * most + 1)).floor() - most
+
+
+def _first(uniform: Tensor, side: int, size: int) -> Tensor:
+    """Returns the first row or column of the cutout, for U[0, 1): its centre is anywhere in the image.
+
+    The centre of an odd size is a pixel; that of an even one is between two, so there is one place more.
+    """
+    return (uniform * (side + 1 - size % 2)).floor() - size // 2

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gan_core.blocks.augment.ada import Ada
 from gan_core.blocks.augment.rows import RowRandomness
+from gan_core.errors import UserError
 from gan_core.game.batch import Batch
 from gan_core.game.game import Game
 from gan_core.game.phase import Networks, Phase, Terms
@@ -66,9 +67,7 @@ def augmented(game: Game, augmentation: Augmentation, *, network: str = "discrim
             if not adapts:
                 return terms
             if judge.sign is None:
-                raise ValueError(
-                    f"augment=ada: phase {phase.name!r} does not call {network!r} on the batch's real images"
-                )
+                raise UserError(f"augment=ada: phase {phase.name!r} does not call {network!r} on the batch's images")
             return {**terms, "sign(real)": judge.sign}
 
         return replace(phase, loss=loss, after=_adapting(augmentation, phase) if adapts else phase.after)

@@ -11,7 +11,7 @@ Entry = Tensor | float
 def matrices(rows: Sequence[Sequence[Entry]], like: Tensor) -> Tensor:
     """Returns matrices (B, R, S) whose entries are numbers or tensors (B,), `like`, by row."""
     entries = [entry if isinstance(entry, Tensor) else torch.full_like(like, entry) for row in rows for entry in row]
-    return torch.stack(entries, -1).unflatten(-1, (len(rows), -1))
+    return torch.stack(entries, -1).view(-1, len(rows), len(rows[0]))
 
 
 def product(first: Tensor, *others: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ def bilinear(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
         indices.append(row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long())
     index = torch.cat(indices, 1).unsqueeze(1).expand(-1, images.shape[1], -1)
     corners = images.flatten(2).gather(2, index) * torch.cat(weights, 1).unsqueeze(1)
-    return corners.unflatten(2, (4, -1)).sum(2)
+    sampled: Tensor = corners.unflatten(2, (4, -1)).sum(2)
+    return sampled
 
 
 def upsampling(side: int) -> np.ndarray:
@@ -99,7 +100,8 @@ class AffineResampler(nn.Module):
             for position, side in zip((rows, columns), self.sides, strict=True)
         )
         sampled = bilinear(fine, columns.flatten(1), rows.flatten(1)).unflatten(2, columns.shape[1:])
-        return down_y @ sampled @ down_x.mT
+        transformed: Tensor = down_y @ sampled @ down_x.mT
+        return transformed
 
     @staticmethod
     def _positions(side: int, like: Tensor) -> Tensor:
