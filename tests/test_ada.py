@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,21 @@ def test_real_images_and_fakes_are_augmented_in_both_phases() -> None:
             assert set(zeros.tolist()) == {1, 2, 4}
         assert "sign(real)" not in terms
     assert not game.state
+
+
+def test_augmentation_is_computed_in_float32_under_autocast() -> None:
+    seen = []
+    real, fake = (torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    for autocast in (False, True):
+        critic = Mean()
+        game = augmented(small_game(), Ada(4, 4, p=1.0))
+        batch = replace(batch_of(real, torch.zeros(8, 1)), fake={"images": fake.bfloat16() if autocast else fake})
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            game.phases[0].loss({**game.networks, "discriminator": critic}, batch)
+        seen.append([images.detach() for images in critic.given])
+    assert torch.equal(seen[0][0], seen[1][0])
+    assert torch.allclose(seen[0][1], seen[1][1], atol=0.05)  # The fakes were rounded before.
+    assert seen[1][1].dtype == torch.float32
 
 
 def test_r1_is_by_the_image_before_it_is_augmented() -> None:

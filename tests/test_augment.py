@@ -251,15 +251,26 @@ def test_ada_s_colours_in_order() -> None:
     assert result == pytest.approx(expected[0, :3].tolist(), abs=1e-6)
 
 
+def assert_share(changed: Tensor, expected: float) -> None:
+    """Checks the share of True within four standard deviations."""
+    deviation = math.sqrt(expected * (1 - expected) / len(changed))
+    assert float(changed.float().mean()) == pytest.approx(expected, abs=4 * deviation)
+
+
 def test_each_operation_is_applied_with_probability_p() -> None:
     count, p = 4000, 0.3
-    images = torch.full((count, 1, 2, 2), 0.5)
-    changed = Ada(2, 2, ["colour"], p=p)(images, drawn(count, 7, 3).rows())
-    share = float(((changed - images).abs().amax((1, 2, 3)) > 1e-6).float().mean())
-    expected = 1 - (1 - p) * (1 - p) * (
-        1 - p / 2
-    )  # Brightness, contrast, and a luma flip in half of its cases; hue and saturation leave grey as it is.
-    assert share == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / count))
+    images = torch.full((count, 1, 64, 64), 0.5)
+    # Brightness, contrast, and a luma flip in half of its cases; hue and saturation leave grey as it is.
+    coloured = Ada(2, 2, ["colour"], p=p)(images[:, :, :2, :2], drawn(count, 7, 3).rows())
+    assert_share((coloured - 0.5).abs().amax((1, 2, 3)) > 1e-6, 1 - (1 - p) * (1 - p) * (1 - p / 2))
+    moves = {
+        kind: Ada(64, 64, [kind], p=p)._inverse(images, drawn(count, 7, 4).rows()) for kind in ("pixel", "geometric")
+    }
+    changed = {kind: (matrix - torch.eye(3)).abs().amax((1, 2)) > 1e-6 for kind, matrix in moves.items()}
+    # Scale, rotation before or after the other scale, this one, and translation.
+    assert_share(changed["geometric"], 1 - (1 - p) ** 4)
+    # Half of the mirrorings, three of four turns, and all translations but 1 in 16² of up to ± 8 pixels.
+    assert_share(changed["pixel"], 1 - (1 - p / 2) * (1 - p * 3 / 4) * (1 - p * (1 - 1 / 16**2)))
 
 
 @pytest.mark.parametrize("make", [lambda: DiffAugment(), lambda: Ada(4, 3, p=1.0)], ids=["diffaug", "ada"])
