@@ -12,7 +12,6 @@ from torch import Tensor
 
 import gan_core
 from gan_core.app.training import start
-from gan_core.runs.folder import RunFolder
 from tests.conftest import make_job
 
 
@@ -42,7 +41,7 @@ def train_on(images: Tensor, held_out: Tensor, folder: Path, *assignments: str, 
     discriminator = job.build().networks["discriminator"].eval()
     (newest,) = sorted((folder / "run" / "checkpoints").iterdir())[-1:]
     discriminator.load_state_dict(load_file(newest / "discriminator.safetensors"))
-    drawn = gan_core.load(RunFolder(folder / "run").path).sample(fakes)
+    drawn = gan_core.load(folder / "run").sample(fakes)
 
     def output(asked: Tensor) -> float:
         with torch.no_grad():

@@ -8,7 +8,7 @@ from gan_core_shapes import draw as draw_shapes
 from torch import Tensor, nn
 
 from gan_core import DataSpec, build_layers
-from tests.checkerboard import nyquist_energy
+from tests.checkerboard import dot_energy
 
 SHAPES = DataSpec.of_images(name="shapes", image_size=32, channels=3, classes=3, count=3000)
 TRANSPOSED = [
@@ -23,12 +23,15 @@ TRANSPOSED = [
 def test_the_measure_of_known_patterns() -> None:
     x, y = torch.meshgrid(torch.arange(8), torch.arange(6), indexing="xy")
     dots = ((-1.0) ** (x + y)).expand(2, 3, -1, -1)
-    # |Σ 1|² / 48 = 48 at one of the three frequencies; amplitude 0.1 has a hundredth of it.
-    assert nyquist_energy(dots) == pytest.approx(16)
-    assert nyquist_energy(0.1 * dots) == pytest.approx(0.16)
-    assert nyquist_energy((-1.0) ** x.expand(1, 1, -1, -1)) == pytest.approx(16)
-    assert nyquist_energy(torch.sin(torch.pi / 2 * x).expand(1, 1, -1, -1)) == pytest.approx(0, abs=1e-12)
-    assert nyquist_energy(((dots + 1) * 127.5).to(torch.uint8)) == pytest.approx(16)
+    # |Σ 1|² / 48 = 48; an amplitude of 0.1 has a hundredth of it.
+    assert dot_energy(dots) == pytest.approx(48)
+    assert dot_energy(0.1 * dots + 0.5) == pytest.approx(0.48)
+    assert dot_energy(((dots + 1) * 127.5).to(torch.uint8)) == pytest.approx(48)
+    for flat in ((-1.0) ** x, (-1.0) ** y, torch.sin(torch.pi / 2 * x)):
+        assert dot_energy(flat.expand(1, 1, -1, -1)) == pytest.approx(0, abs=1e-9)
+    # The two-dimensional Fourier transform of torch.
+    noise = torch.randn(2, 3, 6, 8)
+    assert dot_energy(noise) == pytest.approx(float(torch.fft.fft2(noise)[..., 3, 4].abs().square().mean()) / 48)
 
 
 def inside(network: nn.Module, layers: int, maps: Tensor) -> Tensor:
@@ -69,7 +72,7 @@ def drawn_by(options: AcganOptions) -> Tensor:
 
 
 def test_acgan_s_default_generator_draws_no_dots() -> None:
-    transposed, default = (nyquist_energy(drawn_by(AcganOptions(generator=layers))) for layers in (TRANSPOSED, None))
-    assert nyquist_energy(draw_shapes(64, seed=1)[0]) < 0.1  # Of real images.
+    transposed, default = (dot_energy(drawn_by(AcganOptions(generator=layers))) for layers in (TRANSPOSED, None))
+    assert dot_energy(draw_shapes(64, seed=1)[0]) < 0.1  # Of real images.
     assert default < 0.2
     assert transposed > 50

@@ -20,14 +20,14 @@ SETTINGS = ("lr=1e-3", "beta1=0", "beta2=0.99", "batch=64")
 def test_a_discriminator_of_few_digits_overfits_less_with_augmentation(tmp_path: Path) -> None:
     digits = training_images(real_data("digits"))[0]
     chosen = torch.from_numpy(np.random.default_rng(0).permutation(len(digits)))
-    few, others = digits[chosen[:100]], digits[chosen[100:600]]
-    settings = (*SETTINGS, "width=64", "log_every=1000")
+    few, others = digits[chosen[:50]], digits[chosen[50:550]]
+    settings = ("lr=1e-3", "beta1=0", "beta2=0.99", "batch=32", "width=64", "log_every=1000")
     plain, augmented = (
-        train_on(few, others, tmp_path / kind, *settings, f"augment={kind}", variant="vanilla", steps=150, fakes=200)
+        train_on(few, others, tmp_path / kind, *settings, f"augment={kind}", variant="vanilla", steps=400, fakes=200)
         for kind in ("none", "diffaug")
     )
-    print(plain, augmented, plain.overfitting, augmented.overfitting)
-    assert plain.train > augmented.train + 0.3
+    assert plain.overfitting > 0.3
+    assert augmented.overfitting < 0.5 * plain.overfitting
 
 
 @pytest.mark.slow
