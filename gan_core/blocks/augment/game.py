@@ -1,6 +1,6 @@
 """A game whose discriminator sees augmented images: D(T(x)) in place of D(x), in every phase."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -55,34 +55,40 @@ def augmented(game: Game, augmentation: Augmentation, *, network: str = "discrim
         augmentation: T: `DiffAugment` or `Ada`.
         network: The name of the discriminator. It returns scores (B,) or a tuple that begins with them.
         boundary: The score above which it takes an image for a real one.
+
+    Raises:
+        ValueError: No phase trains the discriminator.
     """
-    first = next(phase.name for phase in game.phases if network in phase.trains)
+    training = [phase.name for phase in game.phases if network in phase.trains]
+    if not training:
+        raise ValueError(f"no phase trains {network!r}; the networks are {sorted(game.networks)}")
+    ada = augmentation if isinstance(augmentation, Ada) else None
 
     def changed(phase: Phase) -> Phase:
-        adapts = isinstance(augmentation, Ada) and phase.name == first
+        adapting = ada if phase.name == training[0] else None
 
         def loss(networks: Networks, batch: Batch) -> Terms:
             judge = AugmentedNetwork(networks[network], augmentation, batch, boundary)
             terms = phase.loss({**networks, network: judge}, batch)
-            if not adapts:
+            if adapting is None:
                 return terms
             if judge.sign is None:
                 raise UserError(f"augment=ada: phase {phase.name!r} does not call {network!r} on the batch's images")
             return {**terms, "sign(real)": judge.sign}
 
-        return replace(phase, loss=loss, after=_adapting(augmentation, phase) if adapts else phase.after)
+        return replace(phase, loss=loss, after=phase.after if adapting is None else _followed_by(adapting, phase))
 
-    state = {**game.state, "augmentation": augmentation} if isinstance(augmentation, Ada) else game.state
+    state = game.state if ada is None else {**game.state, "augmentation": ada}
     return replace(game, phases=[changed(phase) for phase in game.phases], state=state)
 
 
-def _adapting(ada: Any, phase: Phase) -> Callable[[Networks, Terms, Batch], Terms]:
+def _followed_by(ada: Ada, phase: Phase) -> Callable[[Networks, Terms, Batch], Terms]:
     """Returns what follows the updates of the phase: its own `after`, and the change of p."""
 
     def after(networks: Networks, terms: Terms, batch: Batch) -> Terms:
-        more: Mapping[str, Tensor] = {} if phase.after is None else phase.after(networks, terms, batch) or {}
+        more = None if phase.after is None else phase.after(networks, terms, batch)
         ada.adapt(terms["sign(real)"], batch.moment.batch)
-        return {**more, "p": ada.p.clone()}
+        return {**(more or {}), "p": ada.p.clone()}
 
     return after
 
