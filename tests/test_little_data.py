@@ -26,8 +26,9 @@ def test_a_discriminator_of_few_digits_overfits_less_with_augmentation(tmp_path:
         train_on(few, others, tmp_path / kind, *settings, f"augment={kind}", variant="vanilla", steps=400, fakes=200)
         for kind in ("none", "diffaug")
     )
-    assert plain.overfitting > 0.3
-    assert augmented.overfitting < 0.5 * plain.overfitting
+    # What the discriminator outputs for the images that it was trained on, and for others.
+    assert plain.train - plain.held_out > 0.3
+    assert augmented.train - augmented.held_out < 0.6 * (plain.train - plain.held_out)
 
 
 @pytest.mark.slow
