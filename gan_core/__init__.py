@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from gan_core.api.run import Run as Run
     from gan_core.api.run import load as load
     from gan_core.api.train import train as train
+    from gan_core.blocks.augment.ada import Ada as Ada
+    from gan_core.blocks.augment.diffaugment import DiffAugment as DiffAugment
+    from gan_core.blocks.augment.game import augmented as augmented
+    from gan_core.blocks.augment.options import AugmentOptions as AugmentOptions
     from gan_core.blocks.dropout import Dropout as Dropout
     from gan_core.blocks.equalised import EqualisedConv2d as EqualisedConv2d
     from gan_core.blocks.equalised import EqualisedLinear as EqualisedLinear
@@ -103,6 +107,10 @@ _HOME = {
     "Run": "api.run",
     "load": "api.run",
     "train": "api.train",
+    "Ada": "blocks.augment.ada",
+    "AugmentOptions": "blocks.augment.options",
+    "DiffAugment": "blocks.augment.diffaugment",
+    "augmented": "blocks.augment.game",
     "Dropout": "blocks.dropout",
     "LabelSmoothing": "blocks.losses",
     "Logistic": "blocks.losses",

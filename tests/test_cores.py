@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-
 KEPT = """
 import os
 from gan_core.cores import keep_to_own_cores, usable_cores, use_all_cores

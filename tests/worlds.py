@@ -31,17 +31,20 @@ PLAIN = (
 UPWARDS = "generator=[{conv_transpose: {channels: 4, kernel: 4, stride: 2}}, relu, "
 PLAIN_ACGAN = (UPWARDS + "{conv_transpose: {channels: 1, kernel: 4, stride: 2}}, tanh]",)
 
+ADAPTIVE = ("augment=ada", "augment_p=0.3", "augment_kimg=1", "augment_target=0.1")
+"""Augmentation whose p changes in a few steps."""
+
 GAMES = {
     "vanilla": ("vanilla", "width=8", "label_smoothing=0.1", "generator_fakes=2", "clip_norm=0.1"),
     "dcgan": ("dcgan", "width=4", "lr_schedule=cosine"),
-    "lsgan": ("lsgan", "width=4", "ema_kimg=0.1"),
+    "lsgan": ("lsgan", "width=4", "ema_kimg=0.1", "augment=diffaug"),
     "wgan": ("wgan", "width=4", "critic_steps=2"),
     "wgan-gp": ("wgan", "width=4", "critic_steps=2", "penalty=gradient", "discriminator_norm=spectral"),
-    "acgan": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", "generator_fakes=2", "dropout=0.3"),
+    "acgan": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", "generator_fakes=2", "dropout=0.3", *ADAPTIVE),
     "began": ("began", "width=2", "latent=4", "repeats=1", "lambda_k=0.1", "lr=0.001", "patience=256"),
 }
 """Default networks, mostly with batch normalisation; the options cover clipping, penalties, labels, averages, dropout,
-state."""
+state, augmentation."""
 
 ALL = {**GAMES, "memory": ("memory", "bad=5", "on_nan=skip")}
 """And a game whose state and losses depend on the rows of all processes, on two tables."""

@@ -145,12 +145,17 @@ class Reshape(Layer):
 
 
 class Upsample(Layer):
-    """Nearest-neighbour upsampling, (C, H, W) -> (C, H · factor, W · factor)."""
+    """Upsampling, nearest-neighbour or bilinear, (C, H, W) -> (C, H · factor, W · factor).
+
+    Followed by `conv`, it is the resize-convolution of Odena et al. 2016 (Deconvolution and Checkerboard Artifacts):
+    unlike `conv_transpose`, it has the same weights for all pixels, so a flat area has no pattern of dots.
+    """
 
     factor: int = Field(2, ge=2)
+    mode: Literal["nearest", "bilinear"] = "nearest"
 
     def build(self, shape: Shape) -> nn.Module:
-        return nn.Upsample(scale_factor=self.factor, mode="nearest")
+        return nn.Upsample(scale_factor=self.factor, mode=self.mode)
 
 
 class PixelShuffle(Layer):

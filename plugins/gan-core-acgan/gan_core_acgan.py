@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gan_core import (
+    AugmentOptions,
     Batch,
     DataSpec,
     Game,
@@ -37,7 +38,7 @@ from gan_core import (
 )
 
 
-class AcganOptions(PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
+class AcganOptions(AugmentOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
     """Options of AC-GAN."""
 
     latent: int = Field(100, ge=1)
@@ -114,10 +115,13 @@ class TwoHeadedDiscriminator(nn.Module):
 
 
 def default_generator(options: AcganOptions, data: DataSpec) -> Sequence[Any]:
-    """Returns a layer list of two transposed convolutions, from a quarter of the image's side to the full side."""
-    middle = {"conv_transpose": {"channels": 2 * options.width, "kernel": 4, "stride": 2, "bias": False}}
-    last = {"conv_transpose": {"channels": data.channels, "kernel": 4, "stride": 2}}
-    return ["batch_norm", middle, "batch_norm", "relu", last, "tanh"]
+    """Returns a layer list of two resize-convolutions, from a quarter of the image's side to the full side.
+
+    Transposed convolutions with stride 2 draw a pattern of dots on flat areas (Odena et al. 2016).
+    """
+    middle = {"conv": {"channels": 2 * options.width, "kernel": 3, "bias": False}}
+    last = {"conv": {"channels": data.channels, "kernel": 3}}
+    return ["batch_norm", "upsample", middle, "batch_norm", "relu", "upsample", last, "tanh"]
 
 
 def default_discriminator(options: AcganOptions) -> Sequence[Any]:
@@ -175,7 +179,7 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
 
     fresh = options.fresh_latents or options.generator_fakes > 1
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
-    return Game(
+    game = Game(
         networks={
             "generator": ConditionalGenerator(options, data),
             "discriminator": options.normalise(TwoHeadedDiscriminator(options, data)),
@@ -201,6 +205,7 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
         draw=draw,
         outputs={"images": generated(given=("labels",))},
     )
+    return options.augmented(game, data)
 
 
 variant = Variant(

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gan_core import (
+    AugmentOptions,
     Conv2d,
     ConvTranspose2d,
     DataSpec,
@@ -40,7 +41,9 @@ class DcganNetworkOptions(LayerListOptions):
     """Upper limit of the feature maps of a layer."""
 
 
-class DcganOptions(DcganNetworkOptions, ObjectiveOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
+class DcganOptions(
+    AugmentOptions, DcganNetworkOptions, ObjectiveOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions
+):
     """Options of DCGAN. The defaults lr = 2e-4, beta1 = 0.5 and the non-saturating loss are the paper's."""
 
 
@@ -139,7 +142,7 @@ def build(options: DcganOptions, data: DataSpec) -> Game:
     """Returns the game; see `dcgan_networks` for the images that it supports."""
     generator, discriminator = dcgan_networks(options, data)
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
-    return two_player(
+    game = two_player(
         generator=generator,
         discriminator=discriminator,
         loss=options.penalise(options.make_loss()),
@@ -148,6 +151,7 @@ def build(options: DcganOptions, data: DataSpec) -> Game:
         discriminator_optimizer=discriminator_optimizer,
         fresh_latents=options.fresh_latents,
     )
+    return options.augmented(game, data)
 
 
 variant = Variant(

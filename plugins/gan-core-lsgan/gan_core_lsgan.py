@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gan_core import (
+    AugmentOptions,
     DataSpec,
     Discriminator,
     Game,
@@ -24,7 +25,7 @@ from gan_core import (
 )
 
 
-class LsganOptions(DcganNetworkOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
+class LsganOptions(AugmentOptions, DcganNetworkOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
     """Options of LSGAN.
 
     The paper has two settings: a, b, c = 0, 1, 1 (equation 9, the default) and -1, 1, 0 (equation 8), which minimises a
@@ -71,7 +72,7 @@ def build(options: LsganOptions, data: DataSpec) -> Game:
     """Returns the game; see `dcgan_networks` for the images that it supports."""
     generator, discriminator = dcgan_networks(options, data)
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
-    return two_player(
+    game = two_player(
         generator=generator,
         discriminator=discriminator,
         loss=options.penalise(LeastSquares(options.a, options.b, options.c)),
@@ -80,6 +81,7 @@ def build(options: LsganOptions, data: DataSpec) -> Game:
         discriminator_optimizer=discriminator_optimizer,
         fresh_latents=options.fresh_latents,
     )
+    return options.augmented(game, data, boundary=(options.a + options.b) / 2)
 
 
 variant = Variant(

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from gan_core import (
+    AugmentOptions,
     DataSpec,
     Game,
     ObjectiveOptions,
@@ -24,7 +25,7 @@ from gan_core import (
 )
 
 
-class VanillaOptions(ObjectiveOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
+class VanillaOptions(AugmentOptions, ObjectiveOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
     """Options of the vanilla GAN."""
 
     latent: int = Field(64, ge=1)
@@ -94,7 +95,7 @@ def build(options: VanillaOptions, data: DataSpec) -> Game:
         lambda: FullyConnectedDiscriminator(options, data),
     )
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
-    return two_player(
+    game = two_player(
         generator=generator,
         discriminator=discriminator,
         loss=options.penalise(options.make_loss()),
@@ -104,6 +105,7 @@ def build(options: VanillaOptions, data: DataSpec) -> Game:
         fresh_latents=options.fresh_latents,
         generator_fakes=options.generator_fakes,
     )
+    return options.augmented(game, data)
 
 
 variant = Variant(

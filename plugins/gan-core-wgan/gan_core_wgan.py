@@ -11,13 +11,25 @@ from gan_core_dcgan import DcganNetworkOptions, dcgan_networks
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from gan_core import Batch, DataSpec, Game, Networks, Phase, Terms, Variant, adam, generated, normal_latents
+from gan_core import (
+    AugmentOptions,
+    Batch,
+    DataSpec,
+    Game,
+    Networks,
+    Phase,
+    Terms,
+    Variant,
+    adam,
+    generated,
+    normal_latents,
+)
 
 # isort: split
 from gan_core import precise, precise_mean, rmsprop
 
 
-class WganOptions(DcganNetworkOptions):
+class WganOptions(AugmentOptions, DcganNetworkOptions):
     """Options of WGAN and WGAN-GP."""
 
     discriminator_norm: Literal["none", "batch", "spectral"] = "none"
@@ -35,6 +47,9 @@ class WganOptions(DcganNetworkOptions):
     critic_lr: float | None = Field(None, gt=0)
     """Learning rate of the critic, if it differs from lr (TTUR, Heusel et al. 2017, section 2)."""
 
+    augment_target: float | None = None
+    """Must be null: a critic's outputs have no sign, so augment=ada keeps the probability augment_p."""
+
     unsuitable: ClassVar = {
         "label_smoothing": "it softens the labels of a cross-entropy, and a critic's losses have no labels",
         "objective": "the Wasserstein distance is this variant's objective: --variant dcgan has others",
@@ -49,6 +64,13 @@ class WganOptions(DcganNetworkOptions):
         elif info.data.get("discriminator_norm") == "spectral":
             raise ValueError("gradient with discriminator_norm=spectral, which removes the scale that clipping sets")
         return penalty
+
+    @field_validator("augment_target")
+    @classmethod
+    def _has_no_sign(cls, target: float | None) -> float | None:
+        if target is not None:
+            raise ValueError("null: only differences of a critic's outputs have a meaning. Set augment_p")
+        return target
 
 
 def gradient_penalty(critic: torch.nn.Module, real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
@@ -92,7 +114,7 @@ def build(options: WganOptions, data: DataSpec) -> Game:
     clipped = options.penalty == "clip"
     lr = options.lr or (5e-5 if clipped else 1e-4)
     make_optimizer = rmsprop if clipped else partial(adam, betas=(0.0, 0.9))
-    return Game(
+    game = Game(
         networks={"generator": generator, "critic": critic},
         phases=[
             Phase(
@@ -108,6 +130,7 @@ def build(options: WganOptions, data: DataSpec) -> Game:
         draw=normal_latents(options.latent),
         outputs={"images": generated()},
     )
+    return options.augmented(game, data, network="critic")
 
 
 variant = Variant(
