@@ -9,8 +9,7 @@ class SelfAttention(nn.Module):
     """x (B, C, H, W) -> γ · o(attention) + x, with a scalar γ that starts at 0.
 
     Zhang et al. 2019 (SAGAN), equations 1 to 4, as Brock et al. 2019 have it: 1 x 1 convolutions without bias to C / 8
-    channels for queries and keys and C / 2 for values, and keys and values of a quarter of the pixels, by the largest of
-    2 x 2.
+    channels for queries and keys and C / 2 for values; keys and values are the largest of each 2 x 2 pixels.
     """
 
     def __init__(self, channels: int) -> None:

@@ -1,14 +1,13 @@
 """The standard two-player game of a generator and a discriminator."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gan_core.blocks.protocols import Loss
-from gan_core.game.batch import Batch, Inputs, Moment
+from gan_core.game.batch import Batch, Inputs
 from gan_core.game.game import Game
 from gan_core.game.output import Draw, Output, Request
 from gan_core.game.phase import MakeOptimizer, Networks, Phase, Terms
@@ -58,7 +57,6 @@ def alternating(
     generator_fakes: int = 1,
     fresh_latents: bool = False,
     output: Output | None = None,
-    tune: Callable[[Moment], Mapping[str, Any]] | None = None,
 ) -> Game:
     """Returns the game of `two_player` with the losses of its two phases, for networks that are called otherwise.
 
@@ -74,7 +72,6 @@ def alternating(
         generator_fakes: Number of fakes in the generator's batch per real image.
         fresh_latents: Whether the generator is updated on latents of its own.
         output: What the game draws; by default `generated()`. With labels, `generated(given=("labels",))`.
-        tune: `Phase.tune` of both phases.
 
     Raises:
         ValueError: `discriminator_steps` or `generator_fakes` is below 1.
@@ -90,7 +87,6 @@ def alternating(
                 optimizer=discriminator_optimizer,
                 repeats=discriminator_steps,
                 make_fake=generated_images,
-                tune=tune,
             ),
             Phase(
                 name="generator",
@@ -100,7 +96,6 @@ def alternating(
                 fakes=generator_fakes,
                 make_fake=generated_images if fresh else None,
                 on=None if fresh else "discriminator",
-                tune=tune,
             ),
         ],
         draw=draw,
