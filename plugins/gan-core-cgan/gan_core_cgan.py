@@ -49,7 +49,10 @@ class CganOptions(TwoPlayerOptions, OptimizerOptions):
     beta1: float = Field(0.5, ge=0, lt=1)
     """Adam's first beta, or the momentum of sgd at the beginning."""
     final_momentum: float = Field(0.7, ge=0, lt=1)
-    """The momentum of sgd at the end of the run, to which it rises linearly."""
+    """The momentum to which that of sgd rises linearly."""
+    momentum_kimg: float = Field(12_500.0, gt=0)
+    """Thousands of images in which it rises. The paper does not say; this is 250 epochs of 50,000 images, as in the
+    program of Goodfellow et al. 2014 for MNIST."""
     latent: int = Field(100, ge=1)
     """Size of the latent z ~ U[0, 1)."""
     width: int = Field(1200, ge=6)
@@ -131,7 +134,8 @@ def build(options: CganOptions, data: DataSpec) -> Game:
 
     def tune(moment: Moment, *, lr: float) -> Mapping[str, Any]:
         steps = moment.images_seen / moment.batch
-        momentum = options.beta1 + (options.final_momentum - options.beta1) * moment.progress
+        risen = min(1.0, moment.images_seen / (1000 * options.momentum_kimg))
+        momentum = options.beta1 + (options.final_momentum - options.beta1) * risen
         return {"lr": max(1e-6, lr * options.lr_decay**-steps), "momentum": momentum}
 
     rates = {"generator": options.lr, "discriminator": options.discriminator_lr or options.lr}
