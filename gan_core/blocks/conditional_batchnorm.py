@@ -34,5 +34,6 @@ class ConditionalBatchNorm(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Returns the normalised, scaled and shifted x."""
         scale, shift = self.scale(condition)[:, :, None, None], self.shift(condition)[:, :, None, None]
-        normal: Tensor = self.normalise(x)
-        return normal + normal * scale + shift
+        normal = self.normalise(x)
+        result: Tensor = normal + normal * scale + shift
+        return result

@@ -37,7 +37,8 @@ class UpBlock(nn.Module):
         """Returns maps of twice the height and width."""
         h = self.conv1(F.interpolate(F.relu(self.norm1(x, condition)), scale_factor=2))
         h = self.conv2(F.relu(self.norm2(h, condition)))
-        return h + F.interpolate(self.shortcut(x), scale_factor=2)
+        result: Tensor = h + F.interpolate(self.shortcut(x), scale_factor=2)
+        return result
 
 
 class DownBlock(nn.Module):
@@ -64,5 +65,5 @@ class DownBlock(nn.Module):
         h = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x))))
         if self.down:
             h, x = F.avg_pool2d(h, 2), F.avg_pool2d(x, 2)
-        shortcut: Tensor = self.shortcut(x)
-        return h + shortcut
+        result: Tensor = h + self.shortcut(x)
+        return result

@@ -19,5 +19,6 @@ def truncated_normal(random: np.random.Generator, shape: tuple[int, ...], thresh
         threshold: t, above 0.
     """
     u = torch.from_numpy(2 * random.random(shape) - 1)
-    z = torch.special.ndtri(0.5 + 0.5 * erf(threshold / sqrt(2)) * u)
-    return z.clamp(-threshold, threshold).float()  # Φ is 1 in float64 from 8.3 on, and its inverse there is infinite.
+    z: Tensor = torch.special.ndtri(0.5 + 0.5 * erf(threshold / sqrt(2)) * u)
+    # Φ is 1 in float64 from 8.3 on, and its inverse there is infinite.
+    return z.clamp(-threshold, threshold).float()

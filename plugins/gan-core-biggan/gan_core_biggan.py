@@ -15,34 +15,16 @@ import torch.nn.functional as F
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from gan_core import (
-    Batch,
-    ConditionalBatchNorm,
-    DataSpec,
-    DownBlock,
-    Draw,
-    Game,
-    Inputs,
-    Networks,
-    OptimizerOptions,
-    Options,
-    ProjectionHead,
-    Request,
-    SelfAttention,
-    Terms,
-    UpBlock,
-    Variant,
-    alternating,
-    conditional_latents,
-    generated,
-    hinge_terms,
-    initialise_orthogonally,
-    normal_latents,
-    normalise_spectrally,
-    orthogonal_penalty,
-    precise_mean,
-    truncated_normal,
-)
+from gan_core import Batch, ConditionalBatchNorm, DataSpec, DownBlock, Draw, Game, Inputs, Networks, OptimizerOptions
+
+# isort: split
+from gan_core import Options, ProjectionHead, Request, SelfAttention, Terms, UpBlock, Variant
+
+# isort: split
+from gan_core import alternating, conditional_latents, generated, hinge_terms, initialise_orthogonally, normal_latents
+
+# isort: split
+from gan_core import normalise_spectrally, orthogonal_penalty, precise_mean, truncated_normal
 
 UP = {4: (16, 16, 8, 4, 2), 5: (16, 16, 8, 4, 2, 1)}
 """Channels of the generator's maps in multiples of `width`, by the number of blocks; 4 each for fewer blocks."""
