@@ -97,7 +97,8 @@ def drawn_grid(sampler: Sampler, count: int, label: int | None = None) -> Image.
         for name in shown
         for number in range(first, first + rows)
     ]
-    return arranged(cells, rows, class_names(sampler)[:rows] if 0 < classes <= MOST_ROWS else ())
+    named = 0 < classes <= MOST_ROWS and not sampler.output.rows
+    return arranged(cells, rows, class_names(sampler)[:rows] if named else ())
 
 
 def class_names(sampler: Sampler) -> tuple[str, ...]:

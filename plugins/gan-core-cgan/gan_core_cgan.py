@@ -58,7 +58,9 @@ class CganOptions(TwoPlayerOptions, OptimizerOptions):
     width: int = Field(1200, ge=6)
     """Units of the generator's joint layer; all other layers have the paper's proportions to it."""
     dropout: float = Field(0.5, ge=0, lt=1)
-    """Dropout probability of the hidden layers of both networks, in training."""
+    """Dropout probability of the discriminator's hidden layers, in training."""
+    generator_dropout: float = Field(0.5, ge=0, lt=1)
+    """Dropout probability of the generator's hidden layers, in training. It is noise that can replace the latent."""
     label_smoothing: LabelSmoothing = 0.0
 
 
@@ -87,7 +89,7 @@ class CganGenerator(nn.Module):
         noise, label = options.width // 6, options.width * 5 // 6
         self.latent, self.label = nn.Linear(options.latent, noise), nn.Linear(data.classes, label)
         self.joint, self.pixels = nn.Linear(noise + label, options.width), nn.Linear(options.width, prod(self.shape))
-        self.dropout = Dropout(options.dropout)
+        self.dropout = Dropout(options.generator_dropout)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Returns one image for each latent and label."""
