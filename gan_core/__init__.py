@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from gan_core.api.run import Run as Run
     from gan_core.api.run import load as load
     from gan_core.api.train import train as train
+    from gan_core.blocks.attention import SelfAttention as SelfAttention
     from gan_core.blocks.augment.ada import Ada as Ada
     from gan_core.blocks.augment.diffaugment import DiffAugment as DiffAugment
     from gan_core.blocks.augment.game import augmented as augmented
     from gan_core.blocks.augment.options import AugmentOptions as AugmentOptions
+    from gan_core.blocks.conditional_batchnorm import ConditionalBatchNorm as ConditionalBatchNorm
     from gan_core.blocks.dropout import Dropout as Dropout
     from gan_core.blocks.equalised import EqualisedConv2d as EqualisedConv2d
     from gan_core.blocks.equalised import EqualisedLinear as EqualisedLinear
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from gan_core.blocks.fir import upsample as upsample
     from gan_core.blocks.fixup import fixup as fixup
     from gan_core.blocks.fixup import msr as msr
+    from gan_core.blocks.hinge import hinge_terms as hinge_terms
+    from gan_core.blocks.latents import conditional_latents as conditional_latents
+    from gan_core.blocks.latents import uniform_latents as uniform_latents
     from gan_core.blocks.layer_list import LayerListDiscriminator as LayerListDiscriminator
     from gan_core.blocks.layer_list import LayerListGenerator as LayerListGenerator
     from gan_core.blocks.layer_list import build_layers as build_layers
@@ -47,6 +52,8 @@ if TYPE_CHECKING:
     from gan_core.blocks.options import OptimizerOptions as OptimizerOptions
     from gan_core.blocks.options import PenaltyOptions as PenaltyOptions
     from gan_core.blocks.options import TwoPlayerOptions as TwoPlayerOptions
+    from gan_core.blocks.orthogonal import initialise_orthogonally as initialise_orthogonally
+    from gan_core.blocks.orthogonal import orthogonal_penalty as orthogonal_penalty
     from gan_core.blocks.patchgan import PatchDiscriminator as PatchDiscriminator
     from gan_core.blocks.patchgan import patch_map as patch_map
     from gan_core.blocks.path_length import PathLength as PathLength
@@ -55,15 +62,21 @@ if TYPE_CHECKING:
     from gan_core.blocks.penalties import gradient_penalties as gradient_penalties
     from gan_core.blocks.penalties import squared_gradient_norm as squared_gradient_norm
     from gan_core.blocks.pool import ImagePool as ImagePool
+    from gan_core.blocks.projection import ProjectionHead as ProjectionHead
     from gan_core.blocks.protocols import Discriminator as Discriminator
     from gan_core.blocks.protocols import Generator as Generator
     from gan_core.blocks.protocols import Loss as Loss
+    from gan_core.blocks.residual import DownBlock as DownBlock
+    from gan_core.blocks.residual import UpBlock as UpBlock
     from gan_core.blocks.resnet_generator import ResnetGenerator as ResnetGenerator
     from gan_core.blocks.resnet_generator import check_sides as check_sides
     from gan_core.blocks.schedules import cosine as cosine
     from gan_core.blocks.sides import doubled_sides as doubled_sides
     from gan_core.blocks.small_map_convolution import Conv2d as Conv2d
     from gan_core.blocks.small_map_convolution import ConvTranspose2d as ConvTranspose2d
+    from gan_core.blocks.spectral import normalise_spectrally as normalise_spectrally
+    from gan_core.blocks.truncated_normal import truncated_normal as truncated_normal
+    from gan_core.blocks.two_player import alternating as alternating
     from gan_core.blocks.two_player import generated as generated
     from gan_core.blocks.two_player import generated_images as generated_images
     from gan_core.blocks.two_player import normal_latents as normal_latents
@@ -111,7 +124,12 @@ _HOME = {
     "AugmentOptions": "blocks.augment.options",
     "DiffAugment": "blocks.augment.diffaugment",
     "augmented": "blocks.augment.game",
+    "SelfAttention": "blocks.attention",
+    "ConditionalBatchNorm": "blocks.conditional_batchnorm",
     "Dropout": "blocks.dropout",
+    "hinge_terms": "blocks.hinge",
+    "conditional_latents": "blocks.latents",
+    "uniform_latents": "blocks.latents",
     "LabelSmoothing": "blocks.losses",
     "Logistic": "blocks.losses",
     "ObjectiveOptions": "blocks.losses",
@@ -122,9 +140,14 @@ _HOME = {
     "TwoPlayerOptions": "blocks.options",
     "PenaltyOptions": "blocks.options",
     "LayerListOptions": "blocks.options",
+    "initialise_orthogonally": "blocks.orthogonal",
+    "orthogonal_penalty": "blocks.orthogonal",
     "PatchDiscriminator": "blocks.patchgan",
     "patch_map": "blocks.patchgan",
     "ImagePool": "blocks.pool",
+    "ProjectionHead": "blocks.projection",
+    "DownBlock": "blocks.residual",
+    "UpBlock": "blocks.residual",
     "ResnetGenerator": "blocks.resnet_generator",
     "check_sides": "blocks.resnet_generator",
     "Penalised": "blocks.penalties",
@@ -168,10 +191,13 @@ _HOME = {
     "Networks": "game.phase",
     "Phase": "game.phase",
     "Terms": "game.phase",
+    "normalise_spectrally": "blocks.spectral",
+    "truncated_normal": "blocks.truncated_normal",
     "generated": "blocks.two_player",
     "generated_images": "blocks.two_player",
     "normal_latents": "blocks.two_player",
     "two_player": "blocks.two_player",
+    "alternating": "blocks.two_player",
     "UNet": "blocks.unet",
     "EqualisedConv2d": "blocks.equalised",
     "EqualisedLinear": "blocks.equalised",

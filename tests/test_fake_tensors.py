@@ -17,7 +17,7 @@ from tests import style_worlds
 from tests.conftest import make_job
 from tests.test_updates import CONSTANT
 from tests.translation_worlds import SMALL, SMALL_PAIRS, write_domains, write_pairs
-from tests.worlds import GAMES
+from tests.worlds import CODED, GAMES
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,9 @@ def check(found: list[Update]) -> None:
     assert all(isinstance(term, FakeTensor) for update in found for term in update.terms.values())
 
 
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("name", [*GAMES, *CODED])
 def test_a_step_reads_no_value(name: str) -> None:
-    variant, *assignments = GAMES[name]
+    variant, *assignments = {**GAMES, **CODED}[name]
     check(updates(variant, *assignments))
 
 

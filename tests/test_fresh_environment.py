@@ -47,8 +47,8 @@ def test_a_stranger_s_wheel_and_what_is_left_when_a_plugin_goes(tmp_path: Path) 
         return {row["name"]: row["status"] for row in json.loads(run("-m", "gan_core", "list", "--json"))}
 
     run("-m", "pip", "install", "--quiet", *sorted(wheels.iterdir()))
-    variants = {"acgan", "began", "cyclegan", "dcgan", "lsgan", "pix2pix", "r3gan", "stranger", "stylegan2", "vanilla"}
-    variants |= {"wgan"}
+    variants = {"acgan", "began", "biggan", "cgan", "dcgan", "infogan", "lsgan", "stranger", "vanilla", "wgan"}
+    variants |= {"cyclegan", "pix2pix", "r3gan", "stylegan2"}
     assert statuses() == dict.fromkeys(variants, "ok")
     output = run("-m", "gan_core", "check", "stranger")
     assert output.count("ok  ") == len(CHECKS)
@@ -71,12 +71,14 @@ def test_a_stranger_s_wheel_and_what_is_left_when_a_plugin_goes(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("variant", ["vanilla", "dcgan", "acgan", "lsgan", "wgan", "began"])
+@pytest.mark.parametrize(
+    "variant", ["vanilla", "dcgan", "acgan", "lsgan", "wgan", "began", "biggan", "cgan", "infogan"]
+)
 def test_every_variant_trains_300_steps_on_mnist(
     variant: str, processes: int, mnist_root: Path, tmp_path: Path
 ) -> None:
     flags = ("--variant", variant, "--dataset", "mnist", "--data-dir", mnist_root, "--steps", 300)
-    narrow = () if variant == "vanilla" else ("--set", "width=16")
+    narrow = () if variant in ("vanilla", "cgan") else ("--set", "width=16")
     output = gan_core(
         "train", *flags, *narrow, "--out", tmp_path / "run", processes=processes, launched=True, timeout=900
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gan_core.errors import UserError
+from gan_core.plugins.describe import described
 from gan_core.plugins.find import find_plugins, status
 from gan_core.plugins.load import load_variant
 from tests.conftest import gan_core
@@ -55,6 +56,22 @@ def test_a_third_party_plugin_is_listed_without_being_imported_and_loads(site: P
     assert (plugin.distribution, plugin.version, plugin.summary) == ("third-gan", "1.0", "made by hand")
     assert status(plugin, find_plugins()) == "ok"
     assert load_variant("third").variant.api == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ('"""Third: described\nin two lines.\n\nMore."""\nraise SystemExit', "Third: described in two lines."),
+        ('"""A module."""\nvariant = 1\n"""One of\nits variants.\n\nMore."""', "One of its variants."),
+        ("variant = 1", "made by hand"),
+        ("this is no Python", "made by hand"),
+    ],
+)
+def test_a_variant_is_listed_with_the_first_paragraph_of_its_docstring(site: Path, code: str, line: str) -> None:
+    install(site, distribution="described-gan", name="described", code=code)
+    plugin = next(plugin for plugin in find_plugins() if plugin.name == "described")
+    assert described(plugin) == line
+    assert "described_gan" not in sys.modules
 
 
 def test_an_unknown_name_gets_the_nearest_and_all_installed_names() -> None:

@@ -9,7 +9,7 @@ import torch
 from gan_core.cli.tables.plan import plan_rows
 from tests import forked
 from tests.conftest import ROOT, difference, make_job, metrics, weights
-from tests.worlds import ALL, WITHOUT_BATCH_NORM
+from tests.worlds import ALL, CODED, WITHOUT_BATCH_NORM
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,15 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 @pytest.mark.parametrize("name", ALL)
 def test_float64_agrees_to_1e_9_after_20_steps(worlds: dict[int, Path], name: str, kind: str, world: int) -> None:
     one, many = (weights(worlds[count] / kind / name) for count in (1, world))
+    assert difference(one, many) < 1e-9
+
+
+@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("name", CODED)
+def test_generators_with_a_class_or_a_code_agree_to_1e_9_after_6_steps(
+    worlds: dict[int, Path], name: str, world: int
+) -> None:
+    one, many = (weights(worlds[count] / "coded" / name) for count in (1, world))
     assert difference(one, many) < 1e-9
 
 

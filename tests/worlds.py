@@ -46,6 +46,14 @@ GAMES = {
 """Default networks, mostly with batch normalisation; the options cover clipping, penalties, labels, averages, dropout,
 state, augmentation."""
 
+CODED = {
+    "biggan": ("biggan", "width=2", "latent=6", "embedding=4", "attention=8"),
+    "cgan": ("cgan", "width=24", "latent=6"),
+    "infogan": ("infogan", "width=4", "noise=4"),
+}
+"""Generators with a class or a code, trained for fewer steps: conditional batch normalisation, spectral normalisation,
+attention, two discriminator steps, dropout in both networks, and batch normalisation of dense layers."""
+
 ALL = {**GAMES, "memory": ("memory", "bad=5", "on_nan=skip")}
 """And a game whose state and losses depend on the rows of all processes, on two tables."""
 
@@ -63,6 +71,7 @@ WITHOUT_BATCH_NORM = {
 KINDS: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, object]]] = {
     "double": (ALL, {"precision": "fp64", "steps": 20}),
     "single": (ALL, {"precision": "fp32", "steps": 1}),
+    "coded": (CODED, {"precision": "fp64", "steps": 6}),
     "halves": (ALL, {"precision": "fp64", "steps": 20, "accumulate": 2}),
     "plain": (WITHOUT_BATCH_NORM, {"precision": "fp64", "steps": 20}),
     "plain-halves": (WITHOUT_BATCH_NORM, {"precision": "fp64", "steps": 20, "accumulate": 2}),
@@ -72,7 +81,7 @@ KINDS: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, object]]] = {
 
 def runs_of(world: int) -> list[tuple[str, str]]:
     """Returns the runs for `world` processes, as (kind, name)."""
-    kinds = {1: list(KINDS), 2: ["double", "single", "halves"], 4: ["double", "single"]}[world]
+    kinds = {1: list(KINDS), 2: ["double", "single", "coded", "halves"], 4: ["double", "single", "coded"]}[world]
     return [(kind, name) for kind in kinds for name in KINDS[kind][0]]
 
 

@@ -4,8 +4,8 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 
-def normalise_spectrally(network: nn.Module) -> nn.Module:
-    """Divides the weight of every dense and convolutional layer by its largest singular value, in place.
+def normalise_spectrally(network: nn.Module, *, embeddings: bool = True) -> nn.Module:
+    """Divides the weight of every dense, convolutional and embedding layer by its largest singular value, in place.
 
     Miyato et al. 2018, equation 8: each weight, reshaped to a matrix, then has a spectral norm of 1. torch estimates
     the singular value by one step of power iteration in every forward pass in training mode. The vectors of the
@@ -13,12 +13,15 @@ def normalise_spectrally(network: nn.Module) -> nn.Module:
     are identical for any number of processes.
 
     Args:
-        network: Any module; its `nn.Linear`, `nn.Conv2d` and `nn.ConvTranspose2d` layers are parametrised.
+        network: Any module; its `nn.Linear`, `nn.Conv2d`, `nn.ConvTranspose2d` and `nn.Embedding` layers are
+            parametrised.
+        embeddings: Whether those of the class `nn.Embedding` are. Generators often leave them as they are.
 
     Returns:
         The same network.
     """
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, *([nn.Embedding] if embeddings else []))
     for module in list(network.modules()):
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(module, kinds):
             spectral_norm(module)
     return network

@@ -1,5 +1,7 @@
 """The standard two-player game of a generator and a discriminator."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -47,6 +49,69 @@ def generated_images(networks: Networks, batch: Batch) -> dict[str, Tensor]:
     return {"images": networks["generator"](**batch.inputs)}
 
 
+PhaseLoss = Callable[[Networks, Batch], Terms]
+"""A phase's loss, which has the batch's fakes as `batch.fake["images"]`."""
+
+
+def alternating(
+    *,
+    generator: nn.Module,
+    discriminator: nn.Module,
+    discriminator_loss: PhaseLoss,
+    generator_loss: PhaseLoss,
+    draw: Draw,
+    generator_optimizer: MakeOptimizer,
+    discriminator_optimizer: MakeOptimizer,
+    discriminator_steps: int = 1,
+    generator_fakes: int = 1,
+    fresh_latents: bool = False,
+    output: Output | None = None,
+) -> Game:
+    """Returns the game of `two_player` with the losses of its two phases, for networks that are called otherwise.
+
+    Args:
+        generator: Called with the inputs that `draw` returns, by name; returns images (B, C, H, W) in [-1, 1].
+        discriminator: Only the losses call it.
+        discriminator_loss: The loss of the phase "discriminator", which is updated first.
+        generator_loss: The loss of the phase "generator".
+        draw: See `two_player`, as for all other arguments.
+        generator_optimizer: Makes the generator's optimizer.
+        discriminator_optimizer: Makes the discriminator's optimizer.
+        discriminator_steps: Updates of the discriminator per training step.
+        generator_fakes: Number of fakes in the generator's batch per real image.
+        fresh_latents: Whether the generator is updated on latents of its own.
+        output: What the game draws; by default `generated()`. With labels, `generated(given=("labels",))`.
+
+    Raises:
+        ValueError: `discriminator_steps` or `generator_fakes` is below 1.
+    """
+    fresh = fresh_latents or discriminator_steps > 1 or generator_fakes > 1
+    return Game(
+        networks={"generator": generator, "discriminator": discriminator},
+        phases=[
+            Phase(
+                name="discriminator",
+                trains=("discriminator",),
+                loss=discriminator_loss,
+                optimizer=discriminator_optimizer,
+                repeats=discriminator_steps,
+                make_fake=generated_images,
+            ),
+            Phase(
+                name="generator",
+                trains=("generator",),
+                loss=generator_loss,
+                optimizer=generator_optimizer,
+                fakes=generator_fakes,
+                make_fake=generated_images if fresh else None,
+                on=None if fresh else "discriminator",
+            ),
+        ],
+        draw=draw,
+        outputs={"images": output or generated()},
+    )
+
+
 def two_player(
     *,
     generator: nn.Module,
@@ -86,28 +151,15 @@ def two_player(
     def generator_loss(networks: Networks, batch: Batch) -> Terms:
         return loss.generator(networks["discriminator"], batch.images, batch.fake["images"])
 
-    fresh = fresh_latents or discriminator_steps > 1 or generator_fakes > 1
-    return Game(
-        networks={"generator": generator, "discriminator": discriminator},
-        phases=[
-            Phase(
-                name="discriminator",
-                trains=("discriminator",),
-                loss=discriminator_loss,
-                optimizer=discriminator_optimizer,
-                repeats=discriminator_steps,
-                make_fake=generated_images,
-            ),
-            Phase(
-                name="generator",
-                trains=("generator",),
-                loss=generator_loss,
-                optimizer=generator_optimizer,
-                fakes=generator_fakes,
-                make_fake=generated_images if fresh else None,
-                on=None if fresh else "discriminator",
-            ),
-        ],
+    return alternating(
+        generator=generator,
+        discriminator=discriminator,
+        discriminator_loss=discriminator_loss,
+        generator_loss=generator_loss,
         draw=draw,
-        outputs={"images": generated()},
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
+        discriminator_steps=discriminator_steps,
+        generator_fakes=generator_fakes,
+        fresh_latents=fresh_latents,
     )

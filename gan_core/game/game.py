@@ -37,8 +37,7 @@ class Game:
         draw: Samples the generator's inputs; see `Draw`.
         outputs: What the game draws, by name; the first one is drawn where none is named.
         ema: Names of the networks that draw. The core keeps an exponential moving average (EMA) of each.
-        half_life: The half-life of the averages in images, where it is a function of where the run stands; without it
-            the setting `ema_kimg`.
+        half_life: Half-life of the averages in images, as a function of where the run stands; by default `ema_kimg`.
         prepare: `prepare(networks, random, options)` is called once before samples are drawn, under `torch.no_grad()`,
             with copies of the networks in `ema` that it may change: standing statistics of batch normalisation, for
             example. Every process that draws calls it on plain modules of its own: it must not communicate.

@@ -53,11 +53,12 @@ class Output:
         like: The image field whose shape the images have, and with which an evaluation compares them.
         given: The fields of real rows that `draw` is given: labels, or the images to translate. Rows are those of a
             fixed permutation: of the training split for labels, of the test split (if there is one) for images.
-        columns: The images of one sample in a grid, from left to right: given fields and names that `generate` returns.
-            Empty: the output alone.
+        columns: Images of one sample in a grid, left to right: given fields, or what `generate` returns. Empty: one.
+        rows: Rows of a grid of samples, such as the values of a code (see `Request.grid`). 0: one of each given class.
     """
 
     generate: Callable[[Networks, Inputs, Any], Tensor | Mapping[str, Tensor]]
     like: str = "images"
     given: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    rows: int = 0

@@ -5,26 +5,31 @@ from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from itertools import pairwise
 
-from gan_core.plugins.find import Plugin
+from gan_core.plugins.find import VARIANTS, Plugin
 
 
 def described(plugin: Plugin) -> str:
-    """Returns what the docstring below the plugin's object says first, or else its distribution's description."""
-    return _docstring(plugin.entry_point.module, plugin.entry_point.attr) or plugin.summary
+    """Returns what the docstring of the plugin's object says first, or else its distribution's description.
+
+    The docstring is a string below `name = ...`, or for a variant that of the module, as in `gan_core show`.
+    """
+    module = _module(plugin.entry_point.module)
+    text = _below(module, plugin.entry_point.attr) or (ast.get_docstring(module) if plugin.kind is VARIANTS else "")
+    return " ".join((text or "").partition("\n\n")[0].split()) or plugin.summary
 
 
-def _docstring(module: str, attribute: str) -> str:
-    """Returns the first paragraph of the string below `attribute = ...`, or "" if there is none to be read."""
-    for statement, below in pairwise(_statements(module)):
+def _below(module: ast.Module, attribute: str) -> str:
+    """Returns the string below `attribute = ...`, or "" if there is none."""
+    for statement, below in pairwise(module.body):
         match statement, below:
             case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(text))):
                 if name == attribute:
-                    return " ".join(text.partition("\n\n")[0].split())
+                    return text
     return ""
 
 
-def _statements(module: str) -> list[ast.stmt]:
-    """Returns the statements of a module; nothing of it is imported, nor are the packages above it."""
+def _module(module: str) -> ast.Module:
+    """Returns the source of a module, or an empty one; nothing of it is imported, nor are the packages above it."""
     top, *below = module.split(".")
     try:
         spec = find_spec(top)
@@ -32,6 +37,6 @@ def _statements(module: str) -> list[ast.stmt]:
             places = None if spec is None else spec.submodule_search_locations
             spec = PathFinder.find_spec(".".join([top, *below[:depth]]), places)
         source = spec.loader.get_source(module)  # type: ignore[union-attr]  # AttributeError is caught.
-        return ast.parse(source or "").body
+        return ast.parse(source or "")
     except (ImportError, AttributeError, OSError, SyntaxError, TypeError, ValueError):
-        return []
+        return ast.Module(body=[], type_ignores=[])

@@ -74,14 +74,14 @@ def rows_of(count: int, classes: int) -> int:
 
 
 def sample_grid(sampler: Sampler) -> Image.Image:
-    """Draws a grid of samples: 8 of each class in a row of its own for up to `MOST_ROWS` classes, otherwise 64.
+    """Draws a grid of samples: 8 in each of the output's rows, which by default are the classes, otherwise 64.
 
-    Of an output with columns, it has 16 samples.
+    Of an output with columns, it has 16 samples. There are at most `MOST_ROWS` rows.
     """
-    classes = sampler.classes
+    rows = sampler.output.rows or sampler.classes
     if sampler.output.columns:
         return drawn_grid(sampler, 16)
-    return drawn_grid(sampler, classes * 8 if 0 < classes <= MOST_ROWS else 64)
+    return drawn_grid(sampler, rows * 8 if 0 < rows <= MOST_ROWS else 64)
 
 
 def drawn_grid(sampler: Sampler, count: int, label: int | None = None) -> Image.Image:
@@ -89,7 +89,7 @@ def drawn_grid(sampler: Sampler, count: int, label: int | None = None) -> Image.
     columns = sampler.output.columns or (sampler.name,)
     plain = columns == (sampler.name,)
     classes = sampler.classes if plain and label is None else 0
-    rows = rows_of(count, classes) if plain else min(count, 8)
+    rows = rows_of(count, sampler.output.rows or classes) if plain else min(count, 8)
     shown = sampler.shown(count, columns, rows, label)
     cells = [
         picture(shown[name][number]) if number < count else None
@@ -97,7 +97,8 @@ def drawn_grid(sampler: Sampler, count: int, label: int | None = None) -> Image.
         for name in shown
         for number in range(first, first + rows)
     ]
-    return arranged(cells, rows, class_names(sampler)[:rows] if 0 < classes <= MOST_ROWS else ())
+    named = 0 < classes <= MOST_ROWS and not sampler.output.rows
+    return arranged(cells, rows, class_names(sampler)[:rows] if named else ())
 
 
 def class_names(sampler: Sampler) -> tuple[str, ...]:

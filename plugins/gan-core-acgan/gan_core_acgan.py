@@ -6,7 +6,6 @@ Both networks minimise the classification loss; they are adversaries only in the
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -17,23 +16,22 @@ from gan_core import (
     Batch,
     DataSpec,
     Game,
-    Inputs,
     LabelSmoothing,
     Networks,
     OptimizerOptions,
     PenaltyOptions,
-    Phase,
-    Request,
     Terms,
     TwoPlayerOptions,
     Variant,
+    alternating,
     build_layers,
+    conditional_latents,
     differentiable,
     generated,
-    generated_images,
     gradient_penalties,
     initialise,
     logistic_terms,
+    normal_latents,
     precise_mean,
 )
 
@@ -151,11 +149,6 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
 
     fake_class_weight = options.class_weight * options.fake_class_weight
 
-    def draw(random: np.random.Generator, request: Request) -> Inputs:
-        z = torch.from_numpy(random.standard_normal((request.count, options.latent), dtype=np.float32))
-        sampled = torch.from_numpy(random.integers(data.classes, size=request.count))
-        return {"z": z, "labels": request.given.get("labels", sampled)}
-
     def discriminator_loss(networks: Networks, batch: Batch) -> Terms:
         assert batch.labels is not None
         D = networks["discriminator"]
@@ -177,33 +170,18 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
             "class": options.class_weight * F.cross_entropy(category, batch.inputs["labels"]),
         }
 
-    fresh = options.fresh_latents or options.generator_fakes > 1
     generator_optimizer, discriminator_optimizer = options.make_optimizers()
-    game = Game(
-        networks={
-            "generator": ConditionalGenerator(options, data),
-            "discriminator": options.normalise(TwoHeadedDiscriminator(options, data)),
-        },
-        phases=[
-            Phase(
-                name="discriminator",
-                trains=("discriminator",),
-                loss=discriminator_loss,
-                optimizer=discriminator_optimizer,
-                make_fake=generated_images,
-            ),
-            Phase(
-                name="generator",
-                trains=("generator",),
-                loss=generator_loss,
-                optimizer=generator_optimizer,
-                fakes=options.generator_fakes,
-                make_fake=generated_images if fresh else None,
-                on=None if fresh else "discriminator",
-            ),
-        ],
-        draw=draw,
-        outputs={"images": generated(given=("labels",))},
+    game = alternating(
+        generator=ConditionalGenerator(options, data),
+        discriminator=options.normalise(TwoHeadedDiscriminator(options, data)),
+        discriminator_loss=discriminator_loss,
+        generator_loss=generator_loss,
+        draw=conditional_latents(normal_latents(options.latent), data.classes),
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
+        generator_fakes=options.generator_fakes,
+        fresh_latents=options.fresh_latents,
+        output=generated(given=("labels",)),
     )
     return options.augmented(game, data)
 

@@ -4,7 +4,6 @@ L(v) = |v - D(v)| is the auto-encoder's error. D lowers it for real images and r
 holds E[L(G(z))] at gamma · E[L(x)]; G lowers it for its own images.
 """
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -19,12 +18,12 @@ from gan_core import (
     Options,
     Output,
     Phase,
-    Request,
     Terms,
     Variant,
     adam,
     generated_images,
     precise_mean,
+    uniform_latents,
 )
 
 
@@ -201,10 +200,6 @@ def build(options: BeganOptions, data: DataSpec) -> Game:
         del moment
         return {"lr": options.lr * balance.factor}
 
-    def draw(random: np.random.Generator, request: Request) -> Inputs:
-        uniform = random.random((request.count, options.latent), dtype=np.float32)
-        return {"z": torch.from_numpy(2 * uniform - 1)}
-
     def generate(networks: Networks, inputs: Inputs, sampling: Options) -> Tensor:
         del sampling
         images: Tensor = networks["generator"](**inputs)
@@ -232,7 +227,7 @@ def build(options: BeganOptions, data: DataSpec) -> Game:
                 after=move_balance,
             ),
         ],
-        draw=draw,
+        draw=uniform_latents(options.latent),
         outputs={"images": Output(generate=generate)},
         state={"balance": balance},
     )
