@@ -62,7 +62,7 @@ def test_the_readme_s_commands(tmp_path: Path) -> None:
         for line in lines
         if re.search(r"gan_core (train|sample|movie|report|export|recipes|evaluate|compare|list|show|runs|bench)", line)
     ]
-    assert len(ours) == 23
+    assert len(ours) == 20
     run_in_order(ours, tmp_path)
     assert (tmp_path / "runs" / "dcgan-digits" / "samples" / "000000128.png").exists()
     assert (tmp_path / "samples.npz").stat().st_size > 10_000 * 64
