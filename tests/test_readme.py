@@ -227,7 +227,7 @@ def test_no_file_is_over_400_lines(path: Path) -> None:
 @pytest.mark.parametrize("name", ["lsgan", "wgan"])
 def test_variants_on_other_networks_stay_short(name: str) -> None:
     module = ROOT / "plugins" / f"gan-core-{name}" / f"gan_core_{name}.py"
-    assert len(module.read_text().splitlines()) < 120
+    assert len(module.read_text().splitlines()) < 150
 
 
 @pytest.mark.parametrize(
