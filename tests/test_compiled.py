@@ -49,6 +49,7 @@ def test_each_phase_is_one_graph(options: tuple[str, ...], tmp_path: Path, train
     assert difference(weights(tmp_path / "False"), weights(tmp_path / "True")) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("captured")
 def test_a_compiled_run_resumes_exactly(tmp_path: Path, train: Train) -> None:
     flags = {"variant": "acgan", "batch": 16, "compile": True, "checkpoint_every": 0.032}

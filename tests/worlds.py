@@ -37,22 +37,24 @@ ADAPTIVE = ("augment=ada", "augment_p=0.3", "augment_kimg=1", "augment_target=0.
 GAMES = {
     "vanilla": ("vanilla", "width=8", "label_smoothing=0.1", "generator_fakes=2", "clip_norm=0.1"),
     "dcgan": ("dcgan", "width=4", "lr_schedule=cosine"),
-    "lsgan": ("lsgan", "width=4", "ema_kimg=0.1", "augment=diffaug"),
+    "lsgan": ("lsgan", "width=4", "ema_kimg=0.1"),
     "wgan": ("wgan", "width=4", "critic_steps=2"),
     "wgan-gp": ("wgan", "width=4", "critic_steps=2", "penalty=gradient", "discriminator_norm=spectral"),
-    "acgan": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", "generator_fakes=2", "dropout=0.3", *ADAPTIVE),
+    "acgan": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", "generator_fakes=2", "dropout=0.3"),
     "began": ("began", "width=2", "latent=4", "repeats=1", "lambda_k=0.1", "lr=0.001", "patience=256"),
 }
 """Default networks, mostly with batch normalisation; the options cover clipping, penalties, labels, averages, dropout,
-state, augmentation."""
+state."""
 
 CODED = {
     "biggan": ("biggan", "width=2", "latent=6", "embedding=4", "attention=8"),
     "cgan": ("cgan", "width=24", "latent=6"),
     "infogan": ("infogan", "width=4", "noise=4"),
+    "augmented": ("lsgan", "width=4", "augment=diffaug"),
+    "adaptive": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", *ADAPTIVE),
 }
-"""Generators with a class or a code, trained for fewer steps: conditional batch normalisation, spectral normalisation,
-attention, two discriminator steps, dropout in both networks, and batch normalisation of dense layers."""
+"""Generators with a class or a code, and augmentation, trained for fewer steps: conditional batch normalisation,
+spectral normalisation, attention, two discriminator steps, dropout in both networks, batch normalisation of dense layers."""
 
 ALL = {**GAMES, "memory": ("memory", "bad=5", "on_nan=skip")}
 """And a game whose state and losses depend on the rows of all processes, on two tables."""

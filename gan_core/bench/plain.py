@@ -8,13 +8,15 @@ for phases that train no generator. No file is read while it runs.
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL.Image import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, default_collate
 from torchvision.transforms import Compose, Normalize, ToTensor
+from torchvision.transforms.functional import to_pil_image
 
 from gan_core.distributed.collectives import Collectives
 from gan_core.game.batch import Batch, Moment
@@ -29,31 +31,19 @@ Real = Mapping[str, Tensor]
 """Rows by field: images (B, C, H, W) in [-1, 1] and labels (B,) int64."""
 
 
-class Pictures(Dataset[Real]):
-    """A table whose images are in memory as bytes, and are transformed one by one, as those of torchvision are."""
-
-    def __init__(self, columns: Real) -> None:
-        """Stores the columns; images (N, C, H, W) in [-1, 1]."""
-        self.columns = {name: _bytes(column) if column.dim() == 4 else column for name, column in columns.items()}
-        self.transform = Compose([ToTensor(), Normalize(0.5, 0.5)])
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
-
-    def __getitem__(self, at: int) -> Real:
-        """Returns a row: images (C, H, W) float32 in [-1, 1]."""
-        rows = ((name, column[at]) for name, column in self.columns.items())
-        return {n: self.transform(Image.fromarray(row)) if isinstance(row, np.ndarray) else row for n, row in rows}
-
-
-def _bytes(images: Tensor) -> np.ndarray:
-    array: np.ndarray = images.add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    return array[..., 0] if array.shape[-1] == 1 else array
-
-
 def loader(columns: Real, batch: int) -> Iterator[Real]:
-    """Yields shuffled batches of a table through torch's DataLoader, without end."""
-    batches = DataLoader(Pictures(columns), batch, shuffle=True, drop_last=True)
+    """Yields shuffled batches through torch's DataLoader, without end.
+
+    Pictures in memory are transformed one by one, as with torchvision's data sets.
+    """
+    transform = Compose([ToTensor(), Normalize(0.5, 0.5)])
+    kept = [map(to_pil_image, (c + 1).mul(127.5).round().byte()) if c.dim() == 4 else c for c in columns.values()]
+
+    def collate(rows: list[tuple[Any, ...]]) -> Real:
+        changed = [[transform(one) if isinstance(one, Image) else one for one in row] for row in rows]
+        return dict(zip(columns, default_collate(changed), strict=True))
+
+    batches = DataLoader(list(zip(*kept, strict=True)), batch, shuffle=True, drop_last=True, collate_fn=collate)
     while True:
         yield from batches
 
