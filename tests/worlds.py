@@ -54,7 +54,7 @@ CODED = {
     "adaptive": ("acgan", "width=2", "maps=4", "r1=1", "r2=1", *ADAPTIVE),
 }
 """Generators with a class or a code, and augmentation, trained for fewer steps: conditional batch normalisation,
-spectral normalisation, attention, two discriminator steps, dropout in both networks, batch normalisation of dense layers."""
+spectral normalisation, attention, two discriminator steps, dropout in both networks, normalised dense layers."""
 
 ALL = {**GAMES, "memory": ("memory", "bad=5", "on_nan=skip")}
 """And a game whose state and losses depend on the rows of all processes, on two tables."""

@@ -43,7 +43,8 @@ def loader(columns: Real, batch: int) -> Iterator[Real]:
         changed = [[transform(one) if isinstance(one, Image) else one for one in row] for row in rows]
         return dict(zip(columns, default_collate(changed), strict=True))
 
-    batches = DataLoader(list(zip(*kept, strict=True)), batch, shuffle=True, drop_last=True, collate_fn=collate)
+    rows: Any = list(zip(*kept, strict=True))
+    batches = DataLoader(rows, batch, shuffle=True, drop_last=True, collate_fn=collate)
     while True:
         yield from batches
 
