@@ -12,14 +12,24 @@ from tests.conftest import ROOT, difference, make_job, metrics, weights
 from tests.worlds import ALL, CODED, WITHOUT_BATCH_NORM
 
 
+def trained(root: Path, *words: str) -> dict[int, Path]:
+    """Returns the folders of what tests.worlds trains, by the number of processes."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = forked.run(["tests.worlds", str(root), *words], folder=ROOT, environment=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return {world: root / str(world) for world in (1, 2, 4)}
+
+
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Every variant, trained with one, two and four processes."""
-    root = tmp_path_factory.mktemp("worlds")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = forked.run(["tests.worlds", str(root)], folder=ROOT, environment=environment, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return {world: root / str(world) for world in (1, 2, 4)}
+    return trained(tmp_path_factory.mktemp("worlds"))
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Generators with a class or a code, and augmentation, trained likewise."""
+    return trained(tmp_path_factory.mktemp("coded"), "coded")
 
 
 @pytest.mark.parametrize(("kind", "world"), [("double", 2), ("double", 4), ("halves", 2)])
@@ -29,12 +39,13 @@ def test_float64_agrees_to_1e_9_after_20_steps(worlds: dict[int, Path], name: st
     assert difference(one, many) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 4])
 @pytest.mark.parametrize("name", CODED)
 def test_generators_with_a_class_or_a_code_agree_to_1e_9_after_6_steps(
-    worlds: dict[int, Path], name: str, world: int
+    coded: dict[int, Path], name: str, world: int
 ) -> None:
-    one, many = (weights(worlds[count] / "coded" / name) for count in (1, world))
+    one, many = (weights(coded[count] / "coded" / name) for count in (1, world))
     assert difference(one, many) < 1e-9
 
 

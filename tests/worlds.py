@@ -1,6 +1,6 @@
 """Trains every first-party variant, and the game of tests.memory_game, for a few steps with 1, 2 and 4 processes.
 
-python -m tests.worlds FOLDER
+python -m tests.worlds FOLDER [coded]
 """
 
 import atexit
@@ -81,9 +81,12 @@ KINDS: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, object]]] = {
 """Kinds of runs: whole batches and two micro-batches, in float64 and in float32."""
 
 
-def runs_of(world: int) -> list[tuple[str, str]]:
+_ONE = [kind for kind in KINDS if kind != "coded"]
+
+
+def runs_of(world: int, coded: bool) -> list[tuple[str, str]]:
     """Returns the runs for `world` processes, as (kind, name)."""
-    kinds = {1: list(KINDS), 2: ["double", "single", "coded", "halves"], 4: ["double", "single", "coded"]}[world]
+    kinds = ["coded"] if coded else {1: _ONE, 2: ["double", "single", "halves"], 4: ["double", "single"]}[world]
     return [(kind, name) for kind in kinds for name in KINDS[kind][0]]
 
 
@@ -101,14 +104,14 @@ def train(root: Path, kind: str, name: str) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
 
 
-def train_all(root: Path, rank: int, world: int, ports: list[int]) -> None:
+def train_all(root: Path, rank: int, world: int, ports: list[int], coded: bool) -> None:
     """Trains all runs of a world in sequence, as one of its processes; each run has its own port."""
-    for port, (kind, name) in zip(ports, runs_of(world), strict=True):
+    for port, (kind, name) in zip(ports, runs_of(world, coded), strict=True):
         os.environ |= rank_environments(world, port)[rank]
         train(root, kind, name)
 
 
-def main(root: Path) -> None:
+def main(root: Path, coded: bool) -> None:
     """Trains all runs with 1, 2 and 4 processes, forked so that torch is imported only once."""
     collect_rarely()
     gc.freeze()  # accelerate collects garbage at the end of each run: what is imported need not be looked at.
@@ -117,11 +120,13 @@ def main(root: Path) -> None:
     install(root, distribution="memory-gan", name="memory", value="tests.memory_game:variant")
     sys.path.insert(0, str(root))
     for world in (1, 2, 4):
-        ports = free_ports(len(runs_of(world)))
+        ports = free_ports(len(runs_of(world, coded)))
         fork = get_context("fork")
-        ranks = [fork.Process(target=train_all, args=(root / str(world), rank, world, ports)) for rank in range(world)]
+        ranks = [
+            fork.Process(target=train_all, args=(root / str(world), rank, world, ports, coded)) for rank in range(world)
+        ]
         run_together(ranks)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] == ["coded"])
