@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from gan_core.blocks.losses import Logistic
+from gan_core.blocks.protocols import Discriminator
+from gan_core.game.phase import Terms
 from gan_core.observers.alarms.alarms import Alarms
 from gan_core.observers.alarms.collapse import Collapse, different, distances
 from gan_core.observers.alarms.gradients import ExplodingGradients
@@ -133,6 +136,25 @@ def test_exploding_gradients_are_told_before_they_are_not_finite(
     first = next(line["images_seen"] for line in grown if line["generator/gradient norm"] > 20 * largest)
     assert (alarm.since, alarm.at) == (first, first + 2)
     assert "the generator's gradient norm is" in alarm.seen
+
+
+def test_exploding_gradients_of_a_run_are_told(
+    tmp_path: Path, train: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The generator's loss grows from the 25th update on by half an octave in each, as one does that diverges."""
+
+    class Growing(Logistic):
+        updates = 0
+
+        def generator(self, D: Discriminator, real: torch.Tensor, fake: torch.Tensor) -> Terms:
+            self.updates += 1
+            terms = super().generator(D, real, fake)
+            return {name: term * 2.0 ** max(0.0, (self.updates - 25) / 2) for name, term in terms.items()}
+
+    monkeypatch.setattr("gan_core_vanilla.VanillaOptions.make_loss", lambda options: Growing())
+    run = tmp_path / "run"
+    train("width=8", "sample_every=100", variant="vanilla", batch=64, kimg=3, out=run, log_every=0.064, **SMALL)
+    assert [alarm["kind"] for alarm in alarms_of(run)] == ["exploding gradients"]
 
 
 def test_gradients_that_recover_or_are_large_from_the_start_do_not_explode() -> None:
