@@ -134,7 +134,10 @@ def run_together(ranks: Sequence[BaseProcess]) -> None:
         if any(process.exitcode for process in ranks):
             for process in running:
                 process.kill()
-            sys.exit(f"one of {len(ranks)} processes failed")
+            break
+    # Also of processes that have all ended since the wait.
+    if any(process.exitcode for process in ranks):
+        sys.exit(f"one of {len(ranks)} processes failed")
 
 
 def main(name: str, image_size: str, channels: str, options: str, *words: str) -> None:
