@@ -30,6 +30,7 @@ from gan_core import (
     two_player,
 )
 from gan_core.errors import UserError
+from gan_core.precision import tf32_restored
 from gan_core.testing import made_batch, terms_of
 from tests.conftest import difference, make_job, metrics, weights
 
@@ -128,6 +129,7 @@ def test_real_images_and_fakes_are_augmented_in_both_phases() -> None:
     assert not game.state
 
 
+@tf32_restored()
 def test_augmentation_is_computed_in_float32_under_autocast() -> None:
     seen = []
     real, fake = (torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))

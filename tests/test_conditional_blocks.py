@@ -24,6 +24,7 @@ from gan_core import (
     truncated_normal,
     uniform_latents,
 )
+from gan_core.precision import tf32_restored
 from tests.conftest import make_job
 
 
@@ -193,6 +194,7 @@ def test_initial_weights_do_not_depend_on_the_number_of_threads() -> None:
     assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
 
 
+@tf32_restored()
 def test_the_orthogonal_penalty_is_equation_3() -> None:
     network = nn.Sequential(nn.Linear(2, 3), nn.Embedding(5, 2), nn.Conv2d(1, 2, (1, 2)))
     with torch.no_grad():
@@ -205,6 +207,7 @@ def test_the_orthogonal_penalty_is_equation_3() -> None:
         assert orthogonal_penalty(network).dtype == torch.float32
 
 
+@tf32_restored()
 def test_the_gradient_of_the_orthogonal_penalty() -> None:
     # d/dW ‖WWᵀ ∘ (1 - I)‖² = 4 (WWᵀ ∘ (1 - I)) W.
     layer = nn.Linear(4, 3, dtype=torch.float64)

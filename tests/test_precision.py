@@ -50,8 +50,6 @@ DETERMINISTIC = (False, False, True, True, ":4096:8")
 
 @pytest.fixture(autouse=True)
 def _torch_s_own_flags() -> Iterator[None]:
-    # A test before may have computed a penalty by itself, outside of an update, which restores them.
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = True, False
     assert flags() == TORCH
     yield
     assert flags() == TORCH

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
+from gan_core.precision import tf32_restored
 from gan_core.testing.checks import CHECKS
 from gan_core.testing.subject import Subject, find_subject
 
@@ -47,6 +48,7 @@ class Check:
         """The property, in one sentence."""
         return (CHECKS[self.name].__doc__ or "").partition("\n\n")[0].strip()
 
+    @tf32_restored()  # Checks call losses by themselves, and penalties forbid it until the end of an update.
     def __call__(self) -> None:
         """Runs the check.
 
