@@ -1,6 +1,6 @@
 """The standard two-player game of a generator and a discriminator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -65,6 +65,7 @@ def alternating(
     discriminator_steps: int = 1,
     generator_fakes: int = 1,
     fresh_latents: bool = False,
+    make_fake: Callable[[Networks, Batch], Mapping[str, Tensor]] = generated_images,
     output: Output | None = None,
 ) -> Game:
     """Returns the game of `two_player` with the losses of its two phases, for networks that are called otherwise.
@@ -80,6 +81,7 @@ def alternating(
         discriminator_steps: Updates of the discriminator per training step.
         generator_fakes: Number of fakes in the generator's batch per real image.
         fresh_latents: Whether the generator is updated on latents of its own.
+        make_fake: Makes the fakes "images" of both phases, for a generator that is called otherwise.
         output: What the game draws; by default `generated()`. With labels, `generated(given=("labels",))`.
 
     Raises:
@@ -95,7 +97,7 @@ def alternating(
                 loss=discriminator_loss,
                 optimizer=discriminator_optimizer,
                 repeats=discriminator_steps,
-                make_fake=generated_images,
+                make_fake=make_fake,
             ),
             Phase(
                 name="generator",
@@ -103,7 +105,7 @@ def alternating(
                 loss=generator_loss,
                 optimizer=generator_optimizer,
                 fakes=generator_fakes,
-                make_fake=generated_images if fresh else None,
+                make_fake=make_fake if fresh else None,
                 on=None if fresh else "discriminator",
             ),
         ],

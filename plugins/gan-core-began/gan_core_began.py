@@ -12,15 +12,14 @@ from gan_core import (
     Batch,
     DataSpec,
     Game,
-    Inputs,
     Moment,
     Networks,
     Options,
-    Output,
     Phase,
     Terms,
     Variant,
     adam,
+    generated,
     generated_images,
     precise_mean,
     uniform_latents,
@@ -200,11 +199,6 @@ def build(options: BeganOptions, data: DataSpec) -> Game:
         del moment
         return {"lr": options.lr * balance.factor}
 
-    def generate(networks: Networks, inputs: Inputs, sampling: Options) -> Tensor:
-        del sampling
-        images: Tensor = networks["generator"](**inputs)
-        return images.clamp(-1, 1)
-
     return Game(
         networks={"generator": generator, "discriminator": auto_encoder},
         phases=[
@@ -228,7 +222,7 @@ def build(options: BeganOptions, data: DataSpec) -> Game:
             ),
         ],
         draw=uniform_latents(options.latent),
-        outputs={"images": Output(generate=generate)},
+        outputs={"images": generated(clamp=True)},
         state={"balance": balance},
     )
 

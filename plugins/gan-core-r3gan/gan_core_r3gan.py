@@ -6,6 +6,7 @@ initial weights, bilinear resampling (section 3). Learning rate, beta2, penaltie
 cosine schedules.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -24,18 +25,19 @@ from gan_core import (
     Networks,
     Options,
     Penalised,
-    Phase,
     RelativisticPairing,
     Request,
     Terms,
     Variant,
     adam,
+    alternating,
     cosine,
     doubled_sides,
     downsample,
     fixup,
     generated,
     msr,
+    normal_latents,
     upsample,
 )
 
@@ -179,7 +181,7 @@ def build(options: R3ganOptions, data: DataSpec) -> Game:
     over = options.decay_kimg * 1000
     gamma = cosine(options.gamma, options.final_gamma, over)
     lr, beta2 = cosine(options.lr, options.final_lr, over), cosine(options.beta2, options.final_beta2, over)
-    pairing = RelativisticPairing()
+    pairing, latents = RelativisticPairing(), normal_latents(options.latent)
 
     def labels(batch: Batch) -> Tensor | None:
         """Real and generated images of a pair are of the same class."""
@@ -205,36 +207,24 @@ def build(options: R3ganOptions, data: DataSpec) -> Game:
 
     def draw(random: np.random.Generator, request: Request) -> Inputs:
         """In training, a fake has the class of the real image that it is compared with."""
-        drawn = random.standard_normal((request.count, options.latent), dtype=np.float32)
-        return {"z": torch.from_numpy(drawn), **request.given}
+        return {**latents(random, request), **request.given}
 
     optimizer = adam(options.lr, (0.0, options.beta2))
-    return Game(
-        networks={
-            "generator": R3ganGenerator(options, data, sides),
-            "discriminator": R3ganDiscriminator(options, data, sides),
-        },
-        phases=[
-            Phase(
-                name="discriminator",
-                trains=("discriminator",),
-                loss=discriminator_loss,
-                optimizer=optimizer,
-                make_fake=make_fake,
-                tune=tune,
-            ),
-            Phase(
-                name="generator",
-                trains=("generator",),
-                loss=generator_loss,
-                optimizer=optimizer,
-                make_fake=make_fake if options.fresh_latents else None,
-                on=None if options.fresh_latents else "discriminator",
-                tune=tune,
-            ),
-        ],
+    game = alternating(
+        generator=R3ganGenerator(options, data, sides),
+        discriminator=R3ganDiscriminator(options, data, sides),
+        discriminator_loss=discriminator_loss,
+        generator_loss=generator_loss,
         draw=draw,
-        outputs={"images": generated(given=("labels",) if options.conditional else (), clamp=True)},
+        generator_optimizer=optimizer,
+        discriminator_optimizer=optimizer,
+        fresh_latents=options.fresh_latents,
+        make_fake=make_fake,
+        output=generated(given=("labels",) if options.conditional else (), clamp=True),
+    )
+    return replace(
+        game,
+        phases=[replace(phase, tune=tune) for phase in game.phases],
         half_life=cosine(0.0, options.final_half_life * 1000, over),
     )
 
