@@ -98,7 +98,7 @@ def test_the_tutorials_layers_equal_torch_s_in_float32(
 
 
 @pytest.mark.parametrize(("kind", "kernel", "stride", "padding", "sides", "more"), SHAPES)
-@pytest.mark.parametrize("channels", [(2, 3), (1, 30), (30, 1)])
+@pytest.mark.parametrize(("channels", "few"), [((2, 3), 0), ((2, 3), 1e9), ((1, 30), 0), ((30, 1), 0)])
 def test_every_shape_equals_torch_s_with_gradients_of_two_orders_in_float64(
     kind: str,
     kernel: int,
@@ -107,9 +107,11 @@ def test_every_shape_equals_torch_s_with_gradients_of_two_orders_in_float64(
     sides: tuple[int, int],
     more: int | tuple[int, int, int, int],
     channels: tuple[int, int],
+    few: float,
     torchs_own: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(small_map_convolution, "FEW", few)
     monkeypatch.setattr(small_map_convolution, "BOUND", 1e9)
     monkeypatch.setattr(small_map_convolution, "PIECE", 2000)
     torch.manual_seed(0)

@@ -171,9 +171,9 @@ def test_an_optimizer_s_own_counters_are_restored(tmp_path: Path) -> None:
     for _ in range(5):
         first.update([batch(1.0)], 0)
     resumed.optimizer.load_state_dict(first.optimizer.state_dict())
-    assert resumed.optimizer.prepared.param_groups[0]["count"] == 5
+    assert resumed.optimizer.optimizer.param_groups[0]["count"] == 5
     resumed.update([batch(1.0)], 0)
-    assert resumed.optimizer.prepared.param_groups[0]["count"] == 6
+    assert resumed.optimizer.optimizer.param_groups[0]["count"] == 6
 
 
 def test_settings_that_changed_are_the_new_ones() -> None:
@@ -181,7 +181,7 @@ def test_settings_that_changed_are_the_new_ones() -> None:
     first.update([batch(1.0)], 0)
     resumed.optimizer.load_state_dict(first.optimizer.state_dict())
     resumed.update([batch(1.0)], 0)
-    (group,) = resumed.optimizer.prepared.param_groups
+    (group,) = resumed.optimizer.optimizer.param_groups
     assert (group["lr"], group["count"]) == (0.3, 2)
 
 

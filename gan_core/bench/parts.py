@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from gan_core import precision
 from gan_core.bench.stopwatch import now
 from gan_core.training.batch_source import BatchSource
 from gan_core.training.ema import Ema
@@ -135,6 +136,8 @@ class PartsObserver(Observer):
         elif step == self.last:
             self.total += now(self.device)
             self._stack.close()
+            # The counter does not know all algorithms for convolutions: count those of torch.
+            self._stack.enter_context(patch.object(precision, "_fast_convolutions", False))
             self._stack.enter_context(self.flops)
             self._stack.enter_context(self.traffic)
             hook = torch.nn.modules.module.register_module_forward_hook(self.traffic.count_statistics)

@@ -71,7 +71,9 @@ class PlainLoop:
         for phase in game.phases:
             if not isinstance(phase.optimizer, str):
                 trained = (p for name in phase.trains for p in game.networks[name].parameters() if p.requires_grad)
-                made[phase.name] = phase.optimizer(list(dict.fromkeys(trained)))
+                made[phase.name] = optimizer = phase.optimizer(list(dict.fromkeys(trained)))
+                for group in optimizer.param_groups:
+                    group["fused"] = None  # torch chooses, as in loops written by hand.
         self.optimizers = {p.name: made[p.optimizer if isinstance(p.optimizer, str) else p.name] for p in game.phases}
 
     def step(self, real: Iterator[Real]) -> dict[str, float]:

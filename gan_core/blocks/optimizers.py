@@ -1,10 +1,11 @@
 """Optimizers for `Phase.optimizer`: torch's, with its fused kernels where it has them."""
 
 from collections.abc import Callable
+from inspect import unwrap
 from typing import Any
 
 import torch
-from torch import optim
+from torch import Tensor, optim
 
 from gan_core.game.phase import MakeOptimizer
 
@@ -32,7 +33,7 @@ def adam(
             raise ValueError(f"lazy_every is {lazy_every}, but must be at least 1")
         correction = lazy_every / (lazy_every + 1)
         lr, betas = lr * correction, (betas[0] ** correction, betas[1] ** correction)
-    return lambda parameters: optim.Adam(parameters, lr=lr, betas=betas, eps=epsilon, fused=True)
+    return lambda parameters: Adam(parameters, lr=lr, betas=betas, eps=epsilon, fused=True)
 
 
 def rmsprop(lr: float, alpha: float = 0.99) -> MakeOptimizer:
@@ -54,6 +55,45 @@ def sgd(lr: float, momentum: float = 0.0, nesterov: bool = False) -> MakeOptimiz
         nesterov: Whether to use Nesterov momentum; needs a momentum above 0.
     """
     return lambda parameters: optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
+
+
+class Adam(optim.Adam):
+    """torch's fused Adam, with the same state, whose step runs less Python code, which small networks notice.
+
+    torch's own class also imports torch._dynamo, which takes longer than all else before the first step.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Takes one step."""
+        # A gradient scaler may cancel the step.
+        if hasattr(self, "found_inf") or not self.param_groups[0]["fused"]:
+            return super().step(closure)
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for group in self.param_groups:
+            lists: tuple[list[Tensor], ...] = ([], [], [], [], [], [])  # Parameters, gradients, moments, steps.
+            self._init_group(group, *lists)  # type: ignore[no-untyped-call]
+            if not lists[0]:
+                continue
+            torch._foreach_add_(lists[-1], 1)
+            torch._fused_adam_(
+                *lists,
+                lr=group["lr"],
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                amsgrad=False,
+                maximize=False,
+                grad_scale=None,
+                found_inf=None,
+            )
+        return loss
+
+    # Without the decorator that imports torch._dynamo.
+    add_param_group = unwrap(optim.Optimizer.add_param_group)
+    state_dict = unwrap(optim.Optimizer.state_dict)
+    load_state_dict = unwrap(optim.Optimizer.load_state_dict)
 
 
 class RMSprop(optim.RMSprop):

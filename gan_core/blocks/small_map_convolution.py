@@ -1,19 +1,17 @@
 """Convolutions of small maps on CPUs by matrix products: `nn.Conv2d` and `nn.ConvTranspose2d`, faster for some shapes.
 
-Torch's convolution on CPUs (oneDNN) multiplies kernel² times for each pixel and pair of channels. On CPUs, in float32
-and float64, the shapes of a layer may select another algorithm:
+In float32 and float64, the shapes of a layer may select another algorithm than oneDNN's, which torch uses:
 
 1. A kernel as large as the map, without padding: the convolution is a dense layer, one matrix product.
-2. One channel on the image's side, more than kernel² on the other: unfolding (im2col) and one matrix product, because
-   oneDNN vectorises over channels. The unfolded image is smaller than the layer's other map.
+2. One channel on the image's side, more than kernel² on the other, or few multiplications: torch's kernels that unfold
+   the image (im2col) for a matrix product. oneDNN vectorises over channels, and the smallest layers take it 0.1 ms.
 3. Frequencies, with less than `BOUND` of torch's multiplications: y = R [(T w) (I x)], where constant matrices I, T
    and R are real Fourier transforms, with one product of channels for each frequency, or three for a complex one
    (Karatsuba & Ofman 1962). A stride makes channels of the pixels' phases; a transposed convolution is the adjoint.
-
-They agree with torch's to 1e-5 in float32, and have gradients of every order. README.md in this folder lists measured
-shapes. The setting `fast_convolutions` turns them off.
+They agree with torch's to 1e-5 in float32, in gradients of every order; the setting `fast_convolutions` turns them off.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import prod
 
@@ -25,13 +23,12 @@ from torch import Tensor, nn
 from gan_core.precision import fast_convolutions
 
 Sides = tuple[int, int]
-SMALL = 8
-"""The largest side of a map, or of one phase of it, with frequencies: transforms cost the fourth power of it."""
-BOUND = 4 / 7
-"""Measured layers below it take 0.3 to 1.1 of torch's time, those above 1.2 to 2: oneDNN is closer to the peak."""
-PIECE = 2**25
-"""Bytes of a tensor of frequencies, of which there may be several: glibc maps larger ones anew each time (mallopt(3),
-M_MMAP_THRESHOLD), and the page faults take longer than the products."""
+SMALL = 8  # The largest side of a map, or of one phase of it, with frequencies: transforms cost its fourth power.
+BOUND = 4 / 7  # Layers below it take 0.3 to 1.1 of torch's time, those above 1.2 to 2: oneDNN is closer to the peak.
+FEW = 2**20  # Multiplications of a batch; with fewer, unfolding takes 0.3 to 0.8 of oneDNN's time.
+PIECE = 2**25  # Bytes of a tensor of frequencies: glibc maps larger ones anew each time (M_MMAP_THRESHOLD), slowly.
+unfold: Callable[..., Tensor] = torch._C._nn.thnn_conv2d  # type: ignore[attr-defined]
+fold: Callable[..., Tensor] = torch._C._nn.slow_conv_transpose2d  # type: ignore[attr-defined]
 
 
 class Conv2d(nn.Conv2d):
@@ -51,8 +48,9 @@ class Conv2d(nn.Conv2d):
         small = ((-(-height // s), -(-width // s)), (front + k + back) // s, (top + front) // s, out)
         if (height, width) == (k, k) and not top + bottom + left + right:
             y = (x.flatten(1) @ w.flatten(1).T)[:, :, None, None]
-        elif w.shape[1] == 1 and len(w) > k * k:
-            y = (w.flatten(1) @ F.unfold(F.pad(x, self.pads), k, padding=p, stride=s)).unflatten(2, out)
+        elif (w.shape[1] == 1 and len(w) > k * k) or len(x) * prod(out) * w.numel() < FEW:
+            x, pad = (x, left) if len({left, right, top, bottom}) == 1 else (F.pad(x, self.pads), p)
+            return unfold(x, w, (k, k), self.bias, (s, s), (pad, pad))
         elif left == top and _faster(prod(out) * w.numel(), len(x), w.shape[1] * s * s, len(w), *small):
             x = F.pixel_unshuffle(F.pad(x, (0, -width % s, 0, -height % s)), s)
             w = F.pixel_unshuffle(F.pad(w, (front, back, front, back)), s)
@@ -62,11 +60,9 @@ class Conv2d(nn.Conv2d):
         return y if self.bias is None else y + self.bias[:, None, None]
 
     def _by_torch(self, x: Tensor) -> Tensor:
-        if not any(self.pads):
-            return super().forward(x)
-        if len({*self.pads}) == 1:  # Without a padded copy.
-            return F.conv2d(x, self.weight, self.bias, self.stride, self.pads[0], self.dilation, self.groups)
-        return super().forward(F.pad(x, self.pads))
+        if len({*self.pads}) > 1 or not any(self.pads):  # Otherwise without a padded copy.
+            return super().forward(F.pad(x, self.pads) if any(self.pads) else x)
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.pads[0], self.dilation, self.groups)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -76,23 +72,21 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Returns (B, out_channels, H', W') for x of (B, in_channels, H, W)."""
-        cut = (0, -self.crop, 0, -self.crop)
+        cut = (..., *[slice(-self.crop or None)] * 2)
         if output_size is not None or not _suitable(x, self):
-            y = super().forward(x, output_size)
-            return F.pad(y, cut) if self.crop else y
+            return super().forward(x, output_size)[cut]
         w, (k, _), (s, _), p = self.weight, self.kernel_size, self.stride, int(self.padding[0])
-        inside = (x.shape[2], x.shape[3])
-        height, width = ((side - 1) * s + k - 2 * p + self.output_padding[0] for side in inside)
+        inside, more = (x.shape[2], x.shape[3]), self.output_padding
+        height, width = ((side - 1) * s + k - 2 * p + more[0] for side in inside)
         out = (height - self.crop, width - self.crop)
-        front, back = -p % s, (p - k) % s
-        taps = (front + k + back) // s
+        front, taps = -p % s, (-p % s + k + (p - k) % s) // s
         small = (inside, taps, taps - 1 - (p + front) // s, (-(-out[0] // s), -(-out[1] // s)))
         if (*inside, *out, p) == (1, 1, k, k, 0):
-            y = (x.flatten(1) @ w.flatten(1)).unflatten(1, w.shape[1:])
-        elif w.shape[1] == 1 and len(w) > k * k:
-            y = F.pad(F.fold(w.flatten(1).T @ x.flatten(2), (height, width), k, padding=p, stride=s), cut)
+            y: Tensor = (x.flatten(1) @ w.flatten(1)).unflatten(1, w.shape[1:])
+        elif (w.shape[1] == 1 and len(w) > k * k) or len(x) * prod(inside) * w.numel() < FEW:
+            return fold(x, w, (k, k), self.bias, (s, s), (p, p), more)[cut]
         elif _faster(prod(inside) * w.numel(), len(x), len(w), w.shape[1] * s * s, *small):
-            w = F.pixel_unshuffle(F.pad(w, (front, back, front, back)), s)
+            w = F.pixel_unshuffle(F.pad(w, (front, (p - k) % s) * 2), s)
             y = F.pixel_shuffle(_by_frequency(x, w.flip(2, 3), *small[2:]), s)[..., : out[0], : out[1]]
         else:
             return self.forward(x, [height, width])
@@ -109,7 +103,7 @@ def _suitable(x: Tensor, layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
 
 
 def _periods(inside: Sides, k: int, before: int, out: Sides) -> Sides:
-    # The shortest with which a periodic convolution equals one that is padded with zeros.
+    """The shortest with which a periodic convolution equals one that is padded with zeros."""
     return max(inside[0] + before, out[0] + k - 1 - before), max(inside[1] + before, out[1] + k - 1 - before)
 
 

@@ -71,7 +71,7 @@ class PhaseTrainer:
         with warnings.catch_warnings():
             # torch 2.14 renamed the argument; accelerate still passes the old name.
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
-            self.module = accelerator.prepare(module)
+            self.module = accelerator.prepare_model(module, device_placement=accelerator.device_placement)
         self._reduction = _Reduction(finite=torch.ones((), dtype=torch.bool, device=accelerator.device))
         if isinstance(self.module, DistributedDataParallel):
             self._reduction.group = self.module.process_group

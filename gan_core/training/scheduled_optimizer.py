@@ -33,10 +33,8 @@ class ScheduledOptimizer:
             schedule: The factor on its learning rates, by images seen.
         """
         self.make, self.parameters, self.accelerator, self.schedule = make, parameters, accelerator, schedule
-        self.prepared = accelerator.prepare(make(parameters))
-        # Without a scaler, accelerate's wrapper adds nothing to a step but the time in which it looks for its backends.
-        self._plain: Optimizer = self.prepared.optimizer
-        self._made = deepcopy(settings_of(self.prepared))
+        self.optimizer: Optimizer = make(parameters)
+        self._made = deepcopy(settings_of(self.optimizer))
         self._tuned: set[str] = set()
         self._started = False
 
@@ -44,7 +42,7 @@ class ScheduledOptimizer:
         """Clears the gradients, and sets the learning rates and what `Phase.tune` returned for an update."""
         for parameter in self.parameters:
             parameter.grad = None
-        for group, made in zip(self._plain.param_groups, self._made, strict=True):
+        for group, made in zip(self.optimizer.param_groups, self._made, strict=True):
             if unknown := tuned.keys() - made.keys():
                 raise UserError(f"tune: the optimizer has no setting {min(unknown)!r}, only {', '.join(made)}")
             group.update({key: made[key] for key in self._tuned - tuned.keys()})  # They held for the last update.
@@ -55,38 +53,37 @@ class ScheduledOptimizer:
     def unscale(self) -> None:
         """Divides the gradients by the scale of the loss (precision fp16); needed before they are read."""
         if self.accelerator.scaler is not None:
-            self.accelerator.unscale_gradients(self.prepared)
+            self.accelerator.scaler.unscale_(self.optimizer)
 
     def step(self, finite: Tensor) -> None:
         """Takes one step; with a gradient scaler only if `finite`, a bool on the device, and adapts the scale."""
         scaler = self.accelerator.scaler
         if scaler is None:
-            self._plain.step()
+            self.optimizer.step()
             return
         # The scaler looks at the gradients before it divides them by the scale, and does not see their norm overflow.
-        for found in scaler._found_inf_per_device(self.prepared.optimizer).values():
+        for found in scaler._found_inf_per_device(self.optimizer).values():
             found.copy_(~finite)
         # torch's fused SGD leaves its momentum uninitialised if its first step is skipped. So no optimizer gets to see
         # a gradient that is not finite before its first step; until then, each update waits for the device.
         self._started = self._started or bool(finite)
         if self._started:
-            self.prepared.step()
-        else:
-            scaler.update()
+            scaler.step(self.optimizer)
+        scaler.update()
         # A phase whose gradients are never finite must not halve the scale of all phases to 0 until that is noticed.
         scaler.update(scaler.scale(torch.ones_like(finite, dtype=torch.float32)).clamp(min=LEAST_SCALE / 2))
 
     @property
     def learning_rate(self) -> float:
         """The learning rate of the last update, of the first parameter group."""
-        return float(self.prepared.param_groups[0]["lr"])
+        return float(self.optimizer.param_groups[0]["lr"])
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the optimizer's state, and in "made" the settings with which it was made.
 
         Settings that are tuned are saved as they were made: `Phase.tune` returns them again for the next update.
         """
-        state = dict(self.prepared.state_dict())
+        state = dict(self.optimizer.state_dict())
         groups = zip(state["param_groups"], self._made, strict=True)
         untuned = [{**group, **{key: made[key] for key in self._tuned - {"lr"}}} for group, made in groups]
         return {**state, "param_groups": untuned, "made": self._made}
@@ -99,4 +96,4 @@ class ScheduledOptimizer:
         """
         check_shapes(state["state"], self.make, self.parameters)
         groups = merged(state["param_groups"], state.get("made"), self._made)
-        self.prepared.load_state_dict({"state": state["state"], "param_groups": groups})
+        self.optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
