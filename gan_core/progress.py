@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 T = TypeVar("T")
 
 
-def progress(items: Iterable[T], total: int, what: str, console: Console) -> Iterator[T]:
-    """Yields the `total` items and shows how many are done, and the time left."""
+def progress(items: Iterable[T], total: int, what: str, console: Console, each: int = 1) -> Iterator[T]:
+    """Yields the items, which stand for `each` of `total`, and shows how many of these are done, and the time left."""
     if not console.is_terminal:
         console.print(what, soft_wrap=True)
         yield from items
@@ -24,7 +24,10 @@ def progress(items: Iterable[T], total: int, what: str, console: Console) -> Ite
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        yield from bar.track(items, total=total)
+        task = bar.add_task("", total=total)
+        for number, item in enumerate(items, start=1):
+            yield item
+            bar.update(task, completed=min(number * each, total))
 
 
 def reading(items: Iterable[T], total: int, what: str) -> Iterator[T]:

@@ -151,6 +151,13 @@ def test_the_bar_shows_counts_and_the_time_left() -> None:
     assert re.search(r"checking 1,234 files .* [5-9]0\d/1234.*\d:\d\d:\d\d", drawn)
 
 
+def test_the_bar_counts_images_where_blocks_of_them_are_read() -> None:
+    out = StringIO()
+    for _ in progress(range(3), 600, "reading", Console(file=out, force_terminal=True, width=100), each=256):
+        time.sleep(0.15)
+    assert {"256/600", "512/600", "600/600"} <= set(re.findall(r"\d+/600", out.getvalue()))
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_files_are_checked_in_a_minute_and_in_flat_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -310,3 +310,8 @@ def test_a_streamed_run_that_was_killed_goes_on_as_if_it_had_not_been(
             shutil.rmtree(folder)
     assert "resuming at 0.032 kimg" in gan_core(*flags, *keep, "--steps", 6)
     assert difference(weights(run, 48), weights(resident_run)) == 0.0
+
+
+@pytest.mark.parametrize("word", ["yes", "no", "auto"])
+def test_residency_may_be_written_as_yaml_has_it(word: str) -> None:
+    assert make_job(f"resident={word}", variant="dcgan").settings.resident == word

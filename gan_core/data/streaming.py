@@ -133,7 +133,8 @@ def read_rows(decoder: Decoder, labels: Mapping[str, Tensor], residency: Residen
     blocks = [np.arange(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
     batches: Iterable[RealRows] = reading.batches(blocks)
     if many and os.environ.get("LOCAL_RANK", "0") == "0":
-        batches = progress(batches, len(blocks), f"reading {count:,} images into memory", PlainConsole(stderr=True))
+        what = f"reading {count:,} images into memory"
+        batches = progress(batches, count, what, PlainConsole(stderr=True), each=_BLOCK)
     for block, batch in zip(blocks, batches, strict=True):
         for name, images in batch.items():
             columns[name][int(block[0]) : int(block[-1]) + 1] = images

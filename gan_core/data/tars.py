@@ -26,6 +26,7 @@ from gan_core.data.names import Names
 from gan_core.data.remembered import Remembered
 from gan_core.data.source import DataRequest, DataSource
 from gan_core.errors import UserError
+from gan_core.progress import reading
 
 _IMAGES = ("jpg", "jpeg", "png", "webp", "ppm", "pgm")
 """The kinds of members that are images, unless `image_column` names one."""
@@ -52,7 +53,7 @@ def open_shards(request: DataRequest) -> Dataset:
     paths = shards_of(request.path)
     problems: Problems = {}
     shards, stamps = [], []
-    for path in paths:
+    for path in reading(paths, len(paths), f"reading the directories of {len(paths):,} shards"):
         shard, stamp = _remembered(path, request, problems)
         shards.append(shard)
         stamps.append(stamp)

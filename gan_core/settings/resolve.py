@@ -160,15 +160,18 @@ def validated(model: type[M], values: Mapping[str, object], what: str = "setting
     Raises:
         UserError: With one line for each problem: the key, the value, what is allowed, the nearest valid name.
     """
+    values = dict(values)
     for key, value in values.items():
         field = model.model_fields.get(key)
-        if isinstance(value, bool) and field is not None and "bool" not in str(field.annotation):
+        if isinstance(value, bool) and field is not None and "'yes', 'no'" in str(field.annotation):
+            values[key] = "yes" if value else "no"  # YAML reads these words so.
+        elif isinstance(value, bool) and field is not None and "bool" not in str(field.annotation):
             raise UserError(f"{key}: {value!r} is not allowed: it is no number and no name")  # pydantic reads it as 1.
         # As a path it would be the current folder. What an empty option means is the variant's own affair.
         if isinstance(value, str) and not value.strip() and not issubclass(model, Options):
             raise UserError(f"{key}: {value!r} is not allowed: it is empty. Give it a value, or leave it out")
     try:
-        return model.model_validate(dict(values))
+        return model.model_validate(values)
     except ValidationError as error:
         lines = [_explain(model, what, others, cast("dict[str, Any]", problem)) for problem in error.errors()]
         raise UserError("\n".join(lines)) from None
