@@ -24,7 +24,7 @@ from gan_core.data.streaming import StreamedRows, read_rows
 from gan_core.errors import TrainingError, UserError
 from gan_core.randomness import Streams
 from tests.boxes import BOXES, COUNT, image
-from tests.conftest import ROOT, difference, gan_core, start_gan_core, weights
+from tests.conftest import ROOT, difference, gan_core, make_job, start_gan_core, weights
 from tests.numbered import Numbered, numbers
 from tests.test_data import picture
 from tests.test_plugin_loading import install
