@@ -23,8 +23,9 @@ from gan_core.data.row_order import RowOrder
 from gan_core.data.streaming import StreamedRows, read_rows
 from gan_core.errors import TrainingError, UserError
 from gan_core.randomness import Streams
+from gan_core.settings.resolve import resolve
 from tests.boxes import BOXES, COUNT, image
-from tests.conftest import ROOT, difference, gan_core, make_job, start_gan_core, weights
+from tests.conftest import ROOT, difference, gan_core, start_gan_core, weights
 from tests.numbered import Numbered, numbers
 from tests.test_data import picture
 from tests.test_plugin_loading import install
@@ -314,4 +315,4 @@ def test_a_streamed_run_that_was_killed_goes_on_as_if_it_had_not_been(
 
 @pytest.mark.parametrize("word", ["yes", "no", "auto"])
 def test_residency_may_be_written_as_yaml_has_it(word: str) -> None:
-    assert make_job(f"resident={word}", variant="dcgan").settings.resident == word
+    assert resolve({"variant": "dcgan"}, (f"resident={word}",)).settings.resident == word
