@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email import message_from_string
 from email.message import Message
+from functools import cached_property
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, distributions
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +42,7 @@ DATASETS = Kind(group="gan_core.datasets", noun="data set", flag="--dataset")
 FEATURES = Kind(group="gan_core.features", noun="feature space", flag="--features")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Plugin:
     """A variant or feature space of an installed distribution, not yet imported.
 
@@ -51,9 +52,7 @@ class Plugin:
         distribution: The distribution that provides it.
         version: The distribution's version.
         summary: The distribution's one-line description.
-        source: "installed", "editable PATH" or the address it was installed from.
-        bound: The distribution's requirement on gan-core, such as "gan-core<0.2,>=0.1", or None.
-        unmet: The distribution's requirements that are not met, each as a short sentence.
+        metadata: The distribution's metadata.
         entry_point: The location of the object: "module:attribute".
     """
 
@@ -62,10 +61,27 @@ class Plugin:
     distribution: str
     version: str
     summary: str
-    source: str
-    bound: str | None
-    unmet: tuple[str, ...]
+    metadata: Distribution
     entry_point: EntryPoint
+
+    @property
+    def source(self) -> str:
+        """Where it comes from: "installed", "editable PATH" or the address it was installed from."""
+        return _source(self.metadata)
+
+    @property
+    def bound(self) -> str | None:
+        """The distribution's requirement on gan-core, such as "gan-core<0.2,>=0.1", or None."""
+        return self._requirements[0]
+
+    @property
+    def unmet(self) -> tuple[str, ...]:
+        """The distribution's requirements that are not met, each as a short sentence."""
+        return self._requirements[1]
+
+    @cached_property
+    def _requirements(self) -> tuple[str | None, tuple[str, ...]]:
+        return _requirements(self.metadata, self.distribution, self.version)
 
     @property
     def full_name(self) -> str:
@@ -98,7 +114,6 @@ def _find(kind: Kind) -> Iterator[Plugin]:
         # has another name than the metadata.
         copies = ((copy, _about(copy)) for copy in distributions(name=name))
         first, about = next((found for found in copies if found[1].name), provider)
-        bound, unmet = _requirements(first, about)
         for entry_point in first.entry_points.select(group=kind.group):
             yield Plugin(
                 kind=kind,
@@ -106,9 +121,7 @@ def _find(kind: Kind) -> Iterator[Plugin]:
                 distribution=about.name,
                 version=about.version,
                 summary=about.summary,
-                source=_source(first),
-                bound=bound,
-                unmet=unmet,
+                metadata=first,
                 entry_point=entry_point,
             )
 
@@ -145,11 +158,11 @@ def _about(found: Distribution) -> _About:
     return _About(*(fields[key] if key in fields else "" for key in ("Name", "Version", "Summary")))  # noqa: SIM401
 
 
-def _requirements(found: Distribution, about: _About) -> tuple[str | None, tuple[str, ...]]:
+def _requirements(found: Distribution, name: str, version: str) -> tuple[str | None, tuple[str, ...]]:
     """Returns the bound on gan-core and the unmet requirements, from metadata alone (as OpenTelemetry does)."""
     unmet = []
     # The plugins in gan-core itself have its version.
-    bound = f"gan-core=={about.version}" if canonicalize_name(about.name) == "gan-core" else None
+    bound = f"gan-core=={version}" if canonicalize_name(name) == "gan-core" else None
     for text in _fields(found).get_all("Requires-Dist") or found.requires or ():
         try:
             requirement = Requirement(text)
