@@ -70,7 +70,7 @@ runpy.run_module("gan_core", run_name="__main__", alter_sys=True)
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
-@pytest.mark.parametrize(("chosen", "passive"), [(None, True), ("active", False)])
+@pytest.mark.parametrize(("chosen", "passive"), [(None, True), pytest.param("active", False, marks=pytest.mark.slow)])
 def test_beside_busy_programs_threads_wait_passively_unless_the_user_has_chosen(
     chosen: str | None, passive: bool, tmp_path: Path
 ) -> None:

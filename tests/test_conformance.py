@@ -244,11 +244,15 @@ def test_networks_that_share_modules_pass(tmp_path: Path, monkeypatch: pytest.Mo
             check()
 
 
-def test_checks_use_small_networks_and_options_of_the_command_line(tmp_path: Path) -> None:
+def test_checks_use_small_networks_and_options_of_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = GOOD.format(**PLAIN | {"hint": ", small={'width': 7}", "in_build": "print('width', options.width)"})
     install(tmp_path, distribution="small-gan", name="small", code=code)
+    monkeypatch.syspath_prepend(tmp_path)
+    Check("small", "draws_images")()
+    assert "width 7" in capsys.readouterr().out
     environment = {"PYTHONPATH": str(tmp_path)}
-    assert "width 7" in gan_core("check", "small", **environment)
     assert "width 9" in gan_core("check", "small", "--set", "width=9", **environment)
     assert "widht: no such option of small. Did you mean 'width'?" in gan_core(
         "check", "small", "--set", "widht=9", expect=2, **environment

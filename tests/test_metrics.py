@@ -121,7 +121,12 @@ def test_units_that_are_active_in_few_images_are_dropped() -> None:
 
 @pytest.mark.parametrize(
     ("dataset", "space"),
-    [("digits", "random"), ("digits", "classifier"), ("mnist", "random"), ("fashion-mnist", "random")],
+    [
+        ("digits", "random"),
+        ("digits", "classifier"),
+        ("mnist", "random"),
+        pytest.param("fashion-mnist", "random", marks=pytest.mark.slow),
+    ],
 )
 def test_real_images_against_themselves_have_a_kernel_distance_near_0(
     dataset: str, space: str, request: pytest.FixtureRequest

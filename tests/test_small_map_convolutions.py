@@ -132,6 +132,31 @@ def test_every_shape_equals_torch_s_with_gradients_of_two_orders_in_float64(
         assert float((a - b).detach().abs().max()) < 1e-11 * max(1.0, float(b.detach().abs().max()))
 
 
+def across(tensor: Tensor) -> Tensor:
+    """Returns the same values, stored with rows and columns exchanged."""
+    return tensor.transpose(2, 3).contiguous().transpose(2, 3)
+
+
+@pytest.mark.parametrize("stored", [across, lambda tensor: tensor.to(memory_format=torch.channels_last)])
+@pytest.mark.parametrize("given", ["x", "weight", "gradient"])
+@pytest.mark.parametrize("kind", [Conv2d, ConvTranspose2d])
+def test_values_may_be_stored_in_any_order(
+    kind: type[nn.Module], given: str, stored: Callable[[Tensor], Tensor]
+) -> None:
+    """torch's own kernel for unfolding has wrong gradients, or none, if images are not stored row by row."""
+    torch.manual_seed(0)
+    module = kind(2, 3, 3, 1, 1).double()
+    x = torch.randn(4, 2, 5, 5, dtype=torch.float64)
+    values = {"x": x, "weight": module.weight.detach(), "gradient": torch.randn(4, 3, 5, 5, dtype=torch.float64)}
+    values[given] = stored(values[given])
+    x, weight = (values[name].requires_grad_() for name in ("x", "weight"))
+    found, expected = (
+        (y, *torch.autograd.grad(y, (x, weight, module.bias), values["gradient"]))
+        for y in (own(module, x, weight), reference(module, x, weight))
+    )
+    assert all(torch.allclose(one, two, rtol=0, atol=1e-12) for one, two in zip(found, expected, strict=True))
+
+
 LARGE = {"in_channels": 256, "out_channels": 256, "kernel_size": 3, "padding": 1}
 """A layer that is not torch's own for maps of 7 x 7."""
 

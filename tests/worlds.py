@@ -75,8 +75,8 @@ KINDS: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, object]]] = {
     "single": (ALL, {"precision": "fp32", "steps": 1}),
     "coded": (CODED, {"precision": "fp64", "steps": 6}),
     "halves": (ALL, {"precision": "fp64", "steps": 20, "accumulate": 2}),
-    "plain": (WITHOUT_BATCH_NORM, {"precision": "fp64", "steps": 20}),
-    "plain-halves": (WITHOUT_BATCH_NORM, {"precision": "fp64", "steps": 20, "accumulate": 2}),
+    "plain": (WITHOUT_BATCH_NORM, {"precision": "fp64", "steps": 8}),
+    "plain-halves": (WITHOUT_BATCH_NORM, {"precision": "fp64", "steps": 8, "accumulate": 2}),
 }
 """Kinds of runs: whole batches and two micro-batches, in float64 and in float32."""
 
@@ -86,7 +86,7 @@ _ONE = [kind for kind in KINDS if kind != "coded"]
 
 def runs_of(world: int, coded: bool) -> list[tuple[str, str]]:
     """Returns the runs for `world` processes, as (kind, name)."""
-    kinds = ["coded"] if coded else {1: _ONE, 2: ["double", "single", "halves"], 4: ["double", "single"]}[world]
+    kinds = ["coded"] if coded else {1: _ONE, 2: ["double", "single", "halves"], 4: ["double"]}[world]
     return [(kind, name) for kind in kinds for name in KINDS[kind][0]]
 
 

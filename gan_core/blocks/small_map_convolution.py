@@ -50,7 +50,7 @@ class Conv2d(nn.Conv2d):
             y = (x.flatten(1) @ w.flatten(1).T)[:, :, None, None]
         elif (w.shape[1] == 1 and len(w) > k * k) or len(x) * prod(out) * w.numel() < FEW:
             x, pad = (x, left) if len({left, right, top, bottom}) == 1 else (F.pad(x, self.pads), p)
-            return unfold(x, w, (k, k), self.bias, (s, s), (pad, pad))
+            return unfold(x.contiguous(), w.contiguous(), (k, k), self.bias, (s, s), (pad, pad))  # See its tests.
         elif left == top and _faster(prod(out) * w.numel(), len(x), w.shape[1] * s * s, len(w), *small):
             x = F.pixel_unshuffle(F.pad(x, (0, -width % s, 0, -height % s)), s)
             w = F.pixel_unshuffle(F.pad(w, (front, back, front, back)), s)
@@ -84,7 +84,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         if (*inside, *out, p) == (1, 1, k, k, 0):
             y: Tensor = (x.flatten(1) @ w.flatten(1)).unflatten(1, w.shape[1:])
         elif (w.shape[1] == 1 and len(w) > k * k) or len(x) * prod(inside) * w.numel() < FEW:
-            return fold(x, w, (k, k), self.bias, (s, s), (p, p), more)[cut]
+            return fold(x.contiguous(), w.contiguous(), (k, k), self.bias, (s, s), (p, p), more)[cut]
         elif _faster(prod(inside) * w.numel(), len(x), len(w), w.shape[1] * s * s, *small):
             w = F.pixel_unshuffle(F.pad(w, (front, (p - k) % s) * 2), s)
             y = F.pixel_shuffle(_by_frequency(x, w.flip(2, 3), *small[2:]), s)[..., : out[0], : out[1]]
