@@ -132,6 +132,25 @@ def test_every_shape_equals_torch_s_with_gradients_of_two_orders_in_float64(
         assert float((a - b).detach().abs().max()) < 1e-11 * max(1.0, float(b.detach().abs().max()))
 
 
+@pytest.mark.parametrize("few", [0, 2**20])
+@pytest.mark.parametrize("kind", [Conv2d, ConvTranspose2d])
+def test_the_weight_is_asked_for_once(kind: type[nn.Module], few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spectral normalisation changes its vectors each time, so the algorithm would change the network."""
+    monkeypatch.setattr(small_map_convolution, "FEW", few)
+    module = kind(2, 3, 3)
+    asked: list[int] = []
+
+    class Counted(nn.Module):
+        def forward(self, weight: Tensor) -> Tensor:
+            asked.append(1)
+            return weight.clone()
+
+    torch.nn.utils.parametrize.register_parametrization(module, "weight", Counted())
+    asked.clear()
+    module(torch.zeros(1, 2, 5, 5))
+    assert len(asked) == 1
+
+
 def across(tensor: Tensor) -> Tensor:
     """Returns the same values, stored with rows and columns exchanged."""
     return tensor.transpose(2, 3).contiguous().transpose(2, 3)

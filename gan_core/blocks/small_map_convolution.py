@@ -1,6 +1,4 @@
-"""Convolutions of small maps on CPUs by matrix products: `nn.Conv2d` and `nn.ConvTranspose2d`, faster for some shapes.
-
-In float32 and float64, the shapes of a layer may select another algorithm than oneDNN's, which torch uses:
+"""Convolutions of small maps on CPUs: torch's layers, equal to 1e-5, by faster algorithms where shapes suit them.
 
 1. A kernel as large as the map, without padding: the convolution is a dense layer, one matrix product.
 2. One channel on the image's side, more than kernel² on the other, or few multiplications: torch's kernels that unfold
@@ -8,7 +6,6 @@ In float32 and float64, the shapes of a layer may select another algorithm than 
 3. Frequencies, with less than `BOUND` of torch's multiplications: y = R [(T w) (I x)], where constant matrices I, T
    and R are real Fourier transforms, with one product of channels for each frequency, or three for a complex one
    (Karatsuba & Ofman 1962). A stride makes channels of the pixels' phases; a transposed convolution is the adjoint.
-They agree with torch's to 1e-5 in float32, in gradients of every order; the setting `fast_convolutions` turns them off.
 """
 
 from collections.abc import Callable
@@ -38,10 +35,10 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns (B, out_channels, H', W') for x of (B, in_channels, H, W)."""
-        if not _suitable(x, self):
-            return self._by_torch(x)
-        w, (k, _), (s, _), p = self.weight, self.kernel_size, self.stride, int(self.padding[0])
-        height, width = x.shape[2:]
+        w = self.weight  # Once: parametrizations such as spectral normalisation compute it each time, and change.
+        if not _suitable(x, w, self):
+            return self._by_torch(x, w)
+        (k, _), (s, _), p, (height, width) = self.kernel_size, self.stride, int(self.padding[0]), x.shape[2:]
         left, right, top, bottom = (p + pad for pad in self.pads)
         out = ((height + top + bottom - k) // s + 1, (width + left + right - k) // s + 1)
         front, back = -top % s, (top - k) % s  # With so many zeros the phases of kernels and maps coincide.
@@ -56,13 +53,13 @@ class Conv2d(nn.Conv2d):
             w = F.pixel_unshuffle(F.pad(w, (front, back, front, back)), s)
             y = _by_frequency(x, w.transpose(0, 1), *small[2:])
         else:
-            return self._by_torch(x)
+            return self._by_torch(x, w)
         return y if self.bias is None else y + self.bias[:, None, None]
 
-    def _by_torch(self, x: Tensor) -> Tensor:
+    def _by_torch(self, x: Tensor, w: Tensor) -> Tensor:
         if len({*self.pads}) > 1 or not any(self.pads):  # Otherwise without a padded copy.
-            return super().forward(F.pad(x, self.pads) if any(self.pads) else x)
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.pads[0], self.dilation, self.groups)
+            return self._conv_forward(F.pad(x, self.pads) if any(self.pads) else x, w, self.bias)  # type: ignore[no-any-return]
+        return F.conv2d(x, w, self.bias, self.stride, self.pads[0], self.dilation, self.groups)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -72,33 +69,36 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Returns (B, out_channels, H', W') for x of (B, in_channels, H, W)."""
-        cut = (..., *[slice(-self.crop or None)] * 2)
-        if output_size is not None or not _suitable(x, self):
-            return super().forward(x, output_size)[cut]
-        w, (k, _), (s, _), p = self.weight, self.kernel_size, self.stride, int(self.padding[0])
-        inside, more = (x.shape[2], x.shape[3]), self.output_padding
-        height, width = ((side - 1) * s + k - 2 * p + more[0] for side in inside)
-        out = (height - self.crop, width - self.crop)
+        w, cut = self.weight, (..., *[slice(-self.crop or None)] * 2)
+        if output_size is not None or not _suitable(x, w, self):
+            return self._by_torch(x, w, output_size)[cut]
+        (k, _), (s, _), p = self.kernel_size, self.stride, int(self.padding[0])
+        inside, more = (x.shape[2], x.shape[3]), k - 2 * p + self.output_padding[0] - self.crop
+        out = ((inside[0] - 1) * s + more, (inside[1] - 1) * s + more)
         front, taps = -p % s, (-p % s + k + (p - k) % s) // s
         small = (inside, taps, taps - 1 - (p + front) // s, (-(-out[0] // s), -(-out[1] // s)))
         if (*inside, *out, p) == (1, 1, k, k, 0):
             y: Tensor = (x.flatten(1) @ w.flatten(1)).unflatten(1, w.shape[1:])
         elif (w.shape[1] == 1 and len(w) > k * k) or len(x) * prod(inside) * w.numel() < FEW:
-            return fold(x.contiguous(), w.contiguous(), (k, k), self.bias, (s, s), (p, p), more)[cut]
+            return fold(x.contiguous(), w.contiguous(), (k, k), self.bias, (s, s), (p, p), self.output_padding)[cut]
         elif _faster(prod(inside) * w.numel(), len(x), len(w), w.shape[1] * s * s, *small):
             w = F.pixel_unshuffle(F.pad(w, (front, (p - k) % s) * 2), s)
             y = F.pixel_shuffle(_by_frequency(x, w.flip(2, 3), *small[2:]), s)[..., : out[0], : out[1]]
         else:
-            return self.forward(x, [height, width])
+            return self._by_torch(x, w)[cut]
         return y if self.bias is None else y + self.bias[:, None, None]
 
+    def _by_torch(self, x: Tensor, w: Tensor, size: list[int] | None = None) -> Tensor:
+        s, p, k, d = ([*map(int, each)] for each in (self.stride, self.padding, self.kernel_size, self.dilation))
+        return F.conv_transpose2d(x, w, self.bias, s, p, self._output_padding(x, size, s, p, k, 2, d), self.groups, d)
 
-def _suitable(x: Tensor, layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
-    kind = x.device.type == "cpu" and x.dtype == layer.weight.dtype and x.dtype in (torch.float32, torch.float64)
+
+def _suitable(x: Tensor, w: Tensor, layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
+    kind = x.device.type == "cpu" and x.dtype == w.dtype and x.dtype in (torch.float32, torch.float64)
     plain = (layer.groups, layer.dilation, layer.padding_mode) == (1, (1, 1), "zeros")
     square = all(len({*size}) == 1 for size in (layer.kernel_size, layer.stride, layer.padding, layer.output_padding))
     fits = x.dim() == 4 and x.shape[1] == layer.in_channels and min(x.shape) > 0
-    eager = fast_convolutions() and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+    eager = fast_convolutions() and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
     return kind and plain and square and fits and eager
 
 
@@ -108,7 +108,7 @@ def _periods(inside: Sides, k: int, before: int, out: Sides) -> Sides:
 
 
 def _faster(theirs: int, batch: int, c: int, o: int, inside: Sides, k: int, before: int, out: Sides) -> bool:
-    """Compares multiplications per image: torch's, and those of frequencies for c -> o channels without a stride."""
+    """Compares multiplications per image: torch's, and those with frequencies for c -> o channels without a stride."""
     fits, periods = min(*out, before + 1) > 0 and max(*inside, *out) <= SMALL, _periods(inside, k, before, out)
     # Three for each pair of conjugate frequencies, and one for each that is its own conjugate.
     products = (3 * prod(periods) - prod(2 - n % 2 for n in periods)) // 2
