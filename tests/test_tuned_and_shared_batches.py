@@ -277,6 +277,6 @@ def test_a_setting_is_tuned_for_one_update_only() -> None:
         optimizer.begin(number, settings)
         parameter.grad = torch.ones(())
         optimizer.step(torch.ones((), dtype=torch.bool))
-        assert optimizer.prepared.param_groups[0]["momentum"] == settings.get("momentum", 0.0)
+        assert optimizer.optimizer.param_groups[0]["momentum"] == settings.get("momentum", 0.0)
         assert optimizer.state_dict()["param_groups"][0]["momentum"] == 0.0
     assert float(parameter.detach()) == pytest.approx(-0.3)
