@@ -54,6 +54,20 @@ def test_adam_is_torch_s_to_the_bit(resumed: bool) -> None:
     assert flat(own.state_dict()) == flat(torchs.state_dict())
 
 
+def test_hooks_and_closures_are_called() -> None:
+    parameters, called = copies(), list[str]()
+    optimizer = adam(0.01)(parameters)
+    trained(optimizer, parameters, 1)
+    expected = [parameter.detach().clone() for parameter in parameters]
+    optimizer.register_step_pre_hook(lambda *_: called.append("before"))
+    optimizer.register_step_post_hook(lambda *_: called.append("after"))
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    assert optimizer.step(lambda: called.append("closure") or 3.0) == 3.0
+    assert called == ["before", "closure", "after"]
+    assert not torch.equal(parameters[0], expected[0])  # The moments move it on.
+
+
 def test_training_imports_no_compiler(tmp_path: Path) -> None:
     """torch._dynamo and what it imports take about as long as torch itself, before the first step."""
     words = ["train", "--variant", "dcgan", "--kimg", "0.064", "--set", "width=4", "--out", str(tmp_path / "run")]

@@ -5,7 +5,7 @@ from inspect import unwrap
 from typing import Any
 
 import torch
-from torch import Tensor, optim
+from torch import optim
 
 from gan_core.game.phase import MakeOptimizer
 
@@ -66,18 +66,26 @@ class Adam(optim.Adam):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Takes one step."""
+        hooks = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
         # A gradient scaler may cancel the step.
-        if hasattr(self, "found_inf") or not self.param_groups[0]["fused"]:
-            return super().step(closure)
-        loss = None if closure is None else torch.enable_grad()(closure)()
+        if closure or hooks or hasattr(self, "found_inf") or not self.param_groups[0]["fused"]:
+            return self.profile_hook_step(unwrap(optim.Adam.step))(self, closure)
         for group in self.param_groups:
-            lists: tuple[list[Tensor], ...] = ([], [], [], [], [], [])  # Parameters, gradients, moments, steps.
-            self._init_group(group, *lists)  # type: ignore[no-untyped-call]
-            if not lists[0]:
+            given = [parameter for parameter in group["params"] if parameter.grad is not None]
+            states = [self.state[parameter] for parameter in given]
+            if not all(states):
+                self._init_group(group, [], [], [], [], [], [])  # type: ignore[no-untyped-call]
+            if not given:
                 continue
-            torch._foreach_add_(lists[-1], 1)
+            steps = [state["step"] for state in states]
+            torch._foreach_add_(steps, 1)
             torch._fused_adam_(
-                *lists,
+                given,
+                [parameter.grad for parameter in given],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                steps,
                 lr=group["lr"],
                 beta1=group["betas"][0],
                 beta2=group["betas"][1],
@@ -88,8 +96,9 @@ class Adam(optim.Adam):
                 grad_scale=None,
                 found_inf=None,
             )
-        return loss
+        return None
 
+    step.hooked = True  # type: ignore[attr-defined]  # Otherwise torch wraps it in records for its profiler, and hooks.
     # Without the decorator that imports torch._dynamo.
     add_param_group = unwrap(optim.Optimizer.add_param_group)
     state_dict = unwrap(optim.Optimizer.state_dict)
