@@ -96,8 +96,8 @@ class CganGenerator(nn.Module):
         self.latent, self.label = nn.Linear(options.latent, noise), nn.Linear(data.classes, label)
         self.joint, self.pixels = nn.Linear(noise + label, options.width), nn.Linear(options.width, prod(self.shape))
         self.dropout = Dropout(options.generator_dropout)
-        # The result of the latents' layer has a standard deviation of 5, for z has a variance of 1 / 12 about 1 / 2, that of
-        # the labels' layer 1. With torch's weights the generator soon draws one image of each class, whatever z is.
+        # The latents' layer gives a standard deviation of 5, for z has a variance of 1 / 12 about 1 / 2, and
+        # the labels' layer one of 1. With torch's weights all samples of a class soon are the same.
         msr(self.latent, 5 * sqrt(12))
         with torch.no_grad():
             self.latent.bias.copy_(-self.latent.weight.sum(1) / 2)
