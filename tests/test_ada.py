@@ -126,6 +126,7 @@ def test_real_images_and_fakes_are_augmented_in_both_phases() -> None:
             # A rectangle of 2 x 2 pixels, whose centre may be at the edge, at another place in each image.
             assert set(zeros.tolist()) == {1, 2, 4}
         assert "sign(real)" not in terms
+        assert len({(images == 0).numpy().tobytes() for images in critic.given}) == len(values)  # Each call draws anew.
     assert not game.state
 
 

@@ -91,6 +91,15 @@ def test_colour_by_hand() -> None:
     assert flat.flatten().tolist() == pytest.approx([0.15, 0.35, 0.25, 0.05])
 
 
+@pytest.mark.parametrize("make", [DiffAugment, lambda: Ada(16, 8, p=0.7)])
+def test_each_image_is_changed_by_numbers_of_its_own(make: Callable[[], DiffAugment | Ada]) -> None:
+    images, all_of = random_images(6, 3, 16, 8), drawn(6, 21, 7).left
+    together = make()(images, drawn(6, 21, 7).rows())
+    for row in range(6):
+        own = Given(all_of["uniform"][row : row + 1], all_of["normal"][row : row + 1])
+        assert torch.allclose(make()(images[row : row + 1], own.rows())[0], together[row], atol=1e-5)
+
+
 def test_the_ranges_of_diffaugment() -> None:
     """Zhao et al. 2020: translation within ± 1/8 of the side, cutouts of half the side around any place."""
     lowest, highest = torch.zeros(1, 7), torch.full((1, 7), 1 - 2**-24)

@@ -7,7 +7,7 @@ data.
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from math import prod
+from math import prod, sqrt
 from typing import Any, Literal
 
 import torch
@@ -29,8 +29,11 @@ from gan_core import (
     Variant,
     alternating,
     conditional_latents,
+    differentiable,
     generated,
+    gradient_penalties,
     logistic_terms,
+    msr,
     precise_mean,
     sgd,
     uniform_latents,
@@ -62,6 +65,9 @@ class CganOptions(TwoPlayerOptions, OptimizerOptions):
     generator_dropout: float = Field(0.5, ge=0, lt=1)
     """Dropout probability of the generator's hidden layers, in training. It is noise that can replace the latent."""
     label_smoothing: LabelSmoothing = 0.0
+    r1: float = Field(0.0, ge=0)
+    """Weight γ of the penalty (γ / 2) E[‖∇D(x | y)‖²] on real images (Mescheder et al. 2018, equation 9), which is not
+    in the paper."""
 
 
 class Maxout(nn.Module):
@@ -90,6 +96,14 @@ class CganGenerator(nn.Module):
         self.latent, self.label = nn.Linear(options.latent, noise), nn.Linear(data.classes, label)
         self.joint, self.pixels = nn.Linear(noise + label, options.width), nn.Linear(options.width, prod(self.shape))
         self.dropout = Dropout(options.generator_dropout)
+        # The latents' layer gives a standard deviation of 5, for z has a variance of 1 / 12 about 1 / 2, and
+        # the labels' layer one of 1. With torch's weights all samples of a class soon are the same.
+        msr(self.latent, 5 * sqrt(12))
+        with torch.no_grad():
+            self.latent.bias.copy_(-self.latent.weight.sum(1) / 2)
+        msr(self.label, sqrt(data.classes))
+        msr(self.joint, sqrt(2))
+        msr(self.pixels)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Returns one image for each latent and label."""
@@ -126,9 +140,13 @@ def build(options: CganOptions, data: DataSpec) -> Game:
 
     def discriminator_loss(networks: Networks, batch: Batch) -> Terms:
         assert batch.labels is not None
-        D = networks["discriminator"]
-        on_real, on_fake = D(batch.images, batch.labels), D(batch.fake["images"], batch.inputs["labels"])
-        return logistic_terms(on_real, on_fake, options.label_smoothing)
+        D, real, fake = networks["discriminator"], differentiable(batch.images, options.r1), batch.fake["images"]
+        on_real, on_fake = D(real, batch.labels), D(fake, batch.inputs["labels"])
+        judge = partial(D, labels=batch.labels)
+        return {
+            **logistic_terms(on_real, on_fake, options.label_smoothing),
+            **gradient_penalties(judge, real, fake, options.r1, 0.0, logits_real=on_real),
+        }
 
     def generator_loss(networks: Networks, batch: Batch) -> Terms:
         logits = networks["discriminator"](batch.fake["images"], batch.inputs["labels"])
