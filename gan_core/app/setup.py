@@ -90,7 +90,7 @@ def _half_life(job: Job, game: Game, length: int) -> Callable[[int], float]:
 
 
 def _probe(modules: list[PhaseModule], fakes: SharedFakes, source: BatchSource, before: Snapshot) -> None:
-    """Runs one backward and `after` of every phase on its first batch, to find its terms and unused parameters."""
+    """Computes the loss and `after` of every phase on its first batch, to find its terms and unused parameters."""
     by_name = {module.phase.name: module for module in modules}
     for phase, batches in source.step(0):
         if module := by_name.pop(phase.name, None):

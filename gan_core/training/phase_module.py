@@ -79,7 +79,7 @@ class PhaseModule(nn.Module):
 
     @tf32_restored()
     def find_unused(self, batch: Batch) -> None:
-        """Records the phase's terms and unused parameters, from one backward pass before the phase is wrapped.
+        """Records the phase's terms and unused parameters, from one forward pass before the phase is wrapped.
 
         Changes state such as running statistics, and in `after` also weights, which the caller must restore.
 
@@ -89,16 +89,30 @@ class PhaseModule(nn.Module):
         self.freeze_others()
         total, terms = self(batch)
         self.terms = tuple(terms)
-        gradients = torch.autograd.grad(total, self.trained, allow_unused=True)
+        reached = reached_by([total])
         if self.phase.after is not None:
             with torch.no_grad():
                 self.terms += tuple(self.phase.after(self.by_name, terms, batch) or ())
-        self.unused = [p for p, gradient in zip(self.trained, gradients, strict=True) if gradient is None]
+        self.unused = [parameter for parameter in self.trained if parameter not in reached]
         if len(self.unused) == len(self.trained):
             raise UserError(
                 f"phase {self.phase.name!r} trains no parameter of {', '.join(self.phase.trains)}: its terms "
                 "depend on none of them"
             )
+
+
+def reached_by(outputs: Iterable[Tensor]) -> set[Tensor]:
+    """Returns the leaves that a backward pass from these outputs would reach, found without one."""
+    waiting = [output.grad_fn for output in outputs if output.grad_fn is not None]
+    seen, found = set(waiting), set[Tensor]()
+    while waiting:
+        node = waiting.pop()
+        if hasattr(node, "variable"):  # What accumulates a leaf's gradient.
+            found.add(node.variable)
+        new = {earlier for earlier, _ in node.next_functions if earlier is not None} - seen
+        seen |= new
+        waiting += new
+    return found
 
 
 def require_gradients(wanted: Iterable[tuple[nn.Parameter, bool]]) -> None:

@@ -11,7 +11,7 @@ from gan_core.errors import UserError
 from gan_core.game.batch import Batch
 from gan_core.game.phase import Networks, Phase
 from gan_core.row_randomness import Draws, LayerRandomness, layers_draw
-from gan_core.training.phase_module import PhaseModule, require_gradients
+from gan_core.training.phase_module import PhaseModule, reached_by, require_gradients
 
 MakeFake = Callable[[Networks, Batch], Mapping[str, Tensor]]
 
@@ -59,13 +59,8 @@ class _Maker:
 
     def phases_that_train(self, made: Made, modules: Iterable[PhaseModule]) -> frozenset[str]:
         """Returns the phases whose updates change the networks that made the fakes."""
-        outputs = [fake.sum() for fake in made.fakes.values() if fake.requires_grad]
-        parameters = [parameter for parameter, wanted in self.wanted if wanted]
-        if not outputs:
-            return frozenset()
-        gradients = torch.autograd.grad(outputs, parameters, allow_unused=True, retain_graph=True)
-        reached = {id(p) for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
-        return frozenset(m.phase.name for m in modules if reached.intersection(map(id, m.trained)))
+        reached = reached_by(made.fakes.values())
+        return frozenset(module.phase.name for module in modules if reached.intersection(module.trained))
 
     def __call__(self, batch: MicroBatch, autocast: Callable[[], AbstractContextManager[None]]) -> None:
         require_gradients(self.wanted)
