@@ -19,6 +19,18 @@ HEAVY = {
 }
 
 
+def run_and_list_modules(words: list[str], python: str = forked.PYTHON) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a fresh interpreter, which ends by printing the modules that are loaded to stderr."""
+    code = (
+        "import sys; from gan_core.cli import main; sys.argv = ['gan_core', *sys.argv[1:]]\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "finally: print(sorted(sys.modules), file=sys.stderr)"
+    )
+    return subprocess.run(
+        [python, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+    )
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -29,14 +41,7 @@ HEAVY = {
     ],
 )
 def test_help_and_list_import_nothing_heavy(words: list[str]) -> None:
-    code = (
-        "import sys; from gan_core.cli import main; sys.argv = ['gan_core', *sys.argv[1:]]\n"
-        "try: main()\nexcept SystemExit: pass\n"
-        "print(sorted(m for m in sys.modules if '.' not in m), file=sys.stderr)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
-    )
+    done = run_and_list_modules(words, sys.executable)
     imported = set(eval(done.stderr))
     assert "typer" in imported
     assert not HEAVY & imported
@@ -50,12 +55,18 @@ def test_the_package_and_its_names_import_nothing_heavy() -> None:
 
 
 def test_show_imports_nothing_that_draws_exports_or_tracks() -> None:
-    code = "import sys; from gan_core.cli import main; sys.argv[1:] = ['show', 'vanilla']\nmain()"
-    ends = "\nfinally: print(sorted(m for m in sys.modules if '.' not in m), file=sys.stderr)"
-    line = [forked.PYTHON, "-c", code.replace("\nmain()", f"\ntry: main()\nexcept SystemExit: pass{ends}")]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    done = run_and_list_modules(["show", "vanilla"])
     below_torch = {"torch", "numpy", "torchvision", "PIL", "scipy", "jinja2", "accelerate"}
     assert not (HEAVY - below_torch) & set(eval(done.stderr))
+
+
+def test_training_imports_no_compiler(tmp_path: Path) -> None:
+    """torch._dynamo and what it imports take about as long as torch itself, before the first step."""
+    words = ["train", "--variant", "dcgan", "--kimg", "0.064", "--set", "width=4", "--out", str(tmp_path / "run")]
+    done = run_and_list_modules(words)
+    assert (tmp_path / "run" / "checkpoints").is_dir()
+    imported = set(eval(done.stderr.splitlines()[-1]))
+    assert not {"torch._dynamo", "torch.distributed.tensor", "torchvision"} & imported
 
 
 @pytest.mark.parametrize(

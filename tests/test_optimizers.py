@@ -1,15 +1,10 @@
-"""The first-party Adam: torch's results and states, without what torch imports for it."""
-
-import subprocess
-from pathlib import Path
+"""The first-party Adam: torch's results and states."""
 
 import pytest
 import torch
 from torch import Tensor, nn, optim
 
 from gan_core import adam
-from tests import forked
-from tests.conftest import ROOT
 
 
 def trained(optimizer: optim.Optimizer, parameters: list[nn.Parameter], steps: int) -> None:
@@ -66,14 +61,3 @@ def test_hooks_and_closures_are_called() -> None:
     assert optimizer.step(lambda: called.append("closure") or 3.0) == 3.0
     assert called == ["before", "closure", "after"]
     assert not torch.equal(parameters[0], expected[0])  # The moments move it on.
-
-
-def test_training_imports_no_compiler(tmp_path: Path) -> None:
-    """torch._dynamo and what it imports take about as long as torch itself, before the first step."""
-    words = ["train", "--variant", "dcgan", "--kimg", "0.064", "--set", "width=4", "--out", str(tmp_path / "run")]
-    code = f"import sys; from gan_core.cli import main; sys.argv[1:] = {words}\ntry: main()\nexcept SystemExit: pass"
-    ends = "\nprint(sorted({'torch._dynamo', 'torch.distributed.tensor', 'torchvision'} & set(sys.modules)))"
-    line = [forked.PYTHON, "-c", code + ends]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
-    assert (tmp_path / "run" / "checkpoints").is_dir()
-    assert done.stdout.splitlines()[-1] == "[]"

@@ -81,12 +81,10 @@ KINDS: dict[str, tuple[dict[str, tuple[str, ...]], dict[str, object]]] = {
 """Kinds of runs: whole batches and two micro-batches, in float64 and in float32."""
 
 
-_ONE = [kind for kind in KINDS if kind != "coded"]
-
-
 def runs_of(world: int, coded: bool) -> list[tuple[str, str]]:
     """Returns the runs for `world` processes, as (kind, name)."""
-    kinds = ["coded"] if coded else {1: _ONE, 2: ["double", "single", "halves"], 4: ["double"]}[world]
+    several = {2: ["double", "single", "halves"], 4: ["double"]}
+    kinds = ["coded"] if coded else several.get(world, [kind for kind in KINDS if kind != "coded"])
     return [(kind, name) for kind in kinds for name in KINDS[kind][0]]
 
 
@@ -104,9 +102,9 @@ def train(root: Path, kind: str, name: str) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
 
 
-def train_all(root: Path, rank: int, world: int, ports: list[int], coded: bool) -> None:
+def train_all(root: Path, rank: int, world: int, ports: list[int], runs: list[tuple[str, str]]) -> None:
     """Trains all runs of a world in sequence, as one of its processes; each run has its own port."""
-    for port, (kind, name) in zip(ports, runs_of(world, coded), strict=True):
+    for port, (kind, name) in zip(ports, runs, strict=True):
         os.environ |= rank_environments(world, port)[rank]
         train(root, kind, name)
 
@@ -120,10 +118,11 @@ def main(root: Path, coded: bool) -> None:
     install(root, distribution="memory-gan", name="memory", value="tests.memory_game:variant")
     sys.path.insert(0, str(root))
     for world in (1, 2, 4):
-        ports = free_ports(len(runs_of(world, coded)))
+        runs = runs_of(world, coded)
+        ports = free_ports(len(runs))
         fork = get_context("fork")
         ranks = [
-            fork.Process(target=train_all, args=(root / str(world), rank, world, ports, coded)) for rank in range(world)
+            fork.Process(target=train_all, args=(root / str(world), rank, world, ports, runs)) for rank in range(world)
         ]
         run_together(ranks)
 
