@@ -48,6 +48,11 @@ def keep_to_own_cores(threads: int | None, environment: Mapping[str, str] = os.e
         os.sched_setaffinity(0, cores[first : first + share])
 
 
+def has_own_cores() -> bool:
+    """Returns whether `keep_to_own_cores` keeps this process to cores that no other process of the run uses."""
+    return _shared is not None
+
+
 def use_all_cores() -> None:
     """Ends what `keep_to_own_cores` has begun, for threads and processes that are started later."""
     global _shared

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan_core.distributed.collectives import sum_over_processes
+from gan_core.distributed.collectives import run_collective, sum_over_processes
 from gan_core.game.phase import Networks
 
 # torch 2.14 renamed the function.
@@ -24,14 +24,13 @@ class _Normalise(torch.autograd.Function):
 
         Mean and variance are outputs because backward depends on them: so it can be differentiated by them.
         """
-        over, own_count = _all_but_channels(x), x.numel() // x.size(1)
-        own_mean = x.sum(over) / max(1, own_count)
-        centred = x - _over_channels(own_mean, x)
-        mean, variance, count = _combine_parts(own_count, own_mean, centred.square().sum(over))
+        own_count = x.numel() // x.size(1)
+        own_mean, own_variance = _own_statistics(x)
+        mean, variance, count = _combine_parts(own_count, own_mean, own_variance * own_count)
         context.save_for_backward(x, weight, mean, variance, count)
         context.mark_non_differentiable(count)
         context.eps = eps
-        return _affine(centred, mean - own_mean, variance, weight, bias, eps), mean, variance, count
+        return _affine(x, mean, variance, weight, bias, eps), mean, variance, count
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
@@ -52,6 +51,16 @@ class _Normalise(torch.autograd.Function):
         return by_x, by_weight, by_bias if context.needs_input_grad[2] else None, None
 
 
+def _own_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the mean (C,) and the biased variance (C,) of this process's values, zeros if it has none."""
+    if not x.numel():
+        return x.new_zeros(x.size(1)), x.new_zeros(x.size(1))
+    if x.device.type == "cpu":  # A few times as fast there, with sums in float64.
+        return torch.batch_norm_update_stats(x, None, None, 0.0)
+    variance, mean = torch.var_mean(x, _all_but_channels(x), correction=0)
+    return mean, variance
+
+
 def _combine_parts(own_count: int, own_mean: Tensor, own_squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the mean (C,), the biased variance (C,) and the count () over all processes.
 
@@ -65,7 +74,7 @@ def _combine_parts(own_count: int, own_mean: Tensor, own_squares: Tensor) -> tup
     """
     own = torch.cat([own_mean.new_full((1,), own_count), own_mean, own_squares])
     parts = own.new_empty(torch.distributed.get_world_size() * len(own))
-    _all_gather(parts, own)
+    run_collective(_all_gather, parts, own)
     counts, means, squares = parts.view(-1, len(own)).split([1, len(own_mean), len(own_mean)], dim=1)
     count = counts.sum()
     mean = means[0] + (counts * (means - means[0])).sum(0) / count

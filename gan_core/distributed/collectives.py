@@ -1,9 +1,37 @@
 """Sums, means and rows over all processes that can be differentiated any number of times."""
 
+import os
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.distributed import Work
 
+from gan_core.cores import has_own_cores
 from gan_core.randomness import Share
+
+
+def stays_awake(device: torch.device) -> bool:
+    """Returns whether this process waits for the others without sleeping: on CPUs, if its cores are its own.
+
+    A core that sleeps needs time to wake up, most of all a virtual one. Processes that train together on CPUs wait for
+    each other at each collective, a dozen times a step with batch normalisation.
+    """
+    return not torch.compiler.is_compiling() and device.type == "cpu" and has_own_cores()
+
+
+def wait_awake(done: Callable[[], bool]) -> None:
+    """Waits without sleeping. Other threads on this core, such as those that communicate, go first."""
+    while not done():
+        os.sched_yield()
+
+
+def run_collective(collective: Callable[..., Work | None], *tensors: Tensor) -> None:
+    """Runs a collective of torch.distributed, and waits for it."""
+    work = collective(*tensors, async_op=stays_awake(tensors[0].device))
+    if work is not None:
+        wait_awake(work.is_completed)
+        work.wait()
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -14,7 +42,7 @@ class _SumOverProcesses(torch.autograd.Function):
         """Sums the tensor; saves nothing for backward."""
         del context
         total = tensor.clone()
-        torch.distributed.all_reduce(total)
+        run_collective(torch.distributed.all_reduce, total)
         return total
 
     @staticmethod

@@ -12,6 +12,7 @@ from torch.distributed import GradBucket, ProcessGroup  # type: ignore[attr-defi
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from gan_core.distributed.collectives import stays_awake, wait_awake
 from gan_core.errors import TrainingError
 from gan_core.game.batch import Batch
 from gan_core.precision import tf32_restored
@@ -180,7 +181,11 @@ class _Reduction:
 def _all_reduce(state: _Reduction, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     """Averages gradients over all processes of the group, and records them."""
     assert state.group is not None
-    # The largest magnitude is NaN or infinite if a gradient is: one pass, where `isfinite` makes several.
-    state.finite = state.finite & torch.linalg.vector_norm(bucket.buffer(), torch.inf).isfinite()
+    # A sum is NaN or infinite if a term is: one fast pass, where `isfinite` makes several. It also is if the sum is too
+    # large for the type, but then the gradient's norm has long been.
+    state.finite = state.finite & bucket.buffer().sum().isfinite()
     state.parameters += len(bucket.parameters())
-    return allreduce_hook(state.group, bucket)
+    future = allreduce_hook(state.group, bucket)
+    if bucket.is_last() and stays_awake(bucket.buffer().device):  # Nothing is left to compute meanwhile.
+        wait_awake(future.done)
+    return future
