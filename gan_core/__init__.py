@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from gan_core.blocks.penalties import Penalised as Penalised
     from gan_core.blocks.penalties import differentiable as differentiable
     from gan_core.blocks.penalties import gradient_penalties as gradient_penalties
+    from gan_core.blocks.penalties import lipschitz_penalty as lipschitz_penalty
     from gan_core.blocks.penalties import squared_gradient_norm as squared_gradient_norm
     from gan_core.blocks.pool import ImagePool as ImagePool
     from gan_core.blocks.projection import ProjectionHead as ProjectionHead
@@ -153,6 +154,7 @@ _HOME = {
     "Penalised": "blocks.penalties",
     "differentiable": "blocks.penalties",
     "gradient_penalties": "blocks.penalties",
+    "lipschitz_penalty": "blocks.penalties",
     "squared_gradient_norm": "blocks.penalties",
     "LayerListDiscriminator": "blocks.layer_list",
     "LayerListGenerator": "blocks.layer_list",

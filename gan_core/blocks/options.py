@@ -1,7 +1,7 @@
 """Options that several variants share: a variant's options class inherits from these classes."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypedDict
 
 from pydantic import Field, ValidationInfo, field_validator
 from torch import nn
@@ -43,12 +43,27 @@ class OptimizerOptions(Options):
         return adam(lr=lr, betas=(self.beta1, self.beta2), epsilon=self.epsilon)
 
 
-class TwoPlayerOptions(Options):
-    """How the two networks take turns."""
+class Turns(TypedDict):
+    """Arguments of `two_player` and `alternating`."""
+
+    generator_optimizer: MakeOptimizer
+    discriminator_optimizer: MakeOptimizer
+    fresh_latents: bool
+
+
+class TwoPlayerOptions(OptimizerOptions):
+    """How the two networks take turns, and their optimizers."""
 
     fresh_latents: bool = False
     """Update the generator on latents of its own (Goodfellow et al. 2014, algorithm 1), in place of the images that the
     discriminator has just been updated on. The latter runs the generator once a step, as most programs do."""
+
+    def turns(self) -> Turns:
+        """Returns the arguments of `two_player` or `alternating` that these options set."""
+        generator, discriminator = self.make_optimizers()
+        return Turns(
+            generator_optimizer=generator, discriminator_optimizer=discriminator, fresh_latents=self.fresh_latents
+        )
 
 
 class LayerListOptions(Options):

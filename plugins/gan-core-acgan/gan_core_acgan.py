@@ -18,7 +18,6 @@ from gan_core import (
     Game,
     LabelSmoothing,
     Networks,
-    OptimizerOptions,
     PenaltyOptions,
     Terms,
     TwoPlayerOptions,
@@ -36,7 +35,7 @@ from gan_core import (
 )
 
 
-class AcganOptions(AugmentOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
+class AcganOptions(AugmentOptions, PenaltyOptions, TwoPlayerOptions):
     """Options of AC-GAN."""
 
     latent: int = Field(100, ge=1)
@@ -170,17 +169,14 @@ def build(options: AcganOptions, data: DataSpec) -> Game:
             "class": options.class_weight * F.cross_entropy(category, batch.inputs["labels"]),
         }
 
-    generator_optimizer, discriminator_optimizer = options.make_optimizers()
     game = alternating(
         generator=ConditionalGenerator(options, data),
         discriminator=options.normalise(TwoHeadedDiscriminator(options, data)),
         discriminator_loss=discriminator_loss,
         generator_loss=generator_loss,
         draw=conditional_latents(normal_latents(options.latent), data.classes),
-        generator_optimizer=generator_optimizer,
-        discriminator_optimizer=discriminator_optimizer,
         generator_fakes=options.generator_fakes,
-        fresh_latents=options.fresh_latents,
+        **options.turns(),
         output=generated(given=("labels",)),
     )
     return options.augmented(game, data)

@@ -23,7 +23,6 @@ from gan_core import (
     LabelSmoothing,
     Moment,
     Networks,
-    OptimizerOptions,
     Terms,
     TwoPlayerOptions,
     Variant,
@@ -40,7 +39,7 @@ from gan_core import (
 )
 
 
-class CganOptions(TwoPlayerOptions, OptimizerOptions):
+class CganOptions(TwoPlayerOptions):
     """Options of the conditional GAN. The defaults are the paper's (section 4.1), for batches of 100."""
 
     optimizer: Literal["adam", "sgd"] = "sgd"

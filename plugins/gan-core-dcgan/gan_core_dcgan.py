@@ -18,7 +18,6 @@ from gan_core import (
     Game,
     LayerListOptions,
     ObjectiveOptions,
-    OptimizerOptions,
     PenaltyOptions,
     TwoPlayerOptions,
     Variant,
@@ -41,9 +40,7 @@ class DcganNetworkOptions(LayerListOptions):
     """Upper limit of the feature maps of a layer."""
 
 
-class DcganOptions(
-    AugmentOptions, DcganNetworkOptions, ObjectiveOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions
-):
+class DcganOptions(AugmentOptions, DcganNetworkOptions, ObjectiveOptions, PenaltyOptions, TwoPlayerOptions):
     """Options of DCGAN. The defaults lr = 2e-4, beta1 = 0.5 and the non-saturating loss are the paper's."""
 
 
@@ -93,8 +90,7 @@ class DcganGenerator(nn.Module):
         layers: list[nn.Module] = [ConvTranspose2d(options.latent, outwards[0], side, bias=False)]
         for before, after in pairwise(outwards):
             layers += [nn.BatchNorm2d(before), nn.ReLU(), ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
-        layers += [nn.BatchNorm2d(outwards[-1]), nn.ReLU()]
-        layers += [ConvTranspose2d(outwards[-1], data.channels, 4, 2, 1)]
+        layers += [nn.BatchNorm2d(outwards[-1]), nn.ReLU(), ConvTranspose2d(outwards[-1], data.channels, 4, 2, 1)]
         self.layers = nn.Sequential(*layers, nn.Tanh()).apply(initialise)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -131,25 +127,19 @@ def dcgan_networks(options: DcganNetworkOptions, data: DataSpec) -> tuple[nn.Mod
         ValueError: The image size is not supported, or a layer of a layer list does not fit.
     """
     return options.make_networks(
-        data,
-        options.latent,
-        lambda: DcganGenerator(options, data),
-        lambda: DcganDiscriminator(options, data),
+        data, options.latent, lambda: DcganGenerator(options, data), lambda: DcganDiscriminator(options, data)
     )
 
 
 def build(options: DcganOptions, data: DataSpec) -> Game:
     """Returns the game; see `dcgan_networks` for the images that it supports."""
     generator, discriminator = dcgan_networks(options, data)
-    generator_optimizer, discriminator_optimizer = options.make_optimizers()
     game = two_player(
         generator=generator,
         discriminator=discriminator,
         loss=options.penalise(options.make_loss()),
         draw=normal_latents(options.latent),
-        generator_optimizer=generator_optimizer,
-        discriminator_optimizer=discriminator_optimizer,
-        fresh_latents=options.fresh_latents,
+        **options.turns(),
     )
     return options.augmented(game, data)
 

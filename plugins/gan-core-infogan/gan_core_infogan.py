@@ -21,7 +21,6 @@ from gan_core import (
     Game,
     Inputs,
     Networks,
-    OptimizerOptions,
     Options,
     Output,
     Request,
@@ -39,7 +38,7 @@ from gan_core import (
 LOG_2_PI = log(2 * pi)
 
 
-class InfoganOptions(TwoPlayerOptions, OptimizerOptions):
+class InfoganOptions(TwoPlayerOptions):
     """Options of InfoGAN. The defaults are those of the paper for MNIST (appendix C.1), for batches of 128."""
 
     lr: float = Field(1e-3, gt=0)
@@ -192,16 +191,13 @@ def build(options: InfoganOptions, data: DataSpec) -> Game:
         logits, features = D(batch.fake["images"])
         return {"adversarial": precise_mean(F.softplus(-logits)), **information(D, features, batch.inputs)}
 
-    generator_optimizer, discriminator_optimizer = options.make_optimizers()
     return alternating(
         generator=InfoganGenerator(options, data),
         discriminator=InfoganDiscriminator(options, data),
         discriminator_loss=discriminator_loss,
         generator_loss=generator_loss,
         draw=lambda random, request: draw_codes(options, random, request),
-        generator_optimizer=generator_optimizer,
-        discriminator_optimizer=discriminator_optimizer,
-        fresh_latents=options.fresh_latents,
+        **options.turns(),
         output=Output(generate=generated().generate, rows=options.categories),
     )
 

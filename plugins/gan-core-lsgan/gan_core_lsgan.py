@@ -14,7 +14,6 @@ from gan_core import (
     DataSpec,
     Discriminator,
     Game,
-    OptimizerOptions,
     PenaltyOptions,
     Terms,
     TwoPlayerOptions,
@@ -25,7 +24,7 @@ from gan_core import (
 )
 
 
-class LsganOptions(AugmentOptions, DcganNetworkOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
+class LsganOptions(AugmentOptions, DcganNetworkOptions, PenaltyOptions, TwoPlayerOptions):
     """Options of LSGAN.
 
     The paper has two settings: a, b, c = 0, 1, 1 (equation 9, the default) and -1, 1, 0 (equation 8), which minimises a
@@ -71,15 +70,12 @@ class LeastSquares:
 def build(options: LsganOptions, data: DataSpec) -> Game:
     """Returns the game; see `dcgan_networks` for the images that it supports."""
     generator, discriminator = dcgan_networks(options, data)
-    generator_optimizer, discriminator_optimizer = options.make_optimizers()
     game = two_player(
         generator=generator,
         discriminator=discriminator,
         loss=options.penalise(LeastSquares(options.a, options.b, options.c)),
         draw=normal_latents(options.latent),
-        generator_optimizer=generator_optimizer,
-        discriminator_optimizer=discriminator_optimizer,
-        fresh_latents=options.fresh_latents,
+        **options.turns(),
     )
     return options.augmented(game, data, boundary=(options.a + options.b) / 2)
 

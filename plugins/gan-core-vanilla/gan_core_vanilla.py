@@ -16,7 +16,6 @@ from gan_core import (
     DataSpec,
     Game,
     ObjectiveOptions,
-    OptimizerOptions,
     PenaltyOptions,
     TwoPlayerOptions,
     Variant,
@@ -25,7 +24,7 @@ from gan_core import (
 )
 
 
-class VanillaOptions(AugmentOptions, ObjectiveOptions, PenaltyOptions, TwoPlayerOptions, OptimizerOptions):
+class VanillaOptions(AugmentOptions, ObjectiveOptions, PenaltyOptions, TwoPlayerOptions):
     """Options of the vanilla GAN."""
 
     latent: int = Field(64, ge=1)
@@ -94,16 +93,13 @@ def build(options: VanillaOptions, data: DataSpec) -> Game:
         lambda: FullyConnectedGenerator(options, data),
         lambda: FullyConnectedDiscriminator(options, data),
     )
-    generator_optimizer, discriminator_optimizer = options.make_optimizers()
     game = two_player(
         generator=generator,
         discriminator=discriminator,
         loss=options.penalise(options.make_loss()),
         draw=normal_latents(options.latent, options.latent_std),
-        generator_optimizer=generator_optimizer,
-        discriminator_optimizer=discriminator_optimizer,
-        fresh_latents=options.fresh_latents,
         generator_fakes=options.generator_fakes,
+        **options.turns(),
     )
     return options.augmented(game, data)
 

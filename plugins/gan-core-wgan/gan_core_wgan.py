@@ -6,10 +6,8 @@ The networks are DCGAN's, without batch normalisation in the critic.
 from functools import partial
 from typing import ClassVar, Literal
 
-import torch
 from gan_core_dcgan import DcganNetworkOptions, dcgan_networks
 from pydantic import Field, ValidationInfo, field_validator
-from torch import Tensor
 
 from gan_core import (
     AugmentOptions,
@@ -22,11 +20,11 @@ from gan_core import (
     Variant,
     adam,
     generated,
+    lipschitz_penalty,
     normal_latents,
+    precise_mean,
+    rmsprop,
 )
-
-# isort: split
-from gan_core import precise, precise_mean, rmsprop
 
 
 class WganOptions(AugmentOptions, DcganNetworkOptions):
@@ -73,21 +71,6 @@ class WganOptions(AugmentOptions, DcganNetworkOptions):
         return target
 
 
-def gradient_penalty(critic: torch.nn.Module, real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
-    """E[(‖∇D(x̂)‖₂ - 1)²] at x̂ = εx + (1 - ε)x̃ (Gulrajani et al. 2017, equation 3), in float32 or better, no TF32.
-
-    Args:
-        critic: D. Its output for an image must not depend on other images: no batch normalisation.
-        real: Real images x, (B, C, H, W).
-        fake: Generated images x̃, (B, C, H, W).
-        epsilon: ε ~ U[0, 1), one number per image: (B, 1, 1, 1).
-    """
-    with precise(real.device):
-        between = torch.lerp(fake.to(real), real, epsilon).requires_grad_()
-        (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-        return (gradient.flatten(1).norm(dim=1) - 1).square().mean()  # type: ignore[no-any-return]  # norm has no type.
-
-
 def build(options: WganOptions, data: DataSpec) -> Game:
     """Returns the game; see `dcgan_networks` for the images that it supports."""
     generator, critic = dcgan_networks(options, data)
@@ -99,7 +82,7 @@ def build(options: WganOptions, data: DataSpec) -> Game:
         terms = {"real": -on_real, "fake": on_fake, "wasserstein": (on_real - on_fake).detach()}
         if options.penalty == "gradient":
             epsilon = batch.random.uniform(1, 1, 1)
-            terms["penalty"] = options.weight * gradient_penalty(networks["critic"], batch.images, fake, epsilon)
+            terms["penalty"] = options.weight * lipschitz_penalty(networks["critic"], batch.images, fake, epsilon)
         return terms
 
     def generator_loss(networks: Networks, batch: Batch) -> Terms:

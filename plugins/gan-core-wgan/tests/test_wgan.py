@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from gan_core_wgan import WganOptions, build, gradient_penalty
+from gan_core_wgan import WganOptions, build
 from torch import Tensor, nn
 
-from gan_core import DataSpec
+from gan_core import DataSpec, lipschitz_penalty
 from gan_core.testing import made_batch, terms_of
 
 DIGITS = DataSpec.of_images(name="digits", image_size=8, channels=1, classes=10, count=1500)
@@ -33,7 +33,7 @@ def test_the_penalty_of_a_linear_critic() -> None:
     # ‖∇‖ = |w| · sqrt(pixels), for 4 pixels 2 |w|; the derivative of (2w - 1)² is 4 (2w - 1).
     critic = Linear(1.5)
     images = torch.randn(3, 1, 2, 2, dtype=torch.float64)
-    penalty = gradient_penalty(critic, images, -images, torch.rand(3, 1, 1, 1, dtype=torch.float64))
+    penalty = lipschitz_penalty(critic, images, -images, torch.rand(3, 1, 1, 1, dtype=torch.float64))
     assert float(penalty.detach()) == pytest.approx(4.0)
     penalty.backward()
     assert critic.weight.grad is not None
@@ -44,16 +44,16 @@ def test_the_penalty_is_computed_at_interpolated_images() -> None:
     # At x̂ = εx + (1 - ε)x̃ with x = 4, x̃ = 0 on one pixel, ‖∇‖ = |x̂| = 4ε: (4ε - 1)² for ε = 0.25, 0.5 and 1.
     real, fake = torch.full((3, 1, 1, 1), 4.0), torch.zeros(3, 1, 1, 1)
     epsilon = torch.tensor([0.25, 0.5, 1.0]).view(3, 1, 1, 1)
-    assert float(gradient_penalty(Quadratic(), real, fake, epsilon).detach()) == pytest.approx((0 + 1 + 9) / 3)
+    assert float(lipschitz_penalty(Quadratic(), real, fake, epsilon).detach()) == pytest.approx((0 + 1 + 9) / 3)
 
 
 def test_the_penalty_is_float32_under_bf16() -> None:
     critic = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 1))
     real, fake = torch.randn(5, 1, 8, 8), torch.randn(5, 1, 8, 8)
     epsilon = torch.rand(5, 1, 1, 1)
-    plain = gradient_penalty(critic, real, fake, epsilon)
+    plain = lipschitz_penalty(critic, real, fake, epsilon)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = gradient_penalty(critic, real, fake.bfloat16(), epsilon)
+        mixed = lipschitz_penalty(critic, real, fake.bfloat16(), epsilon)
     assert mixed.dtype == torch.float32
     assert float(mixed.detach()) == pytest.approx(float(plain.detach()), rel=1e-2)
 
