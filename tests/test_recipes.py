@@ -2,10 +2,12 @@
 
 import json
 import zipfile
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from rich.console import Console
 
@@ -17,6 +19,7 @@ from gan_core.settings.recipes import all_recipes, recipes_folder
 from gan_core.settings.resolve import resolve
 from gan_core.settings.settings import Settings
 from tests.conftest import ROOT, gan_core, make_job
+from tests.runs import weights
 from tests.test_fresh_environment import build_wheel
 
 NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
@@ -30,6 +33,27 @@ def test_every_recipe_says_what_it_is_how_long_it_takes_and_what_it_reaches(name
     assert "minute" in recipe.takes or "hour" in recipe.takes
     assert "FID" in recipe.reaches or recipe.reaches in ("not measured", "a first look only")
     assert "Takes" not in recipe.about
+
+
+def test_the_recipes_of_vanilla_and_dcgan_for_fashion_mnist_are_the_same_computation(
+    tmp_path: Path, train: Callable[..., str]
+) -> None:
+    """So what the one was measured to reach holds for the other."""
+    vanilla, dcgan = (
+        yaml.safe_load((ROOT / "configs" / f"{variant}-fashion-mnist.yaml").read_text())
+        for variant in ("vanilla", "dcgan")
+    )
+    assert vanilla == dcgan | {"variant": "vanilla"}
+    layers = (
+        "generator=[{dense: 16}, batch_norm, relu, {dense: 64}, {reshape: [1, 8, 8]}, tanh]",
+        "discriminator=[{conv: {channels: 2, kernel: 3, stride: 2}}, {leaky_relu: 0.2}, flatten, {dense: 1}]",
+    )
+    same = ("latent=8", "discriminator_norm=none", "r1=1", "lr=0.002", "beta1=0", *layers)
+    for variant in ("vanilla", "dcgan"):
+        train(*same, variant=variant, batch=8, steps=3, out=tmp_path / variant)
+    found, expected = weights(tmp_path / "vanilla"), weights(tmp_path / "dcgan")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_recipes_are_listed_copied_and_taken_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
