@@ -13,9 +13,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from gan_core import Game, Output, Phase, normal_latents, sgd
+from gan_core import Game, Output, Phase, normal_latents, sgd, squared_gradient_norm
 from gan_core.app.setup import build_state, make_batch_source, read_tables
 from gan_core.bench import measure, plain, stopwatch
+from gan_core.bench.parts import PartsObserver
 from gan_core.bench.processes import ask
 from gan_core.bench.scaling import Communication
 from gan_core.cli import main
@@ -82,6 +83,16 @@ def test_the_operations_of_a_step_are_those_counted_by_hand(result: dict[str, An
     # Backward through the frozen discriminator to the images, then to all weights and the input of the last layer.
     of_generator = discriminator + discriminator + generator + WIDTH * PIXELS
     assert result["flop_per_step"] == 2 * BATCH * (of_discriminator + of_generator)
+
+
+def test_the_operations_of_a_gradient_penalty_are_counted() -> None:
+    """Forward, the gradient by the images, and its gradient by the weights: three products of 2 images, 16 pixels."""
+    discriminator = nn.Sequential(nn.Flatten(), nn.Linear(16, 1), nn.Flatten(0))
+    images = torch.randn(2, 1, 4, 4).requires_grad_()
+    flops = PartsObserver(1, 2, 1, 2, torch.device("cpu")).flops
+    with flops:
+        squared_gradient_norm(discriminator, images, discriminator(images)).backward()
+    assert flops.get_total_flops() == 3 * (2 * 2 * 16)
 
 
 def test_processes_exchange_the_gradients_and_hardly_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,16 @@ class Traffic(TorchDispatchMode):
             self.statistics += directions * 2 * module.num_features * 4
 
 
+class _NoModules:
+    """A tracker of modules that tracks none: all operations are counted as those of the whole."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
 class PartsObserver(Observer):
     """Measures the parts from step `first` to step `last`, and counts operations and bytes in the `counted` after."""
 
@@ -124,6 +134,8 @@ class PartsObserver(Observer):
         self.first, self.last, self.counted, self.step_images, self.device = first, last, counted, step_images, device
         self.parts, self.traffic = Parts(device), Traffic()
         self.flops = FlopCounterMode(display=False)
+        # torch's tracker of modules fails where a penalty takes the gradient by the images.
+        self.flops.mod_tracker = _NoModules()  # type: ignore[assignment]
         self.total = 0.0
         self._stack = ExitStack()
 
