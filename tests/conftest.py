@@ -19,6 +19,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 from rich.console import Console
+from torch.distributed import destroy_process_group, init_process_group
 
 from gan_core.app.training import start
 from gan_core.cores import usable_cores
@@ -92,6 +93,14 @@ def _end_of_fork_server() -> Iterator[None]:
     """The server of forked commands, if a test has started it, ends with the tests."""
     yield
     forked.end_server()
+
+
+@pytest.fixture
+def single_process(tmp_path: Path) -> Iterator[None]:
+    """A process group of one."""
+    init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    yield
+    destroy_process_group()
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """Batch normalisation on two processes against torch's own on one, up to second derivatives."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from torch.distributed import init_process_group
-from torch.distributed.distributed_c10d import destroy_process_group
 
 from gan_core.distributed.batchnorm import GlobalBatchNorm, synchronise
 from tests import forked
@@ -76,15 +73,12 @@ def test_bfloat16_is_summed_in_float32(found: list[dict[str, Any]]) -> None:
         torch.testing.assert_close(running_var.double(), x.double().var((0, 2, 3)), rtol=1e-5, atol=0)
 
 
-def test_one_value_per_channel_is_refused_as_torch_does(tmp_path: Path) -> None:
-    init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
-    try:
-        for norm in (nn.BatchNorm1d(3), GlobalBatchNorm(3)):
-            with pytest.raises(ValueError, match=r"Expected more than 1 value per channel when training.*\[1, 3\]"):
-                norm(torch.zeros(1, 3))
-            assert torch.equal(norm.running_var, torch.ones(3))
-    finally:
-        destroy_process_group()
+@pytest.mark.usefixtures("single_process")
+def test_one_value_per_channel_is_refused_as_torch_does() -> None:
+    for norm in (nn.BatchNorm1d(3), GlobalBatchNorm(3)):
+        with pytest.raises(ValueError, match=r"Expected more than 1 value per channel when training.*\[1, 3\]"):
+            norm(torch.zeros(1, 3))
+        assert torch.equal(norm.running_var, torch.ones(3))
 
 
 def test_every_device_has_the_same_batch_normalisation() -> None:

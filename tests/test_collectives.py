@@ -1,25 +1,17 @@
 """How a process waits for the others, and that compiled graphs can wait too."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributed import Work, all_reduce, destroy_process_group, init_process_group
+from torch.distributed import Work, all_reduce
 
 from gan_core import cores
 from gan_core.distributed.batchnorm import GlobalBatchNorm
 from gan_core.distributed.collectives import run_collective
 
-
-@pytest.fixture(autouse=True)
-def group(tmp_path: Path) -> Iterator[None]:
-    """A group of one process."""
-    init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
-    yield
-    destroy_process_group()
+pytestmark = pytest.mark.usefixtures("single_process")
 
 
 @pytest.mark.parametrize(("own_cores", "awake"), [(frozenset({0, 1}), True), (None, False)])

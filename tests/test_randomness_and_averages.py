@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.distributed import init_process_group
-from torch.distributed.distributed_c10d import destroy_process_group
 
 from gan_core.distributed.batchnorm import GlobalBatchNorm, synchronise
 from gan_core.randomness import Streams
@@ -70,14 +68,6 @@ def test_tied_weights_are_averaged_once() -> None:
     nn.init.ones_(network[0].weight)
     ema.update(10, 1000)
     assert float(ema.network.state_dict()["1.weight"]) == pytest.approx(0.5)
-
-
-@pytest.fixture
-def single_process(tmp_path: object) -> object:
-    """A process group of one."""
-    init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
-    yield
-    destroy_process_group()
 
 
 @pytest.mark.usefixtures("single_process")
