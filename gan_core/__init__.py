@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from gan_core.game.output import Draw as Draw
     from gan_core.game.output import Output as Output
     from gan_core.game.output import Request as Request
+    from gan_core.game.phase import MakeOptimizer as MakeOptimizer
     from gan_core.game.phase import Networks as Networks
     from gan_core.game.phase import Phase as Phase
     from gan_core.game.phase import Terms as Terms
@@ -190,6 +191,7 @@ _HOME = {
     "adam": "blocks.optimizers",
     "rmsprop": "blocks.optimizers",
     "sgd": "blocks.optimizers",
+    "MakeOptimizer": "game.phase",
     "Networks": "game.phase",
     "Phase": "game.phase",
     "Terms": "game.phase",

@@ -21,6 +21,7 @@ from gan_core import (
     Dropout,
     Game,
     LabelSmoothing,
+    MakeOptimizer,
     Moment,
     Networks,
     Terms,
@@ -67,6 +68,13 @@ class CganOptions(TwoPlayerOptions):
     r1: float = Field(0.0, ge=0)
     """Weight γ of the penalty (γ / 2) E[‖∇D(x | y)‖²] on real images (Mescheder et al. 2018, equation 9), which is not
     in the paper."""
+
+    def make_optimizers(self) -> tuple[MakeOptimizer, MakeOptimizer]:
+        """Returns the generator's and the discriminator's; sgd has the paper's momentum, which is not Nesterov's."""
+        if self.optimizer == "adam":
+            return super().make_optimizers()
+        descent = partial(sgd, momentum=self.beta1)
+        return descent(lr=self.lr), descent(lr=self.discriminator_lr or self.lr)
 
 
 class Maxout(nn.Module):
@@ -158,18 +166,13 @@ def build(options: CganOptions, data: DataSpec) -> Game:
         return {"lr": max(1e-6, lr * options.lr_decay**-steps), "momentum": momentum}
 
     rates = {"generator": options.lr, "discriminator": options.discriminator_lr or options.lr}
-    adams = options.make_optimizers()
-    descents = [sgd(lr=lr, momentum=options.beta1) for lr in rates.values()]
-    generator_optimizer, discriminator_optimizer = adams if options.optimizer == "adam" else descents
     game = alternating(
         generator=CganGenerator(options, data),
         discriminator=CganDiscriminator(options, data),
         discriminator_loss=discriminator_loss,
         generator_loss=generator_loss,
         draw=conditional_latents(uniform_latents(options.latent, 0.0, 1.0), data.classes),
-        generator_optimizer=generator_optimizer,
-        discriminator_optimizer=discriminator_optimizer,
-        fresh_latents=options.fresh_latents,
+        **options.turns(),
         output=generated(given=("labels",)),
     )
     if options.optimizer == "adam":
