@@ -45,6 +45,6 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    """Returns the largest absolute difference between two runs' tensors, which must have the same names."""
+    """Returns the largest absolute difference between two runs' tensors of the same names; NaN if there is one."""
     assert one.keys() == other.keys()
-    return max(float((one[name].double() - other[name].double()).abs().max()) for name in one)
+    return float(torch.stack([(one[name].double() - other[name].double()).abs().max() for name in one]).max())
