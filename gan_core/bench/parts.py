@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gan_core import precision
 from gan_core.bench.stopwatch import now
+from gan_core.distributed.exchange import current
 from gan_core.training.batch_source import BatchSource
 from gan_core.training.ema import Ema
 from gan_core.training.observer import Observer
@@ -98,6 +99,22 @@ class Traffic(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's has no types.
         self.bytes = self.collectives = self.statistics = 0
+
+    def __enter__(self) -> "Traffic":
+        """Begins to count."""
+        self._count_exchanges(-1)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stops counting."""
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]
+        self._count_exchanges(1)
+
+    def _count_exchanges(self, sign: int) -> None:
+        if (exchange := current()) is not None:
+            self.bytes += sign * exchange.bytes
+            self.collectives += sign * exchange.count
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
         """Counts a collective."""

@@ -6,11 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan_core.distributed.collectives import run_collective, sum_over_processes
+from gan_core.distributed.collectives import gather, sum_over_processes
 from gan_core.game.phase import Networks
-
-# torch 2.14 renamed the function.
-_all_gather = getattr(torch.distributed, "all_gather_single", torch.distributed.all_gather_into_tensor)
 
 
 class _Normalise(torch.autograd.Function):
@@ -73,9 +70,7 @@ def _combine_parts(own_count: int, own_mean: Tensor, own_squares: Tensor) -> tup
         own_squares: The sum of their squared distances from it (C,).
     """
     own = torch.cat([own_mean.new_full((1,), own_count), own_mean, own_squares])
-    parts = own.new_empty(torch.distributed.get_world_size() * len(own))
-    run_collective(_all_gather, parts, own)
-    counts, means, squares = parts.view(-1, len(own)).split([1, len(own_mean), len(own_mean)], dim=1)
+    counts, means, squares = gather(own).split([1, len(own_mean), len(own_mean)], dim=1)
     count = counts.sum()
     mean = means[0] + (counts * (means - means[0])).sum(0) / count
     return mean, (squares + counts * (means - mean).square()).sum(0) / count, count

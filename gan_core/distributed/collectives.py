@@ -8,7 +8,11 @@ from torch import Tensor
 from torch.distributed import Work
 
 from gan_core.cores import has_own_cores
+from gan_core.distributed.exchange import LARGEST, Exchange, current
 from gan_core.randomness import Share
+
+# torch 2.14 renamed the function.
+_all_gather = getattr(torch.distributed, "all_gather_single", torch.distributed.all_gather_into_tensor)
 
 
 def stays_awake(device: torch.device) -> bool:
@@ -34,6 +38,21 @@ def run_collective(collective: Callable[..., Work | None], *tensors: Tensor) -> 
         work.wait()
 
 
+def gather(tensor: Tensor) -> Tensor:
+    """Returns the tensors (n,) of all processes, of one size, in their order: (W, n). It cannot be differentiated."""
+    if (exchange := _exchange_for(tensor)) is not None:
+        return exchange.gather(tensor)
+    parts = tensor.new_empty(torch.distributed.get_world_size() * len(tensor))
+    run_collective(_all_gather, parts, tensor)
+    return parts.view(-1, len(tensor))
+
+
+def _exchange_for(tensor: Tensor) -> Exchange | None:
+    """Returns the exchange between processes of one machine, if it may be used for such a tensor."""
+    small = not torch.compiler.is_compiling() and tensor.device.type == "cpu" and tensor.nbytes <= LARGEST
+    return current() if small else None
+
+
 class _SumOverProcesses(torch.autograd.Function):
     """Sums a tensor over all processes. Its gradient is the sum of their gradients, and can be differentiated again."""
 
@@ -41,6 +60,8 @@ class _SumOverProcesses(torch.autograd.Function):
     def forward(context: object, tensor: Tensor) -> Tensor:
         """Sums the tensor; saves nothing for backward."""
         del context
+        if (exchange := _exchange_for(tensor)) is not None:
+            return exchange.gather(tensor).sum(0)
         total = tensor.clone()
         run_collective(torch.distributed.all_reduce, total)
         return total

@@ -2,8 +2,8 @@
 
 With NCCL a process that waits for a lost one gets no exception and runs no signal handler: its main thread stays in
 CUDA. So two threads of each process do it. One exchanges beats through the run's store: the number of collectives that
-this process has issued, which torch counts. The other compares them. The exchange may block forever, because the store
-answers no more if the process that hosts it is stopped; hence two threads.
+this process has issued, of torch's and of `gan_core.distributed.exchange`. The other compares them. The store may block
+forever, because it answers no more if the process that hosts it is stopped; hence two threads.
 """
 
 import json
@@ -21,6 +21,7 @@ from torch import distributed
 from torch.distributed import DistError, PrefixStore  # type: ignore[attr-defined]  # Not in __all__.
 
 from gan_core.console import print_error
+from gan_core.distributed.exchange import current
 
 GRACE = 10.0
 """Seconds before a waiting process prints a note, and for which a failing process waits for the others' reasons."""
@@ -239,11 +240,12 @@ def named(ranks: Sequence[int], world: int) -> str:
 
 
 def _issued() -> int:
-    """Returns how many collectives this process has issued in its group so far; 0 without a group."""
+    """Returns how many collectives and exchanges this process has issued so far; 0 without a group."""
+    issued = 0 if (exchange := current()) is None else exchange.count
     if distributed.is_initialized() and (group := distributed.group.WORLD) is not None:
         with suppress(RuntimeError):  # A backend that does not count.
-            return int(group._get_sequence_number_for_group())  # type: ignore[attr-defined]
-    return 0
+            issued += int(group._get_sequence_number_for_group())  # type: ignore[attr-defined]
+    return issued
 
 
 def _place(thread: int) -> str:

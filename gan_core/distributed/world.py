@@ -12,6 +12,8 @@ from accelerate.utils import DistributedDataParallelKwargs, GradScalerKwargs
 from torch import distributed
 
 from gan_core.cores import keep_to_own_cores, threads_of_process, use_all_cores
+from gan_core.distributed.connect import connect
+from gan_core.distributed.exchange import use
 from gan_core.distributed.launcher import started_processes
 from gan_core.distributed.rendezvous import Rendezvous
 from gan_core.errors import UserError
@@ -95,6 +97,8 @@ def join_world(rendezvous: Rendezvous, *, precision: str, threads: int | None) -
             # The watch names a lost process at the deadline. NCCL's own would only end this one, without a message.
             timeout=timedelta(seconds=2 * rendezvous.deadline),
         )
+    if on_cpu():
+        use(connect(rendezvous))
     accelerator = Accelerator(
         # Otherwise two processes on a machine without a GPU become two runs that write the same files.
         cpu=on_cpu(),
@@ -119,6 +123,7 @@ def join_world(rendezvous: Rendezvous, *, precision: str, threads: int | None) -
 def leave_world(accelerator: Accelerator) -> None:
     """Ends the process group and forgets it: another run in this process may have another precision."""
     use_all_cores()
+    use(None)
     accelerator.end_training()
     # accelerate has no public way.
     AcceleratorState._reset_state(reset_partial_state=True)

@@ -1,0 +1,91 @@
+"""Small tensors exchanged between the processes of one machine through sockets, by the threads that need them.
+
+torch's collectives on CPUs pass a message from thread to thread, with seven switches of threads. Where a switch takes
+0.1 ms, as on some virtual machines, a kilobyte takes 0.7 ms, and here 0.005 ms. Batch normalisation has a dozen a step.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.distributed import DistError
+
+from gan_core.cores import has_own_cores
+
+LARGEST = 32_768
+"""The most bytes of a message. The buffer of a socket must hold two: a process can be one exchange ahead of another."""
+
+
+class Exchange:
+    """This process's connections to all others of the run, which are on the same machine.
+
+    Attributes:
+        count: How many exchanges this process has begun.
+        bytes: How many bytes it has passed to them.
+    """
+
+    def __init__(self, rank: int, peers: Mapping[int, socket.socket]) -> None:
+        """Takes the number of this process, and the connection to each other one by its number."""
+        self.rank, self.count, self.bytes = rank, 0, 0
+        self._peers = peers
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Returns the tensors of all processes, (W, ...), in the order of the processes.
+
+        Args:
+            tensor: This process's tensor (...), on the CPU, of at most `LARGEST` bytes. Every process must pass one of
+                the same shape and type.
+
+        Raises:
+            DistError: Another process has ended.
+        """
+        parts = tensor.new_empty(1 + len(self._peers), *tensor.shape)
+        parts[self.rank] = tensor.detach()
+        rows = parts.view(len(parts), tensor.numel()).view(torch.uint8).numpy()
+        self.count += 1
+        self.bytes += tensor.nbytes
+        try:
+            for peer in self._peers.values():
+                peer.sendall(rows[self.rank])
+            for rank, peer in self._peers.items():
+                _receive(peer, memoryview(rows[rank]))
+        except OSError as error:
+            raise DistError(f"the connection to another process failed: {error}") from error
+        return parts
+
+    def close(self) -> None:
+        """Closes the connections."""
+        for peer in self._peers.values():
+            peer.close()
+
+
+def _receive(peer: socket.socket, into: memoryview) -> None:
+    """Fills `into`. A core that sleeps needs time to wake up, so a process with cores of its own does not sleep."""
+    flags = socket.MSG_DONTWAIT if has_own_cores() else 0
+    while len(into):
+        try:
+            received = peer.recv_into(into, 0, flags)
+        except BlockingIOError:
+            os.sched_yield()  # Other threads on this core go first.
+            continue
+        if not received:
+            raise ConnectionError("it has ended")
+        into = into[received:]
+
+
+_current: Exchange | None = None
+
+
+def current() -> Exchange | None:
+    """Returns the exchange of this run; None on GPUs, of a single process, and if there are other machines."""
+    return _current
+
+
+def use(exchange: Exchange | None) -> None:
+    """Makes this the exchange of the run, and closes the one before."""
+    global _current
+    if _current is not None:
+        _current.close()
+    _current = exchange
