@@ -45,8 +45,8 @@ class WganOptions(AugmentOptions, DcganNetworkOptions):
     critic_lr: float | None = Field(None, gt=0)
     """Learning rate of the critic, if it differs from lr (TTUR, Heusel et al. 2017, section 2)."""
 
-    augment_target: float | None = None
-    """Must be null: a critic's outputs have no sign, so augment=ada keeps the probability augment_p."""
+    augment_target: None = None
+    """Null: only differences of a critic's outputs have a meaning, so augment=ada keeps the probability augment_p."""
 
     unsuitable: ClassVar = {
         "label_smoothing": "it softens the labels of a cross-entropy, and a critic's losses have no labels",
@@ -62,13 +62,6 @@ class WganOptions(AugmentOptions, DcganNetworkOptions):
         elif info.data.get("discriminator_norm") == "spectral":
             raise ValueError("gradient with discriminator_norm=spectral, which removes the scale that clipping sets")
         return penalty
-
-    @field_validator("augment_target")
-    @classmethod
-    def _has_no_sign(cls, target: float | None) -> float | None:
-        if target is not None:
-            raise ValueError("null: only differences of a critic's outputs have a meaning. Set augment_p")
-        return target
 
 
 def build(options: WganOptions, data: DataSpec) -> Game:
