@@ -1,4 +1,7 @@
-"""Normalises on two processes, and saves what each found: python -m tests.norms FOLDER, started as ranks."""
+"""Normalises on two processes, and saves what each found: python -m tests.norms FOLDER, started as ranks.
+
+First with gloo alone, then with sockets for small tensors.
+"""
 
 import sys
 from collections import Counter
@@ -11,6 +14,9 @@ from torch.distributed import all_reduce, destroy_process_group, get_rank, init_
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan_core.distributed.batchnorm import GlobalBatchNorm
+from gan_core.distributed.connect import connect
+from gan_core.distributed.exchange import current, use
+from gan_core.distributed.rendezvous import Rendezvous
 
 # torch 2.14 renamed the function.
 all_gather = getattr(torch.distributed, "all_gather_single", torch.distributed.all_gather_into_tensor)
@@ -63,11 +69,22 @@ def derivatives(module: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 
 class Collectives(TorchDispatchMode):
-    """Counts the collective operations that are run."""
+    """Counts the collective operations and exchanges that are run."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count: Counter[str] = Counter()
+
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)
+        exchange = current()
+        self.count["exchange"] = 0 if exchange is None else exchange.count - self.exchanged
+
+    def __enter__(self) -> "Collectives":
+        exchange = current()
+        self.exchanged = 0 if exchange is None else exchange.count
+        super().__enter__()
+        return self
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func.namespace == "c10d":
@@ -156,9 +173,8 @@ def far_from_zero() -> Tensor:
     return torch.randn(64, CHANNELS, 8, 8, generator=torch.Generator().manual_seed(2)) + 1e4
 
 
-def main(folder: Path) -> None:
-    """Saves the results of this process."""
-    init_process_group("gloo")
+def results() -> dict[str, Any]:
+    """Returns what this process finds."""
     rank = get_rank()
     found: dict[str, Any] = {"collectives": collectives(), "numerical": numerical()}
     for case in CASES:
@@ -169,7 +185,21 @@ def main(folder: Path) -> None:
         norm = GlobalBatchNorm(CHANNELS, momentum=1.0)
         x = far_from_zero() if dtype == torch.float32 else (far_from_zero() - 1e4).to(dtype)
         found[str(dtype)] = norm(x.split((16, 48))[rank]), norm.running_mean, norm.running_var
-    torch.save(found, folder / f"{rank}.pt")
+    return found
+
+
+def main(folder: Path) -> None:
+    """Saves the results of this process."""
+    rendezvous = Rendezvous(deadline=60.0)
+    rank = rendezvous.rank
+    init_process_group("gloo", store=rendezvous.group_store, rank=rank, world_size=rendezvous.world)
+    torch.save(results(), folder / f"gloo-{rank}.pt")
+    use(connect(rendezvous))
+    torch.save(results(), folder / f"sockets-{rank}.pt")
+    exchange = current()
+    assert exchange is not None
+    assert exchange.count > 4 * len(CASES)
+    use(None)
     destroy_process_group()
 
 

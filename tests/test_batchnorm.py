@@ -1,6 +1,7 @@
 """Batch normalisation on two processes against torch's own on one, up to second derivatives."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +17,19 @@ LOCAL = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNor
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What two processes found, each with its part of the batch."""
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with what two processes found."""
     folder = tmp_path_factory.mktemp("norms")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = forked.run(["tests.norms", str(folder)], folder=ROOT, environment=environment, processes=2, timeout=120)
     assert done.returncode == 0, done.stderr
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    return folder
+
+
+@pytest.fixture(params=["gloo", "sockets"])
+def found(saved: Path, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """What two processes found, each with its part of the batch."""
+    return [torch.load(saved / f"{request.param}-{rank}.pt", weights_only=True) for rank in range(2)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
