@@ -15,7 +15,8 @@ from torch.distributed import DistError
 from gan_core.cores import has_own_cores
 
 LARGEST = 32_768
-"""The most bytes of a message. The buffer of a socket must hold two: a process can be one exchange ahead of another."""
+"""The most bytes of a message. A process can be one exchange ahead of another, so the buffers of sockets must hold two;
+they have room for four, some of which the system needs."""
 
 
 class Exchange:
@@ -30,6 +31,9 @@ class Exchange:
         """Takes the number of this process, and the connection to each other one by its number."""
         self.rank, self.count, self.bytes = rank, 0, 0
         self._peers = peers
+        for peer in peers.values():
+            for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                peer.setsockopt(socket.SOL_SOCKET, buffer, 4 * LARGEST)
 
     def gather(self, tensor: Tensor) -> Tensor:
         """Returns the tensors of all processes, (W, ...), in the order of the processes.
