@@ -24,6 +24,7 @@ from torch.distributed import destroy_process_group, init_process_group
 from gan_core.app.training import start
 from gan_core.cores import usable_cores
 from gan_core.garbage import collect_rarely
+from gan_core.precision import tf32_restored
 from tests import forked
 from tests.runs import difference as difference
 from tests.runs import make_job as make_job
@@ -93,6 +94,13 @@ def _end_of_fork_server() -> Iterator[None]:
     """The server of forked commands, if a test has started it, ends with the tests."""
     yield
     forked.end_server()
+
+
+@pytest.fixture(autouse=True)
+def _tf32_as_before() -> Iterator[None]:
+    """A penalty that a test computes by itself forbids TF32 until the test ends, not in others."""
+    with tf32_restored():
+        yield
 
 
 @pytest.fixture

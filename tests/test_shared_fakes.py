@@ -28,8 +28,12 @@ class Generator(nn.Module):
 
     def __init__(self, *, norm: bool = True) -> None:
         super().__init__()
+        # The gradient of a bias before batch normalisation is rounding only, which Adam enlarges.
         self.layers = nn.Sequential(
-            nn.Linear(LATENT, 8), nn.BatchNorm1d(8) if norm else nn.Identity(), nn.ReLU(), nn.Linear(8, PIXELS)
+            nn.Linear(LATENT, 8, bias=not norm),
+            nn.BatchNorm1d(8) if norm else nn.Identity(),
+            nn.ReLU(),
+            nn.Linear(8, PIXELS),
         )
         self.calls = 0
 
