@@ -189,8 +189,7 @@ def _explain(model: type[BaseModel], what: str, others: Sequence[str], problem: 
         return f"{key}: no such {what}.{did_you_mean(key, known)} Allowed: {', '.join(names) or 'none'}"
     value = problem["input"]
     text = str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
-    special = {"path_type": "a path", "none_required": "null"}
-    text = special.get(problem["type"], text.partition(", unable to parse")[0])
+    text = "a path" if problem["type"] == "path_type" else text.partition(", unable to parse")[0]
     choices = [choice.strip("' ") for choice in text.replace(" or ", ", ").split(", ")]
     hint = did_you_mean(str(value), choices) if problem["type"] == "literal_error" else ""
     return f"{key}: {value!r} is not allowed. It must be {text}.{hint}"

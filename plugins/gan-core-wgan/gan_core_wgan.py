@@ -45,8 +45,9 @@ class WganOptions(AugmentOptions, DcganNetworkOptions):
     critic_lr: float | None = Field(None, gt=0)
     """Learning rate of the critic, if it differs from lr (TTUR, Heusel et al. 2017, section 2)."""
 
-    augment_target: None = None
-    """Null: only differences of a critic's outputs have a meaning, so augment=ada keeps the probability augment_p."""
+    signed: ClassVar = False
+    augment_target: float | None = None
+    """Must be null: a critic's outputs have no sign, so augment=ada keeps the probability augment_p."""
 
     unsuitable: ClassVar = {
         "label_smoothing": "it softens the labels of a cross-entropy, and a critic's losses have no labels",

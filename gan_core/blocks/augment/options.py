@@ -1,6 +1,6 @@
 """The options of differentiable augmentation, for variants with a discriminator."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -18,6 +18,9 @@ class AugmentOptions(Options):
 
     Name this class before others that a variant's options inherit from.
     """
+
+    signed: ClassVar[bool] = True
+    """Whether the sign of one output of the discriminator has a meaning; a critic sets it to False."""
 
     augment: Literal["none", "diffaug", "ada"] = "none"
     """Augment real and generated images before the discriminator: diffaug (Zhao et al. 2020) always; ada (Karras et al.
@@ -56,6 +59,8 @@ class AugmentOptions(Options):
     def _needs_a_sign(cls, target: float | None, info: ValidationInfo) -> float | None:
         if info.data.get("augment") != "ada":
             return target
+        if target is not None and not cls.signed:
+            raise ValueError("null: only differences of a critic's outputs have a meaning. Set augment_p")
         if target is not None and info.data.get("objective") == "relativistic":
             raise ValueError("null with objective=relativistic, in which only differences of outputs have a meaning")
         if target is None and not info.data.get("augment_p"):
