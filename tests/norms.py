@@ -4,15 +4,14 @@ First with gloo alone, then with sockets for small tensors.
 """
 
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributed import all_reduce, destroy_process_group, get_rank, init_process_group
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from gan_core.bench.parts import Traffic
 from gan_core.distributed.batchnorm import GlobalBatchNorm
 from gan_core.distributed.connect import connect
 from gan_core.distributed.exchange import current, use
@@ -68,39 +67,15 @@ def derivatives(module: nn.Module, x: Tensor) -> dict[str, Tensor]:
     return {"out": out.detach(), "gradient": gradient.detach(), **dict(zip(wanted, second, strict=True))}
 
 
-class Collectives(TorchDispatchMode):
-    """Counts the collective operations and exchanges that are run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count: Counter[str] = Counter()
-
-    def __exit__(self, *exception: object) -> None:
-        super().__exit__(*exception)
-        exchange = current()
-        self.count["exchange"] = 0 if exchange is None else exchange.count - self.exchanged
-
-    def __enter__(self) -> "Collectives":
-        exchange = current()
-        self.exchanged = 0 if exchange is None else exchange.count
-        super().__enter__()
-        return self
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.namespace == "c10d":
-            self.count[str(func)] += 1
-        return func(*args, **(kwargs or {}))
-
-
 def collectives() -> tuple[int, int]:
     """Returns how many one layer needs forward, and how many backward."""
     norm = GlobalBatchNorm(CHANNELS)
     x = torch.randn(4, CHANNELS, 5, requires_grad=True)
-    with Collectives() as forward:
+    with Traffic() as forward:
         out = norm(x)
-    with Collectives() as backward:
+    with Traffic() as backward:
         out.sum().backward()
-    return forward.count.total(), backward.count.total()
+    return forward.collectives, backward.collectives
 
 
 class _Part(torch.autograd.Function):
