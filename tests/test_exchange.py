@@ -87,6 +87,28 @@ def test_who_waits_for_a_process_that_ends_is_told(
         processes[0].gather(torch.ones(2))
 
 
+@pytest.mark.parametrize("numbers", [0, 1, LARGEST // 8, 3 * LARGEST // 8 + 5])
+def test_two_processes_add_each_other_s_tensors(numbers: int) -> None:
+    one, other = socket.socketpair()
+    both = [Exchange(0, {1: one}), Exchange(1, {0: other})]
+    given = torch.randn(2, numbers, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def repeatedly(process: Exchange) -> Tensor:
+        total = given[process.rank].clone()
+        for _ in range(3):  # Each time twice as much: the sum of two equal tensors.
+            process.add_other(total)
+        return total
+
+    for found in in_all(both, repeatedly):
+        assert torch.equal(found, 4 * (given[0] + given[1]))
+    assert [(each.count, each.bytes) for each in both] == [(3, 24 * numbers)] * 2
+    both[1].close()
+    if numbers:
+        with pytest.raises(DistError, match="another process"):
+            both[0].add_other(torch.ones(numbers))
+    both[0].close()
+
+
 @pytest.mark.usefixtures("single_process")
 def test_small_tensors_take_the_exchange_and_count_as_collectives(processes: list[Exchange]) -> None:
     before, first = _issued(), processes[0]

@@ -13,6 +13,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from gan_core.distributed.collectives import stays_awake, wait_awake
+from gan_core.distributed.exchange import current
 from gan_core.errors import TrainingError
 from gan_core.game.batch import Batch
 from gan_core.precision import tf32_restored
@@ -179,12 +180,20 @@ class _Reduction:
 
 
 def _all_reduce(state: _Reduction, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-    """Averages gradients over all processes of the group, and records them."""
+    """Averages gradients over all processes of the group, and records them.
+
+    Two processes of one machine send them directly, in less time than gloo takes; for more, gloo sends fewer bytes.
+    """
     assert state.group is not None
     # A sum is NaN or infinite if a term is: one fast pass, where `isfinite` makes several. It also is if the sum is too
     # large for the type, but then the gradient's norm has long been.
     state.finite = state.finite & bucket.buffer().sum().isfinite()
     state.parameters += len(bucket.parameters())
+    if (exchange := current()) is not None and state.group.size() == 2:
+        exchange.add_other(bucket.buffer().div_(2))
+        averaged: torch.futures.Future[Tensor] = torch.futures.Future()
+        averaged.set_result(bucket.buffer())
+        return averaged
     future = allreduce_hook(state.group, bucket)
     if bucket.is_last() and stays_awake(bucket.buffer().device):  # Nothing is left to compute meanwhile.
         wait_awake(future.done)
