@@ -17,15 +17,14 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1,-1"
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
+from accelerate.state import AcceleratorState
 from rich.console import Console
 from torch.distributed import destroy_process_group, init_process_group
 
 from gan_core.app.training import start
 from gan_core.cores import usable_cores
 from gan_core.garbage import collect_rarely
-from gan_core.precision import tf32_restored
-from tests import forked
+from tests import each_test, forked
 from tests.runs import difference as difference
 from tests.runs import make_job as make_job
 from tests.runs import metrics as metrics
@@ -33,15 +32,6 @@ from tests.runs import saved as saved
 from tests.runs import weights as weights
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(autouse=True)
-def _fresh_accelerator() -> Iterator[None]:
-    """accelerate keeps its state in singletons; every test begins without."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-    torch.set_default_dtype(torch.float32)
 
 
 LONGEST = (
@@ -52,8 +42,9 @@ LONGEST = (
 """Test files that take twenty seconds or more. They come first, so that no process has one to do while others idle."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Gives each process of pytest, and all that it starts, cores of its own: threads do not wait for each other."""
+    config.pluginmanager.register(each_test)
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None and sys.platform == "linux":
         cores = sorted(os.sched_getaffinity(0))
@@ -94,13 +85,6 @@ def _end_of_fork_server() -> Iterator[None]:
     """The server of forked commands, if a test has started it, ends with the tests."""
     yield
     forked.end_server()
-
-
-@pytest.fixture(autouse=True)
-def _tf32_as_before() -> Iterator[None]:
-    """A penalty that a test computes by itself forbids TF32 until the test ends, not in others."""
-    with tf32_restored():
-        yield
 
 
 @pytest.fixture

@@ -50,7 +50,6 @@ DETERMINISTIC = (False, False, True, True, ":4096:8")
 
 @pytest.fixture(autouse=True)
 def _torch_s_own_flags() -> Iterator[None]:
-    torch.backends.cudnn.allow_tf32 = True  # A fixture of another file may have computed a penalty.
     assert flags() == TORCH
     yield
     assert flags() == TORCH
