@@ -11,6 +11,7 @@ import torchvision.transforms.functional as TF
 from torch import Tensor
 
 from gan_core import Ada, DiffAugment
+from gan_core.blocks.augment.ada import GROUPS
 from gan_core.blocks.augment.diffaugment import colour, cut_out, translate
 from gan_core.blocks.augment.matrices import about_grey, product, rotation, shift_of_colours, translation
 from gan_core.blocks.augment.resampling import SYM6, AffineResampler, bilinear
@@ -280,6 +281,35 @@ def test_each_operation_is_applied_with_probability_p() -> None:
     assert_share(changed["geometric"], 1 - (1 - p) ** 4)
     # Half of the mirrorings, three of four turns, and all translations but 1 in 16² of up to ± 8 pixels.
     assert_share(changed["pixel"], 1 - (1 - p / 2) * (1 - p * 3 / 4) * (1 - p * (1 - 1 / 16**2)))
+
+
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [
+        *(("xflip", 0.5), ("rotate90", 0.75), ("xint", 1 - 1 / 16**2)),
+        *(("scale", 1.0), ("rotate", 1.0), ("aniso", 1.0), ("xfrac", 1.0)),
+        *(("brightness", 1.0), ("contrast", 1.0), ("lumaflip", 0.5), ("hue", 1.0), ("saturation", 1.0)),
+    ],
+)
+def test_a_single_operation_can_be_selected(name: str, share: float) -> None:
+    count, p = 2000, 0.4
+    side = 2 if name in GROUPS["colour"] else 64
+    ada, images = Ada(side, side, [name], p=p), torch.tensor([0.5, -0.3, 0.1]).view(1, 3, 1, 1)
+    images = images.expand(count, 3, side, side)
+    if side == 2:
+        changed = (ada(images, drawn(count, 7, 3).rows()) - images).abs().amax((1, 2, 3)) > 1e-6
+    else:
+        changed = (ada._inverse(images, drawn(count, 7, 4).rows()) - torch.eye(3)).abs().amax((1, 2)) > 1e-6
+    assert_share(changed, share * p)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_is_all_of_its_operations(group: str) -> None:
+    images = random_images(50, 3, 16, 16)
+    whole, parts = (
+        Ada(16, 16, names, p=0.5)(images, drawn(50, 7, 4).rows()) for names in ([group], GROUPS[group][::-1])
+    )
+    assert torch.equal(whole, parts)
 
 
 @pytest.mark.parametrize("make", [lambda: DiffAugment(), lambda: Ada(4, 3, p=1.0)], ids=["diffaug", "ada"])

@@ -4,7 +4,7 @@ Karras et al. 2020, Training Generative Adversarial Networks with Limited Data, 
 and colour transformations, the operations that the paper recommends ("bgc" in its program), with its ranges.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from math import pi
 
 import torch
@@ -14,8 +14,14 @@ from gan_core.blocks.augment.matrices import about_grey, product, rotation, scal
 from gan_core.blocks.augment.resampling import AffineResampler
 from gan_core.blocks.augment.rows import RowRandomness
 
-OPERATIONS = ("pixel", "geometric", "colour")
-"""Groups of operations, in the order in which they are applied."""
+GROUPS = {
+    "pixel": ("xflip", "rotate90", "xint"),
+    "geometric": ("scale", "rotate", "aniso", "xfrac"),
+    "colour": ("brightness", "contrast", "lumaflip", "hue", "saturation"),
+}
+"""Groups of operations, in the order in which they are applied, and the operations of each, named as in the program."""
+OPERATIONS = (*GROUPS, *(name for names in GROUPS.values() for name in names))
+"""What can be selected: groups, and single operations."""
 INTERVAL = 4
 """Updates of the discriminator between two changes of p (section 3.1)."""
 
@@ -45,7 +51,7 @@ class Ada(nn.Module):
         self,
         height: int,
         width: int,
-        operations: Sequence[str] = OPERATIONS,
+        operations: Iterable[str] = tuple(GROUPS),
         *,
         p: float = 0.0,
         target: float | None = 0.6,
@@ -56,13 +62,14 @@ class Ada(nn.Module):
         Args:
             height: Rows of an image.
             width: Columns of an image.
-            operations: Names of groups of `OPERATIONS`.
+            operations: Names from `OPERATIONS`.
             p: The probability of each operation at the beginning.
             target: The value of r_t = E[sign(D(x))] at which p stays where it is; None keeps p.
             kimg: Thousands of real images in which p can change by 1.
         """
         super().__init__()
-        self.operations, self.target, self.kimg = frozenset(operations), target, kimg
+        self.operations = frozenset(name for chosen in operations for name in GROUPS.get(chosen, (chosen,)))
+        self.target, self.kimg = target, kimg
         self.resampler = AffineResampler(height, width)
         self.register_buffer("p", torch.tensor(float(p)))
         self.register_buffer("signs", torch.tensor(0.0))
@@ -92,40 +99,45 @@ class Ada(nn.Module):
 
     def forward(self, images: Tensor, random: RowRandomness) -> Tensor:
         """Returns the augmented images (B, C, H, W) for images in [-1, 1] with 1 or 3 channels."""
-        if self.operations & {"pixel", "geometric"}:
+        if self._any_of("pixel") or self._any_of("geometric"):
             images = self.resampler(images, self._inverse(images, random))
-        return self._colour(images, random) if "colour" in self.operations else images
+        return self._colour(images, random) if self._any_of("colour") else images
+
+    def _any_of(self, group: str) -> bool:
+        return not self.operations.isdisjoint(GROUPS[group])
+
+    def _p(self, name: str) -> Tensor:
+        """Returns the probability of an operation. One that was not selected is drawn as the others, and has 0."""
+        return self.p if name in self.operations else torch.zeros_like(self.p)
 
     def _inverse(self, images: Tensor, random: RowRandomness) -> Tensor:
         """Draws transformations of the plane; returns matrices (B, 3, 3) from the result to the images."""
         height, width = images.shape[2:]
         inverses = []
-        if "pixel" in self.operations:
-            inverses += self._pixel(_Chance(random, 7, 0), self.p.to(images.dtype), height, width)
-        if "geometric" in self.operations:
-            inverses += self._geometric(_Chance(random, 7, 4), self.p.to(images.dtype), height, width)
+        if self._any_of("pixel"):
+            inverses += self._pixel(_Chance(random, 7, 0), height, width)
+        if self._any_of("geometric"):
+            inverses += self._geometric(_Chance(random, 7, 4), height, width)
         return product(*inverses)
 
-    @staticmethod
-    def _pixel(chance: _Chance, p: Tensor, height: int, width: int) -> list[Tensor]:
+    def _pixel(self, chance: _Chance, height: int, width: int) -> list[Tensor]:
         """Mirroring, quarter turns, and translations by whole pixels up to an eighth of the side."""
-        flipped = chance(p, (2 * next(chance.uniform)).floor(), 0.0)
-        turns = chance(p, (4 * next(chance.uniform)).floor(), 0.0)
+        flipped = chance(self._p("xflip"), (2 * next(chance.uniform)).floor(), 0.0)
+        turns = chance(self._p("rotate90"), (4 * next(chance.uniform)).floor(), 0.0)
         x, y = (torch.round((2 * next(chance.uniform) - 1) / 8 * side) for side in (width, height))
-        moved = next(chance.uniform) < p
+        moved = next(chance.uniform) < self._p("xint")
         x, y = torch.where(moved, x, 0.0), torch.where(moved, y, 0.0)
         mirrored = scaling(1 - 2 * flipped, torch.ones_like(flipped))
         return [mirrored, rotation(turns * (pi / 2)), translation(-x, -y)]
 
-    @staticmethod
-    def _geometric(chance: _Chance, p: Tensor, height: int, width: int) -> list[Tensor]:
+    def _geometric(self, chance: _Chance, height: int, width: int) -> list[Tensor]:
         """Scaling, rotation before and after anisotropic scaling, and translation by parts of pixels."""
-        scale = chance(p, torch.exp2(0.2 * next(chance.normal)), 1.0)
-        either = 1 - (1 - p).clamp(0, 1).sqrt()  # So that one of both rotations has probability p.
+        scale = chance(self._p("scale"), torch.exp2(0.2 * next(chance.normal)), 1.0)
+        either = 1 - (1 - self._p("rotate")).clamp(0, 1).sqrt()  # So that one of both rotations has probability p.
         before, after = (chance(either, chance.angle(), 0.0) for _ in range(2))
-        stretch = chance(p, torch.exp2(0.2 * next(chance.normal)), 1.0)
+        stretch = chance(self._p("aniso"), torch.exp2(0.2 * next(chance.normal)), 1.0)
         x, y = (0.125 * side * next(chance.normal) for side in (width, height))
-        moved = next(chance.uniform) < p
+        moved = next(chance.uniform) < self._p("xfrac")
         x, y = torch.where(moved, x, 0.0), torch.where(moved, y, 0.0)
         return [
             scaling(1 / scale, 1 / scale),
@@ -137,12 +149,12 @@ class Ada(nn.Module):
 
     def _colour(self, images: Tensor, random: RowRandomness) -> Tensor:
         """Brightness, contrast, luma flip, hue and saturation; a grey image is an RGB image of equal channels."""
-        chance, p = _Chance(random, 7, 3), self.p.to(images.dtype)
-        brightness = chance(p, 0.2 * next(chance.normal), 0.0)
-        contrast = chance(p, torch.exp2(0.5 * next(chance.normal)), 1.0)
-        luma = 1 - 2 * chance(p, (2 * next(chance.uniform)).floor(), 0.0)
-        hue = chance(p, chance.angle(), 0.0)
-        saturation = chance(p, torch.exp2(next(chance.normal)), 1.0)
+        chance = _Chance(random, 7, 3)
+        brightness = chance(self._p("brightness"), 0.2 * next(chance.normal), 0.0)
+        contrast = chance(self._p("contrast"), torch.exp2(0.5 * next(chance.normal)), 1.0)
+        luma = 1 - 2 * chance(self._p("lumaflip"), (2 * next(chance.uniform)).floor(), 0.0)
+        hue = chance(self._p("hue"), chance.angle(), 0.0)
+        saturation = chance(self._p("saturation"), torch.exp2(next(chance.normal)), 1.0)
         colours = product(
             about_grey(contrast * luma, contrast * saturation, hue),
             shift_of_colours(brightness),

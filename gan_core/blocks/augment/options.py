@@ -26,8 +26,9 @@ class AugmentOptions(Options):
     """Augment real and generated images before the discriminator: diffaug (Zhao et al. 2020) always; ada (Karras et al.
     2020) with a probability p that rises while the discriminator overfits."""
     augment_operations: list[str] | None = None
-    """Groups of operations; all by default. diffaug: colour, translation, cutout. ada: pixel (mirroring, quarter turns,
-    translation), geometric (scale, rotation, ...), colour."""
+    """Operations; all by default. diffaug: colour, translation, cutout. ada: the groups pixel, geometric and colour, or
+    single operations of them: xflip, rotate90, xint, scale, rotate, aniso, xfrac, brightness, contrast, lumaflip, hue,
+    saturation."""
     augment_p: float = Field(0.0, ge=0)
     """For ada: the probability p of each operation at the beginning."""
     augment_target: float | None = Field(0.6, gt=-1, lt=1)
