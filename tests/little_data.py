@@ -25,9 +25,14 @@ class Outcome:
     fakes: Tensor
 
     @property
+    def gap(self) -> float:
+        """How far the outputs on training images are above those on others."""
+        return self.train - self.held_out
+
+    @property
     def overfitting(self) -> float:
         """r_v of Karras et al. 2020, equation 1: 0 without overfitting, 1 where held-out images look like fakes."""
-        return (self.train - self.held_out) / (self.train - self.fake)
+        return self.gap / (self.train - self.fake)
 
 
 def train_on(images: Tensor, held_out: Tensor, folder: Path, *assignments: str, fakes: int, **flags: object) -> Outcome:
