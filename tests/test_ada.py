@@ -246,6 +246,7 @@ def test_p_is_logged_saved_and_resumed_bit_for_bit(tmp_path: Path, train: Callab
         ("dcgan", ("augment_p=0.1",), "augment_p: 0.1 is not allowed. It must be 0.0 with augment=none"),
         ("dcgan", ("augment=diffaug", "augment_target=0.5"), "It must be 0.6 with augment=diffaug"),
         ("dcgan", ("augment=ada", "augment_operations=[color]"), "It must be some of pixel, geometric, colour"),
+        ("dcgan", ("augment=ada", "augment_operations=[xlfip]"), "hue, saturation (Did you mean 'xflip'?)"),
         ("dcgan", ("augment=diffaug", "augment_operations=[]"), "It must be some of colour, translation, cutout"),
         ("dcgan", ("augment_operations=[cutout]",), "It must be null with augment=none"),
         ("dcgan", ("augment=ada", "augment_target=null"), "It must be a number with augment_p=0"),

@@ -6,6 +6,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from gan_core.blocks.augment import ada, diffaugment
 from gan_core.blocks.augment.game import augmented
+from gan_core.errors import did_you_mean
 from gan_core.game.data_spec import DataSpec
 from gan_core.game.game import Game
 from gan_core.game.variant import Options
@@ -42,8 +43,14 @@ class AugmentOptions(Options):
     def _are_operations(cls, names: list[str] | None, info: ValidationInfo) -> list[str] | None:
         kind = info.data.get("augment", "none")
         allowed = OPERATIONS.get(kind)
-        if names is not None and (allowed is None or not names or set(names) - set(allowed)):
-            raise ValueError(f"null with augment={kind}" if allowed is None else f"some of {', '.join(allowed)}")
+        if names is None:
+            return None
+        if allowed is None:
+            raise ValueError(f"null with augment={kind}")
+        unknown = [name for name in names if name not in allowed]
+        if unknown or not names:
+            hint = did_you_mean(unknown[0], allowed).strip() if unknown else ""
+            raise ValueError(f"some of {', '.join(allowed)}" + (f" ({hint})" if hint else ""))
         return names
 
     @field_validator("augment_p", "augment_target", "augment_kimg")
