@@ -7,7 +7,8 @@ Larger tensors, such as gradients, go here only between two processes: among mor
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -48,16 +49,12 @@ class Exchange:
         """
         parts = tensor.new_empty(1 + len(self._peers), *tensor.shape)
         parts[self.rank] = tensor.detach()
-        rows = parts.view(len(parts), tensor.numel()).view(torch.uint8).numpy()
-        self.count += 1
-        self.bytes += tensor.nbytes
-        try:
+        with self._exchanging(tensor):
+            sent = _bytes(parts[self.rank])
             for peer in self._peers.values():
-                peer.sendall(rows[self.rank])
+                peer.sendall(sent)
             for rank, peer in self._peers.items():
-                _receive(peer, memoryview(rows[rank]))
-        except OSError as error:
-            raise DistError(f"the connection to another process failed: {error}") from error
+                _receive(peer, _bytes(parts[rank]))
         return parts
 
     def add_other(self, tensor: Tensor) -> None:
@@ -74,15 +71,21 @@ class Exchange:
         (peer,) = self._peers.values()
         other = torch.empty_like(tensor)
         sent, received = (_bytes(each) for each in (tensor, other))
-        self.count += 1
-        self.bytes += tensor.nbytes
-        try:
+        with self._exchanging(tensor):
             for first in range(0, len(sent), LARGEST):
                 peer.sendall(sent[first : first + LARGEST])
                 _receive(peer, received[first : first + LARGEST])
+        tensor += other
+
+    @contextmanager
+    def _exchanging(self, tensor: Tensor) -> Iterator[None]:
+        """Counts an exchange of this tensor, in which a connection that fails is a DistError."""
+        self.count += 1
+        self.bytes += tensor.nbytes
+        try:
+            yield
         except OSError as error:
             raise DistError(f"the connection to another process failed: {error}") from error
-        tensor += other
 
     def close(self) -> None:
         """Closes the connections."""
